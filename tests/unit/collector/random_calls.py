@@ -3,7 +3,7 @@
 from dataclasses import replace
 from random import Random
 
-from collector.events.system_calls import BY_EVENT
+from collector.events.system_calls import BY_EVENT, NONE
 from collector.records.types import Socket, Syscall
 from tests.unit.collector.calls import WHO, call, file, sock
 
@@ -119,14 +119,14 @@ def _path(chance: Random) -> Syscall:
     name, other = path(chance), path(chance)
     event = chance.choice(PATHS)
     given, root = requested_path(chance, name), root_directory(chance)
+    elsewhere = chance.choice([name.rsplit("/", 1)[0] or "/", "/etc", "/d" * 70, None])
+    has_directory = BY_EVENT[event].paths[0][1] != NONE
     return call(
         event,
         [chance.choice(_NUMBERS) for _ in range(6)],
         result=chance.choice([0, 0, 0, -2, -13]),
         path1=chance.choice([given] * 20 + [None]),
-        directory1=root
-        if given.startswith("/")
-        else chance.choice([name.rsplit("/", 1)[0] or "/", "/etc", "/d" * 70, None]),
+        directory1=(root if given.startswith("/") else elsewhere) if has_directory else None,
         path2=other if BY_EVENT[event].paths[1:] else None,
         directory2=root,
         is_compat=chance.random() < 0.3,
@@ -227,6 +227,7 @@ def check_of_name(chance: Random) -> str:
             *(f"fd.name endswith /{tail}", f"fd.name endswith {name[-chance.randint(1, 45) :]}"),
             *(f"fd.name pmatch ({head or '/etc'})", f'fd.name glob "{head}/*"', f"fd.name contains {tail}"),
             *(f"fd.name startswith anyof ({head or '/etc'}, /usr/)", f"fd.name endswith anyof (/{tail}, .conf)"),
+            *(f"evt.path endswith {name[-8:]}", f"evt.path in ({name}, {_in_rule(chance)})"),
             *(f"fd.directory = {head or '/etc'}", f"fd.filename in ({tail}, shadow)", f"fd.name != {name}"),
         ]
     )
@@ -236,7 +237,7 @@ def check_of_path(chance: Random) -> str:
     """Return a check of a path of a call that opens nothing."""
     name = chance.choice(
         [
-            *("fs.path.name", "fs.path.source", "fs.path.target", "evt.arg.oldpath", "evt.arg.newpath"),
+            *("evt.path", "fs.path.name", "fs.path.source", "fs.path.target", "evt.arg.oldpath", "evt.arg.newpath"),
             *("evt.arg.target", "evt.arg.path", "evt.arg.name", "evt.arg[1]"),
         ]
     )

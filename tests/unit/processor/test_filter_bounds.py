@@ -21,13 +21,7 @@ from tests.unit.processor.plain_rules import DetectionRule
 
 CALLS = 1500
 _CHANCE = Random(1)
-OF_ANY_CALL = ("evt.path = /etc/shadow", "evt.path endswith anyof (/bin, /id_rsa)", "evt.path pmatch (/etc, /usr)")
-CHECKS = (
-    *FIXED_CHECKS,
-    *OF_ANY_CALL,
-    *(check_of_name(_CHANCE) for _ in range(60)),
-    *(check_of_path(_CHANCE) for _ in range(60)),
-)
+CHECKS = (*FIXED_CHECKS, *(check_of_name(_CHANCE) for _ in range(60)), *(check_of_path(_CHANCE) for _ in range(60)))
 BESIDE = ("evt.is_open_read = true", "user.uid = 0", "evt.failed = true", "proc.name = bash", "fd.name startswith /etc")
 FORMS = ("{0}", "not {0}", "not ({0} and {1})", "not ({0} or {1})", "not (not {0} and {1})", "not (not {0} or not {1})")
 
