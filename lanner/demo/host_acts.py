@@ -228,6 +228,24 @@ STATEFUL_ACTS: tuple[DemoAction, ...] = (
         script("echo | base64 -d | sh"),
     ),
     DemoAction(
+        "Start service from new unit",
+        "Notice",
+        "Writes a unit in an empty /etc that only the action sees, and runs a copy of true named systemctl.",
+        over(
+            "/etc",
+            "mkdir -p /etc/systemd/system && cd /etc/systemd/system && echo > demo.service && "
+            "cp /bin/true /etc/systemctl && /etc/systemctl start demo",
+        ),
+        OWN_FILE_SYSTEM,
+    ),
+    DemoAction(
+        "Run unpacked program from temporary directory",
+        "Notice",
+        "Decodes nothing, and runs a copy of true in an empty /tmp that only the action sees.",
+        over("/tmp", "echo | base64 -d && cp /bin/true /tmp/demo && /tmp/demo"),  # noqa: S108  # a file system of its own
+        OWN_FILE_SYSTEM,
+    ),
+    DemoAction(
         "Many files removed",
         "Warning",
         "Removes empty files in an empty /var/log that only the action sees.",

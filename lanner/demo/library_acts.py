@@ -1,6 +1,6 @@
 """Actions on the host for rules on one event, each a command in a table."""
 
-from lanner.demo.act import NOBODY, NOTHING, OWN_FILE_SYSTEM, DemoAction, named, over, program, python, script
+from lanner.demo.act import NOBODY, NOTHING, OWN_FILE_SYSTEM, DemoAction, command, named, over, program, python, script
 
 _GIVE_CAPABILITY = (
     "import os, struct, tempfile; file = tempfile.NamedTemporaryFile(); "
@@ -291,6 +291,61 @@ LIBRARY_HOST_ACTS: tuple[DemoAction, ...] = (
         over("/var/mail", ": > /var/mail/demo"),
         OWN_FILE_SYSTEM,
     ),
+    DemoAction(
+        "Load library from temporary directory",
+        "Notice",
+        "Names an empty library in an empty /tmp that only the action sees in LD_PRELOAD.",
+        over("/tmp", ": > /tmp/demo.so && LD_PRELOAD=/tmp/demo.so /bin/true"),  # noqa: S108  # a file system of its own
+        OWN_FILE_SYSTEM,
+    ),
+    DemoAction(
+        "Change kernel modules of host",
+        "Notice",
+        "Writes a file in an empty /etc that only the action sees.",
+        over("/etc", "echo > /etc/modules"),
+        OWN_FILE_SYSTEM,
+    ),
+    DemoAction(
+        "Set trap of shell",
+        "Notice",
+        "Starts a shell that sets a trap for a signal that it never gets.",
+        command("bash", "-c", 'trap "sh /nonexistent" USR1; true'),
+        NOTHING,
+    ),
+    DemoAction(
+        "Install root certificate",
+        "Notice",
+        "Writes a file in an empty /etc that only the action sees.",
+        over("/etc", "echo > /etc/ca-certificates.conf"),
+        OWN_FILE_SYSTEM,
+    ),
+    DemoAction("Change firewall", "Notice", "Runs a copy of true named nft.", named("true", "nft", "add", "demo")),
+    DemoAction(
+        "Change audit rule",
+        "Notice",
+        "Runs a copy of true named auditctl.",
+        named("true", "auditctl", "-w", "/nonexistent"),
+    ),
+    DemoAction(
+        "Weaken kernel protection",
+        "Notice",
+        "Writes a file in an empty /etc that only the action sees.",
+        over("/etc", "echo > /etc/sysctl.conf"),
+        OWN_FILE_SYSTEM,
+    ),
+    DemoAction(
+        "Encrypt file with password in arguments",
+        "Notice",
+        "Runs a copy of true named ccencrypt.",
+        named("true", "ccencrypt", "-K", "demo"),
+    ),
+    DemoAction(
+        "Remove backup or snapshot",
+        "Notice",
+        "Runs a copy of true named btrfs.",
+        named("true", "btrfs", "subvolume", "delete", "demo"),
+    ),
+    DemoAction("Shut down host", "Notice", "Runs a copy of true named reboot.", named("true", "reboot")),
     DemoAction(
         "Shell spawned by text tool",
         "Notice",
