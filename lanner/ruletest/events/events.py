@@ -224,7 +224,9 @@ def _written_paths(spec: Call, fields: Fields) -> dict[str, Any]:
         if "evt.arg.flags" not in fields and spec.event != "creat":
             reads, writes = fields.get("evt.is_open_read"), fields.get("evt.is_open_write")
             found["flags"] = "O_RDWR" if reads and writes else "O_WRONLY" if writes else "O_RDONLY"
-    names = [_ROLES[role] for role in spec.path_roles if role in _ROLES]
+    # A call that takes a path or a descriptor, and had a descriptor.
+    is_by_descriptor = spec.fd != NONE and "fd.name" in fields
+    names = [_ROLES[role] for role in spec.path_roles if role in _ROLES and not is_by_descriptor]
     if not spec.opens_file:
         # Texts that are no paths of the event, such as an attribute's name.
         texts = {f"path{at + 1}" for at in range(2) if spec.path_roles[at : at + 1] not in _ROLES}
