@@ -180,7 +180,7 @@ class _Writer:
             name = self.macros[node] = f"m{len(self.macros)}"
             for function, value in (
                 (f"{name}a", f"bool({text})"),
-                (name, f"any({name}a(i, a, P[a], n) for a in ancestor_rows(P, q))"),
+                (name, f"any_ancestor(P, p, lambda a: {name}a(i, a, P[a], n), {name}_of)"),
             ):
                 self.memos.append(f"{function}_of")
                 self.lines += [

@@ -13,7 +13,7 @@ from processor.compiler.batch import BatchAccess
 from processor.compiler.codegen import Access, Constants, Emitter, Expression
 from processor.compiler.mapping import ItemAccess, MappingAccess, ancestor_events, is_given
 from processor.fields.extract import event_names
-from processor.fields.process import ancestor_rows
+from processor.fields.process import ancestors
 from processor.language.ast import (
     Ancestor,
     And,
@@ -94,11 +94,8 @@ class ConditionEvaluator:
 
     def ancestors(self) -> "Sequence[ConditionEvaluator] | None":
         """Return an evaluator for each known ancestor of the process, the parent first; None if they aren't known."""
-        rows, process = self._names["P"], self._names["q"]
-        return [
-            ConditionEvaluator(BatchAccess(), Constants(), {**self._names, "p": index, "q": rows[index]})
-            for index in ancestor_rows(rows, process)
-        ]
+        above = ancestors(self._names["P"], self._names["q"])
+        return [ConditionEvaluator(BatchAccess(), Constants(), {**self._names, "q": each}) for each in above]
 
     def _evaluate(self, code: Expression) -> Any:
         return eval(code.text, {**self._names, **self._constants.values})  # noqa: S307  generated from a checked tree

@@ -5,7 +5,7 @@ formatting share these functions. Source: libsinsp sinsp_filtercheck_thread.cpp.
 """
 
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import dropwhile
 from typing import TypeVar
 
@@ -47,16 +47,29 @@ def ancestor(rows: Rows, process: Process, level: int) -> Process | None:
 
 def ancestors(rows: Rows, process: Process) -> list[Process]:
     """Return the known ancestors, the parent first, without the process itself."""
-    return [rows[index] for index in ancestor_rows(rows, process)]
-
-
-def ancestor_rows(rows: Rows, process: Process) -> list[int]:
-    """Return the indexes of the known ancestors, the parent first."""
-    line: list[int] = []
+    line: list[Process] = []
     while process.parent >= 0 and len(line) < MAX_ANCESTORS:
-        line.append(process.parent)
         process = rows[process.parent]
+        line.append(process)
     return line
+
+
+def any_ancestor(rows: Rows, index: int, holds: Callable[[int], bool], known: dict[int, bool]) -> bool:
+    """Return whether a condition is true of some ancestor of a row.
+
+    Args:
+        rows: the processes of a batch.
+        index: the row.
+        holds: evaluates the condition for a row.
+        known: results by row; those of this row and of the ancestors on the way are added, so that all rows of a batch
+            together take as many steps as there are rows.
+    """
+    line = [index]
+    while (index := rows[index].parent) >= 0 and not holds(index) and index not in known:
+        line.append(index)
+    found = index >= 0 and (holds(index) or known[index])
+    known.update(dict.fromkeys(line, found))
+    return found
 
 
 def within_line(values: Iterable[_Text]) -> Iterator[_Text]:

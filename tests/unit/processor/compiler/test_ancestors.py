@@ -6,8 +6,10 @@ from lanner.ruletest.reading import read_events
 from lanner.ruletest.world import make_batch
 from processor.compiler.mapping import compile_mapping
 from processor.detection.explain import MappingEvaluator, Verdict, explain, explain_batch
+from processor.fields.process import any_ancestor
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
+from schemas.batch import Process
 from schemas.filter import Clause
 from tests.unit.processor.loading.files import load
 
@@ -57,6 +59,21 @@ def test_one_ancestor_at_any_level_has_to_meet_the_whole_condition(condition: st
     tree = explain_batch(rule, batch, batch.count - 1)
 
     assert tree.is_true is is_true
+
+
+def test_a_line_of_many_processes_is_compared_once() -> None:
+    """However many of them have events, and from whichever end they come."""
+    rows = [Process(pid=index, name="x", parent=index - 1) for index in range(3000)]
+    compared: list[int] = []
+    known: dict[int, bool] = {}
+
+    def holds(index: int) -> bool:
+        compared.append(index)
+        return index == 7
+
+    for index in (5, 2999, 7, 2000, 9):
+        assert any_ancestor(rows, index, holds, known) is (index > 7)
+    assert len(compared) < 3020
 
 
 @pytest.mark.parametrize(
