@@ -24,7 +24,7 @@ chmod +x /srv/site/tool
 tar -C /srv/site -czf /srv/site/tool.tar.gz tool
 (cd /srv/site && sha256sum tool.tar.gz > tool.tar.gz.sha256)
 (cd /srv/site && exec python3 -m http.server 8000) > /dev/null 2>&1 &
-cat > /srv/hand.sh <<'END'
+cat > /srv/by_hand.sh <<'END'
 export LC_ALL=C.UTF-8 HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 while :; do
     runuser -u dev -- sh -c 'export HOME=/home/dev; curl -sSf http://127.0.0.1:8000/install.sh | sh'
@@ -53,4 +53,4 @@ while :; do
     sleep 60
 done > /dev/null 2>&1
 END
-boot /srv/hand.sh
+boot by_hand

@@ -83,4 +83,4 @@ while :; do
     sleep 30
 done > /dev/null 2>&1
 END
-boot /srv/cloud.sh
+boot cloud

@@ -19,7 +19,7 @@ with sqlite3.connect("/srv/web/shared/app.db") as database:
 END
 printf '[project]\nname = "app"\nversion = "1"\n[tool.setuptools]\npy-modules = ["app", "migrate"]\n' > /srv/deploys/pyproject.toml
 useradd --create-home --home-dir /srv/web --shell /bin/bash deploy 2> /dev/null
-cat > /srv/deploys/work.sh <<'END'
+cat > /srv/deploys.sh <<'END'
 export LC_ALL=C.UTF-8 HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 pause() { sleep "$((${1:-10} + RANDOM % 5))"; }
 as_deploy() { runuser -u deploy -- env HOME=/srv/web "$@"; }
@@ -57,4 +57,4 @@ for ((release = 1; ; release++)); do
     pause 20
 done > /dev/null 2>&1
 END
-boot /srv/deploys/work.sh
+boot deploys

@@ -14,7 +14,7 @@ mount_groups() {
         mount -t cgroup2 cgroup2 /sys/fs/cgroup
     fi
 }
-# boot [SCRIPT]: become systemd, in control groups of its own; a service runs the script, instead of the timers.
+# boot [KIND]: become systemd, in control groups of its own; a service runs /srv/KIND.sh, instead of the timers.
 boot() {
     touch /var/log/app.log
     mount -t sysfs sysfs /sys
@@ -30,11 +30,7 @@ boot() {
         mount_groups
         mount -t tmpfs -o mode=755 tmpfs /run
         mount -t tmpfs -o mode=1777 tmpfs /tmp
-        if [ $# = 1 ]; then
-            mkdir -p /run/sshd /run/systemd/system/multi-user.target.wants
-            printf "[Service]\nExecStart=/bin/bash %s\nStandardOutput=null\n" "$1" > /run/systemd/system/work.service
-            ln -s ../work.service /run/systemd/system/multi-user.target.wants
-            ln -s /dev/null /run/systemd/system/timers.target
-        fi
-        exec /lib/systemd/systemd --system --unit=multi-user.target' boot "$@"
+        mkdir -p /run/sshd
+        if [ $# = 1 ]; then unit=work@$1.target; else touch /run/timers; fi
+        exec /lib/systemd/systemd --system --unit="${unit:-multi-user.target}"' boot "$@"
 }

@@ -84,20 +84,20 @@ echo 'name = {{ ansible_hostname }}' > /srv/management/app.conf.j2
 tar -C /srv/management -czf /srv/management/app.tar.gz app.service
 git init -q -b main /srv/management/repository
 git -C /srv/management/repository -c user.name=dev -c user.email=dev@example.org commit -q --allow-empty -m Start
-cat > /srv/management/work.sh <<'END'
+cat > /srv/management.sh <<'END'
 cd /srv/management
 export LC_ALL=C.UTF-8 HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 pause() { sleep "$((${1:-10} + RANDOM % 5))"; }
 while :; do
-    systemctl start ansible@site
+    systemctl start puppet@site
     systemctl start ansible@site
     echo line >> /var/log/managed.log
     logrotate --force /etc/logrotate.d/managed
     systemctl start puppet@site
-    systemctl start puppet@site
     systemctl start puppet@remove
+    systemctl start ansible@site
     systemctl start ansible@remove
     pause 20
 done > /dev/null 2>&1
 END
-boot /srv/management/work.sh
+boot management
