@@ -10,7 +10,7 @@ TEXT = """\
   condition: evt.type = openat and proc.aname[2] in (my_shells)
 - rule: r
   desc: d
-  condition: opened and below_macro and proc.nthreads > 3
+  condition: opened and below_macro and proc.nthreads > 3 and not ancestor(proc.name = sh)
   output: "%proc.name"
   priority: NOTICE
 """
@@ -37,6 +37,7 @@ def at(text: str) -> tuple[int, int]:
         ("condition: opened", "macro **opened**\n\n```\nevt.type = openat and"),
         ("below_mac", "below.yaml:1:3"),
         ("(my_sh", "list **my_shells**: bash, zsh"),
+        ("not ances", "true if some ancestor"),
         ("= opena", "event type **openat** (file)"),
     ],
 )
