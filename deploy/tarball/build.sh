@@ -51,6 +51,6 @@ chmod -R u=rwX,go=rX "$root"
 version=$("$root/bin/lanner" --version | cut -d' ' -f2)
 file=$target/lanner-collector-$version-x86_64.tar.gz
 tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -cf - lanner |
-    gzip -9n >"$work/tarball"
+    gzip -n >"$work/tarball"
 mv "$work/tarball" "$file"
 echo "$file"

@@ -1,9 +1,27 @@
-"""Test programs in C, for system calls that neither commands nor Python make as needed."""
+"""Test programs in C, for system calls that neither commands nor Python make as needed, and the eBPF program."""
 
+import fcntl
 import subprocess
+import sys
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
+from collector.bpf import program
+from foundation.errors import EnvironmentUnsupported
+
 SOURCES = Path(__file__).parent / "programs"
+
+
+@cache
+def bytecode() -> Path:
+    """Return the folder of the compiled eBPF program: the first worker to ask compiles it, and the others wait."""
+    folder = Path(sys.prefix) / "lanner-cache"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock, suppress(EnvironmentUnsupported):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        program.compiled(folder)
+    return folder
 
 
 class Programs:

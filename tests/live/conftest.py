@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from foundation.errors import EnvironmentUnsupported
+from tests.live import compiled
 from tests.live.compiled import Programs
 from tests.live.containerd import Containerd, NoContainerd
 from tests.live.containers import Docker
@@ -61,9 +62,9 @@ def containerd() -> Iterator[Containerd]:
 
 
 @pytest.fixture(scope="session")
-def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder for the compiled eBPF program: the first test compiles it, the others load it."""
-    return tmp_path_factory.mktemp("bytecode")
+def bytecode() -> Path:
+    """Return the folder of the compiled eBPF program."""
+    return compiled.bytecode()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from collector.bpf.program import _CALLS, PathCopies, RingSizes, compiled, load
 from collector.kernel import bpf_syscall
 from foundation.errors import EnvironmentUnsupported
-from tests.live.collector.watching import CACHE
+from tests.live.compiled import bytecode
 from tests.live.needs import lacking
 
 RETURN_0 = bytes.fromhex("b7000000 00000000 95000000 00000000")
@@ -19,7 +19,7 @@ EVERY_PATH = {(event, at) for event, count in _CALLS.items() for at in range(cou
 def useless() -> Iterator[PathCopies]:
     """Return copies whose program for putname() does nothing."""
     try:
-        compilation = compiled(CACHE)
+        compilation = compiled(bytecode())
         program, loaded = load(compilation, RingSizes())
     except EnvironmentUnsupported as missing:
         lacking(f"{missing.reason}: {missing.remedy}")

@@ -20,8 +20,8 @@ from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter, always
 from tests.live.collector.random_acts import OPENS, PATHS, TYPES, make_folder, paths_of, random_script
-from tests.live.collector.watching import CACHE, Watching, watching
-from tests.live.compiled import Programs
+from tests.live.collector.watching import Watching, watching
+from tests.live.compiled import Programs, bytecode
 from tests.unit.processor.plain_rules import DetectionRule
 
 SEEDS, SETS, RULES, ACTIONS = 6, 4, 4, 150
@@ -126,7 +126,7 @@ def reported(alert: Alert) -> str:
 def cache(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder with the program that reads objects by their types, or with that of kernels before 6.2."""
     if request.param:
-        return CACHE
+        return bytecode()
     monkeypatch.setattr("collector.bpf.program.definitions", lambda: without_types(definitions()))
     build_cache(tmp_path)
     return tmp_path

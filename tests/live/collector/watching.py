@@ -17,11 +17,11 @@ from processor.fields.extract import extract
 from schemas.batch import EventBatch
 from schemas.catalog.fields import resolve_field
 from schemas.filter import PushdownFilter
+from tests.live.compiled import bytecode
 from tests.live.needs import lacking
 
 SETTLE_LOOKS = 6
 MOST_SECONDS = 120
-CACHE = Path(sys.prefix) / "lanner-cache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +109,12 @@ def watching(
     *event_types: str,
     pushdown_filter: PushdownFilter | None = None,
     settings: CollectorSettings | None = None,
-    cache: Path = CACHE,
+    cache: Path | None = None,
 ) -> Iterator[Watching]:
     """Run a collector for these event types; skipped if the machine can't, a failure in CI."""
     batches: list[EventBatch] = []
-    chosen = replace(settings or CollectorSettings(), cache=cache, flush_seconds=0.02, repeats_seconds=0.02)
+    chosen = replace(settings or CollectorSettings(), cache=cache or bytecode())
+    chosen = replace(chosen, flush_seconds=0.02, repeats_seconds=0.02)
     collector = Collector(event_types, on_batch=batches.append, pushdown_filter=pushdown_filter, settings=chosen)
     try:
         collector.start()
