@@ -27,6 +27,88 @@ LIBRARY_HOST_ACTS: tuple[DemoAction, ...] = (
         script('find "$1" -path "*/.aws/credentials"'),
     ),
     DemoAction(
+        "Read stored password",
+        "Notice",
+        "Reads an empty file named .pgpass.",
+        script(': > "$1/.pgpass" && cat "$1/.pgpass"'),
+    ),
+    DemoAction(
+        "Copy list of accounts", "Notice", "Prints /etc/passwd into nothing.", script("cat /etc/passwd"), NOTHING
+    ),
+    DemoAction(
+        "Query cloud metadata with tool",
+        "Notice",
+        "Runs a copy of true named curl with the address as its argument.",
+        named("true", "curl", "http://169.254.169.254/"),
+    ),
+    DemoAction(
+        "Open packet socket",
+        "Notice",
+        "Opens a socket for packets, and closes it.",
+        python("import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW).close()"),
+        NOTHING,
+    ),
+    DemoAction(
+        "Connect with network tool to unusual port",
+        "Notice",
+        "Runs a copy of perl under the name nc, which tries to connect to a documentation address.",
+        named("perl", "nc", "-e", 'socket(my $s, 2, 2049, 6); connect($s, pack("S n C4 x8", 2, 4444, 192, 0, 2, 1))'),
+    ),
+    DemoAction(
+        "Open tunnel",
+        "Notice",
+        "Runs a copy of true named ssh with the arguments of a proxy.",
+        named("true", "ssh", "-N", "-D", "1080", "192.0.2.1"),
+    ),
+    DemoAction(
+        "Listen with tool or one-line program",
+        "Notice",
+        "Listens for a moment on a free port of this machine's own address.",
+        python('import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen()'),
+        NOTHING,
+    ),
+    DemoAction(
+        "Upload file with web client",
+        "Notice",
+        "Runs a copy of true named curl with the arguments of an upload.",
+        named("true", "curl", "-T", "/dev/null", "http://192.0.2.1/"),
+    ),
+    DemoAction(
+        "Use archive with password",
+        "Notice",
+        "Runs a copy of true named zip with a password as its argument.",
+        named("true", "zip", "-P", "demo", "demo.zip"),
+    ),
+    DemoAction(
+        "Many failed logins",
+        "Notice",
+        "Runs su five times as nobody, with an empty password, and a log of failed logins that only the action sees.",
+        over(
+            "/var/log",
+            "touch /var/log/btmp && for _ in 1 2 3 4 5; do echo | setpriv --reuid=65534 --regid=65534 --clear-groups "
+            "su root -c true & done; wait",
+        ),
+        OWN_FILE_SYSTEM,
+    ),
+    DemoAction(
+        "Passwords tried with sudo",
+        "Notice",
+        "Runs a copy of true named sudo four times, with -S.",
+        script('cp /bin/true "$1/sudo" && for i in 1 2 3 4; do "$1/sudo" -S true; done'),
+    ),
+    DemoAction(
+        "Many names looked up",
+        "Notice",
+        "Runs a copy of true named dig with eight names.",
+        script('cp /bin/true "$1/dig" && for i in a b c d e f g h; do "$1/dig" "$i.invalid"; done'),
+    ),
+    DemoAction(
+        "Ping sweep",
+        "Notice",
+        "Runs a copy of true named ping with twenty documentation addresses.",
+        script('cp /bin/true "$1/ping" && for i in $(seq 20); do "$1/ping" "192.0.2.$i"; done'),
+    ),
+    DemoAction(
         "Search for setuid programs",
         "Notice",
         "Searches an empty directory for setuid programs with find.",
@@ -227,7 +309,17 @@ LIBRARY_HOST_ACTS: tuple[DemoAction, ...] = (
         over("/etc", "mkdir /etc/apt && echo > /etc/apt/sources.list"),
         OWN_FILE_SYSTEM,
     ),
-    DemoAction("Manage accounts", "Notice", "Runs a copy of true named useradd.", named("true", "useradd")),
+    DemoAction(
+        "Manage accounts",
+        "Notice",
+        "Creates a group in a copy of /etc that only the action sees.",
+        script(
+            'exec unshare --mount sh -c \'mount -t tmpfs none "$1" && mkdir "$1/upper" "$1/state" '
+            '&& mount -t overlay -o "lowerdir=/etc,upperdir=$1/upper,workdir=$1/state" none /etc '
+            '&& groupadd lanner-demo\' sh "$1"'
+        ),
+        OWN_FILE_SYSTEM,
+    ),
     DemoAction(
         "Create file below dev",
         "Warning",

@@ -22,7 +22,10 @@ CARRIED = (
     *("proc.aname[2]", "proc.aname[3]", "proc.aname[4]", "container.id", "container.name"),
     *("container.image.repository", "container.image.tag", "k8s.pod.name", "k8s.ns.name"),
 )
-NOT_CHOSEN = {"proc.codepath", "proc.pcodepath", "proc.acodepath", "proc.ppid", "proc.apid", "proc.is_exe_from_memfd"}
+NOT_CHOSEN = {
+    *("proc.codepath", "proc.pcodepath", "proc.acodepath"),
+    *("proc.ppid", "proc.apid", "proc.pvpid", "proc.is_exe_from_memfd"),
+}
 """Facts about a process that whoever starts it doesn't choose."""
 NO_EXCEPTIONS = {"is_shell", "container_entry", "runc_entering_container"}
 """Macros that describe what happens, and the one that docs/security.md names among the evasions."""
