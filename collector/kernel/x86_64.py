@@ -19,6 +19,7 @@ _OF_BOTH = {
     452: "fchmodat2",
     463: "setxattrat",
     467: "open_tree_attr",
+    469: "file_setattr",
 }
 """From 424 on, calls have one number at all entries."""
 
@@ -88,6 +89,7 @@ NATIVE = {
     97: "getrlimit",
     101: "ptrace",
     102: "getuid",
+    103: "syslog",
     104: "getgid",
     105: "setuid",
     106: "setgid",
@@ -109,10 +111,13 @@ NATIVE = {
     151: "mlockall",
     152: "munlockall",
     157: "prctl",
+    159: "adjtimex",
     160: "setrlimit",
     161: "chroot",
+    164: "settimeofday",
     165: "mount",
     166: "umount2",
+    168: "swapoff",
     175: "init_module",
     176: "delete_module",
     188: "setxattr",
@@ -121,6 +126,7 @@ NATIVE = {
     200: "tkill",
     213: "epoll_create",
     217: "getdents64",
+    227: "clock_settime",
     234: "tgkill",
     235: "utimes",
     250: "keyctl",
@@ -156,6 +162,7 @@ NATIVE = {
     300: "fanotify_init",
     302: "prlimit",  # prlimit64
     304: "open_by_handle_at",
+    305: "clock_adjtime",
     307: "sendmmsg",
     308: "setns",
     310: "process_vm_readv",
@@ -192,6 +199,7 @@ COMPAT = {
     22: "umount",
     23: "setuid",
     24: "getuid",
+    25: "stime",
     26: "ptrace",
     30: "utime",
     33: "access",
@@ -217,6 +225,7 @@ COMPAT = {
     71: "setregid",
     75: "setrlimit",
     76: "getrlimit",
+    79: "settimeofday",
     83: "symlink",
     90: "mmap",
     91: "munmap",
@@ -224,10 +233,13 @@ COMPAT = {
     93: "ftruncate",
     94: "fchmod",
     95: "fchown",
+    103: "syslog",
     106: "stat",
     107: "lstat",
     108: "fstat",
+    115: "swapoff",
     120: "clone",
+    124: "adjtimex",
     125: "mprotect",
     128: "init_module",
     129: "delete_module",
@@ -283,6 +295,7 @@ COMPAT = {
     238: "tkill",
     239: "sendfile",  # sendfile64
     254: "epoll_create",
+    264: "clock_settime",
     270: "tgkill",
     271: "utimes",
     288: "keyctl",
@@ -317,6 +330,7 @@ COMPAT = {
     338: "fanotify_init",
     340: "prlimit",  # prlimit64
     342: "open_by_handle_at",
+    343: "clock_adjtime",
     345: "sendmmsg",
     346: "setns",
     347: "process_vm_readv",
@@ -345,13 +359,15 @@ COMPAT = {
     374: "userfaultfd",
     376: "mlock2",
     377: "copy_file_range",
+    404: "clock_settime",  # clock_settime64
+    405: "clock_adjtime",  # clock_adjtime64
     412: "utimensat",  # utimensat_time64
     417: "recvmmsg",  # recvmmsg_time64
     **_OF_BOTH,
 }
 """The 32-bit entry, int 0x80, which a 64-bit program may use too."""
 
-TIME64 = frozenset({412})
+TIME64 = frozenset({404, 412})
 """Calls of the 32-bit entry whose times have 64 bits."""
 
 POINTED = frozenset({90})

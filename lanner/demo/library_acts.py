@@ -6,6 +6,10 @@ _GIVE_CAPABILITY = (
     "import os, struct, tempfile; file = tempfile.NamedTemporaryFile(); "
     "os.setxattr(file.name, 'security.capability', struct.pack('<5I', 0x02000000, 1, 0, 0, 0))"
 )
+_SET_ATTRIBUTES = (
+    "import fcntl, tempfile; file = tempfile.TemporaryFile(); "
+    "fcntl.ioctl(file, 0x40086602, fcntl.ioctl(file, 0x80086601, bytes(8)))"
+)
 
 LIBRARY_HOST_ACTS: tuple[DemoAction, ...] = (
     DemoAction(
@@ -172,6 +176,34 @@ LIBRARY_HOST_ACTS: tuple[DemoAction, ...] = (
         "Warning",
         "Runs a copy of true in a hidden directory below /tmp.",
         script('mkdir "$1/.hidden" && cp /bin/true "$1/.hidden/demo" && "$1/.hidden/demo"'),
+    ),
+    DemoAction(
+        "Set system clock",
+        "Warning",
+        "Tries to set the clock as nobody, who may not.",
+        python("import time; time.clock_settime(0, 0)", user=NOBODY),
+        NOTHING,
+    ),
+    DemoAction(
+        "Switch off swap",
+        "Notice",
+        "Tries to switch off swap on a file that doesn't exist as nobody, who may not.",
+        python('import ctypes; ctypes.CDLL(None).swapoff(b"/nonexistent")', user=NOBODY),
+        NOTHING,
+    ),
+    DemoAction(
+        "Take name of kernel thread",
+        "Warning",
+        "Runs Python, which calls itself kworker/0:1.",
+        python('import ctypes; ctypes.CDLL(None).prctl(15, b"kworker/0:1")'),
+        NOTHING,
+    ),
+    DemoAction(
+        "Change file attributes",
+        "Notice",
+        "Sets the attributes of an empty file to those that it has.",
+        python(_SET_ATTRIBUTES),
+        NOTHING,
     ),
     DemoAction(
         "Set file times back",

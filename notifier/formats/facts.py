@@ -12,6 +12,8 @@ from schemas.alert import Alert, Value
 from schemas.catalog.fields import K8S_AUDIT, SOURCES, SYSCALL
 from schemas.catalog.system_calls import (
     ACCEPTS,
+    ATTRIBUTES,
+    CLOCKS,
     CREATES,
     DUPLICATES,
     EXECS,
@@ -155,10 +157,12 @@ _VERBS: Mapping[str, _Verb] = MappingProxyType({
     **_verbs("create", "created", _removed, *CREATES),
     **_verbs("truncate", "truncated", _removed, *TRUNCATES),
     **_verbs("set the times of", "set the times of", _removed, *TIMES),
-    **_verbs("change an attribute of", "changed an attribute of", _removed, "setxattr", "lsetxattr", "fsetxattr"),
+    **_verbs("change an attribute of", "changed an attribute of", _removed, *ATTRIBUTES, "file_setattr"),
     **_verbs("attach to a process by", "attached to a process by", lambda _: "ptrace", "ptrace"),
     **_verbs("load", "loaded", lambda _: "a kernel module", "init_module", "finit_module"),
     **_verbs("redirect a descriptor to", "redirected a descriptor to", _path, *DUPLICATES),
+    **_verbs("set", "set", lambda _: "the clock", *CLOCKS),
+    **_verbs("switch off swap on", "switched off swap on", _removed, "swapoff"),
     **_verbs("mount", "mounted", _any_target, "mount", "move_mount"),
 })  # fmt: skip
 

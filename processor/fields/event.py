@@ -55,7 +55,17 @@ _CHANGES_OF_FILES = frozenset({"fchmod", "fchown", "ftruncate", "fallocate", "fs
 _FIRST_PATHS = {
     **dict.fromkeys(("openat", "openat2", "open_by_handle_at"), "fd_name"),
     **dict.fromkeys(
-        ("unlinkat", "mkdirat", "fchmodat", "fchmodat2", "fchownat", "setxattrat", "futimesat", "utimensat"),
+        (
+            "unlinkat",
+            "mkdirat",
+            "fchmodat",
+            "fchmodat2",
+            "fchownat",
+            "setxattrat",
+            "futimesat",
+            "utimensat",
+            "file_setattr",
+        ),
         "path_name",
     ),
     **dict.fromkeys(("renameat", "renameat2", "linkat"), "path_source"),

@@ -24,7 +24,7 @@ OWN_FIELDS = (
     *("sshd.program", "sshd.uid", "sshd.user"),
 )
 """Fields that neither Falco nor its container plugin has."""
-_OWN_ARGUMENTS = r"evt\.(?:raw)?arg\.(?:atime_age|mtime_age|created)"
+_OWN_ARGUMENTS = r"evt\.(?:raw)?arg\.(?:atime_age|mtime_age|time_age|created|modes)"
 """Arguments of calls for which no event of Falco has a similar one."""
 
 _EFFECTS = {

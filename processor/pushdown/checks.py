@@ -5,6 +5,7 @@ only where the kernel's answer is the very value that the record will carry, for
 """
 
 import errno
+import re
 from collections.abc import Callable
 from ipaddress import IPv4Network
 from itertools import chain
@@ -115,7 +116,11 @@ _PATTERNS: dict[tuple[str, str], Callable[[bytes], PathPattern | None]] = {
 
 
 _DESCRIPTOR_IS_RESULT = FILE_OPENERS | {"socket", *ACCEPTS, *DUPLICATES}
-_TEXTS = {**dict.fromkeys(SYMLINKS, ("target", "fs.path.source")), **dict.fromkeys(ATTRIBUTES, ("name",))}
+_TEXTS = {
+    **dict.fromkeys(SYMLINKS, ("target", "fs.path.source")),
+    **dict.fromkeys(ATTRIBUTES, ("name",)),
+    "prctl": ("arg2_str",),
+}
 """Fields of a text that the event carries as it was given, however many slashes it has."""
 _TARGET = ("newpath", "fs.path.target")
 _PATHS = {
@@ -130,6 +135,8 @@ _PATHS = {
             "mknodat",
             "truncate",
             *TIMES,
+            "swapoff",
+            "file_setattr",
             "chdir",
             "chroot",
             "open_tree",
@@ -141,9 +148,10 @@ _PATHS = {
     **dict.fromkeys(("chmod", "fchmodat", "fchmodat2"), ("filename", "fs.path.name")),
     "unlinkat": ("name", "fs.path.name"),
     **dict.fromkeys(ATTRIBUTES, _TEXTS["setxattr"]),
+    "prctl": _TEXTS["prctl"],
 }
 """Fields of the paths that the kernel evaluates, for calls that open nothing: a pattern may match any of them."""
-BY_DESCRIPTOR = frozenset({"ftruncate", "fallocate"})
+BY_DESCRIPTOR = frozenset({"ftruncate", "fallocate", "ioctl"})
 """Calls whose file the kernel evaluates by its own path."""
 
 _OF_FILE = frozenset({"fd.name", "fd.directory", "fd.filename"})
@@ -350,6 +358,10 @@ def _of_argument(node: Check, name: str, event: str) -> Answers | None:
         numbers = sorted({int(value) for value in values if value.isdecimal() and int(value) <= _U32})
         is_whole = numbers and len(numbers) == len(set(values))
         return ((Predicate(f"arg.{found.name}", _U32, tuple(numbers)), True),) if is_whole else None
+    if found.name == "request" and found.format == "HEX" and node.operator in ("=", "==", "in"):
+        if not all(re.fullmatch("[0-9A-F]{1,8}", value) for value in values):
+            return None
+        return ((Predicate(f"arg.{found.name}", _U32, tuple(sorted({int(value, 16) for value in values}))), True),)
     if table is None or node.operator not in ("=", "==", "in", "contains", "startswith", "endswith"):
         return None
     if any(not any(character.isalpha() for character in value) or "|" in value for value in values):

@@ -299,6 +299,25 @@ def _as_nobody(do: Do) -> None:
     do()
 
 
+def _set_clock(name: str) -> None:
+    """Try to set the clock, as somebody who may not."""
+    os.setresuid(65534, 65534, 65534)
+    assert not int(Path("/proc/self/status").read_text().partition("CapEff:")[2].split()[0], 16)
+    when = ctypes.create_string_buffer(256)
+    if "adj" in name:
+        struct.pack_into("<I", when, 0, 0x100)
+    _tried(name, *([0] if name.startswith("clock_") else []), when, *([None] if name == "settimeofday" else []))
+
+
+def _change_attributes(name: str) -> None:
+    path = "/srv/x"
+    Path(path).touch()
+    if name == "ioctl":
+        _tried(name, os.open(path, os.O_RDONLY), 0x40086602, ctypes.create_string_buffer(8))
+    else:
+        call(name, _AT_FDCWD, path.encode(), ctypes.create_string_buffer(24), 24, 0)
+
+
 def _open_fault_device() -> None:
     number = Path("/dev/userfaultfd").stat().st_rdev
     _mount_empty("/dev")
@@ -349,6 +368,7 @@ _RENAMES, _REMOVES, _MAKES, _DIRECTORIES = (
 _MODES = ("chmod", "fchmod", "fchmodat", "fchmodat2")
 _EMPTIES = (*_CREATES, _BY_HANDLE, "truncate", "ftruncate", "fallocate")
 _TIMES = ("utime", "utimes", "futimesat", "utimensat")
+_CLOCKS = ("clock_settime", "settimeofday", "clock_adjtime", "adjtimex")
 _ATTRIBUTES = ("setxattr", "lsetxattr", "fsetxattr", "setxattrat")
 _STREAMS = ("dup", "dup2", "dup3", "fcntl", "accept", "accept4", "connect", "pidfd_getfd")
 _LOG, _HISTORY, _PROGRAM = "/var/log/auth.log", "/root/.bash_history", "/usr/bin/x"
@@ -399,6 +419,8 @@ _ON_HOST: tuple[tuple[str, tuple[str, ...], Callable[[str], Do], str], ...] = (
     ("Clear log files", _EMPTIES, _by_name(_empty, _LOG), "/var/log"),
     ("Clear log files", _REMOVES, _by_name(_remove, _LOG), "/var/log"),
     ("Clear log files", _RENAMES, _by_name(_place, _LOG, "/var/log/x"), "/var/log"),
+    ("Set system clock", _CLOCKS, _by_name(_set_clock), ""),
+    ("Change file attributes", ("ioctl", "file_setattr"), _by_name(_change_attributes), "/srv"),
     ("Set file times back", _TIMES, _by_name(_set_times), "/etc"),
     ("Remove shell history", _EMPTIES, _by_name(_empty, _HISTORY), "/root"),
     ("Remove shell history", _REMOVES, _by_name(_remove, _HISTORY), "/root"),

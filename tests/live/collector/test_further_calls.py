@@ -14,7 +14,8 @@ FCHMODAT2, SETXATTRAT, OPEN_TREE, MOVE_MOUNT, FSOPEN, FANOTIFY_INIT = 452, 463, 
 UTIME, UTIMES, FUTIMESAT, UTIMENSAT = 132, 235, 261, 280
 TYPES = (
     *("fchmodat2", "truncate", "ftruncate", "fallocate", "setxattr", "lsetxattr", "fsetxattr", "setxattrat"),
-    *("utime", "utimes", "futimesat", "utimensat"),
+    *("utime", "utimes", "futimesat", "utimensat", "clock_settime", "settimeofday", "clock_adjtime", "adjtimex"),
+    *("swapoff", "syslog", "file_setattr", "ioctl", "prctl"),
     *("open_tree", "move_mount", "fsopen", "fanotify_init", "openat", "openat2", "creat", "clone3", "mount"),
 )
 PRELUDE = """
@@ -24,6 +25,9 @@ def call(number, *arguments):
     result = libc.syscall(number, *(ctypes.c_long(a) if isinstance(a, int) else a for a in arguments))
     if result < 0: sys.exit(f"errno {ctypes.get_errno()}")
     return result
+def as_nobody(number, *arguments):
+    os.setresuid(65534, 65534, 65534)
+    assert libc.syscall(number, *(ctypes.c_long(a) if isinstance(a, int) else a for a in arguments)) == -1
 open("file", "w").write("data")
 fd = os.open("file", os.O_RDWR)
 """
@@ -80,6 +84,26 @@ def watch() -> Iterator[Watching]:
         (f"call({FSOPEN}, b'tmpfs', 1)", "fsopen", {"evt.arg.type": "tmpfs", "evt.arg.flags": "FSOPEN_CLOEXEC"}),
         (f"call({UTIMENSAT}, fd, None, None, 0)", "utimensat", {"fs.path.name": FILE, "evt.arg.mtime_age": "0"}),
         ("os.utime(os.open('new', os.O_CREAT))", "utimensat", {"evt.arg.created": "1", "fd.name": "{folder}/new"}),
+        # As nobody, who may not, so that nothing changes.
+        (
+            "as_nobody(227, 0, (ctypes.c_int64 * 2)(5, 0))",
+            "clock_settime",
+            {"evt.res": "EPERM", "evt.arg.clockid": "0"},
+        ),
+        ("as_nobody(164, ctypes.create_string_buffer(16), None)", "settimeofday", {"evt.res": "EPERM"}),
+        (
+            "as_nobody(305, 0, ctypes.create_string_buffer(b'\\0\\1', 256))",
+            "clock_adjtime",
+            {"evt.res": "EPERM", "evt.arg.modes": "ADJ_SETOFFSET"},
+        ),
+        (
+            "as_nobody(159, ctypes.create_string_buffer(b'\\2', 256))",
+            "adjtimex",
+            {"evt.res": "EPERM", "evt.arg.modes": "ADJ_FREQUENCY"},
+        ),
+        ("as_nobody(168, b'file')", "swapoff", {"evt.res": "EPERM", "fs.path.name": FILE}),
+        ("as_nobody(103, 5, None, 0)", "syslog", {"evt.res": "EPERM", "evt.arg.type": "SYSLOG_ACTION_CLEAR"}),
+        ("call(469, -100, b'file', ctypes.create_string_buffer(24), 24, 0)", "file_setattr", {"fs.path.name": FILE}),
         (f"call({FANOTIFY_INIT}, 1, 0)", "fanotify_init", {"evt.arg.flags": "FAN_CLOEXEC", "fd.num": 4}),
         ("os.open('new', os.O_CREAT | os.O_WRONLY, 0o4755)", "openat", {"evt.is_open_setuid": True}),
         ("os.open('.', 0o20200000 | os.O_WRONLY, 0o4755)", "openat", {"evt.is_open_setuid": True}),

@@ -13,8 +13,8 @@ RESULT, REGISTER, UID, FAMILY, LOCAL_PORT, REMOTE_PORT, LOCAL_IP, REMOTE_IP, PRO
 U32 = 0xFFFFFFFF
 SAME_BYTES = 112
 OPENS = ("open", "openat", "openat2", "creat")
-TEXTS = ("symlink", "symlinkat", "setxattr", "fsetxattr", "setxattrat")
-OF_FILES = ("ftruncate", "fallocate")
+TEXTS = ("symlink", "symlinkat", "setxattr", "fsetxattr", "setxattrat", "prctl")
+OF_FILES = ("ftruncate", "fallocate", "ioctl")
 OF_EITHER = ("futimesat", "utimensat")
 FLAGS_AT = {"open": 1, "openat": 2}
 

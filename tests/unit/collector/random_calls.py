@@ -10,7 +10,7 @@ from tests.unit.collector.calls import WHO, call, file, sock
 OPENS = ("open", "openat", "openat", "openat2", "creat")
 SOCKETS = ("socket", "accept4", "sendto", "connect", "dup2")
 _WITH_MODES = ("fchmod", "mknod")
-FILES = ("ftruncate", "fallocate", "futimesat", "utimensat")
+FILES = ("ftruncate", "fallocate", "ioctl", "futimesat", "utimensat")
 OTHERS = (
     *("ptrace", "prctl", "setns", "unshare", "clone", "clone3", "mount", "kill", "pipe2", "open_by_handle_at"),
     *_WITH_MODES,
@@ -206,6 +206,7 @@ _OF_OTHERS = (
     *("container.id = host", "container.id != host", "evt.arg.mode contains S_ISUID", "evt.arg.mode contains S_IS"),
     *("evt.arg.mode contains S_IFCHR", "evt.arg.mode contains S_IX", "evt.arg.mode startswith S_IXOTH"),
     *("evt.arg.created = 0", "evt.arg.created = 1", "evt.arg.created in (0, 1)"),
+    *("evt.arg.request = 10", "evt.arg.request in (7C020000, 26)", "evt.arg.arg2_str startswith x"),
 )
 
 

@@ -49,6 +49,8 @@ RENAMED = {
     "truncate64": "truncate",
     "ftruncate64": "ftruncate",
     "utimensat_time64": "utimensat",
+    "clock_settime64": "clock_settime",
+    "clock_adjtime64": "clock_adjtime",
 }
 
 
