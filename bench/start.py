@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from collector.bpf.program import RingSizes, compiled, load
+from collector.bpf.build import compiled
+from collector.bpf.program import RingSizes, load
 from collector.kernel_feed import KernelFeed
 
 ROUNDS = 5

@@ -11,7 +11,8 @@ from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 
-from collector.bpf.program import LoadedProgram, RingSizes, compiled, load
+from collector.bpf.build import compiled
+from collector.bpf.program import LoadedProgram, RingSizes, load
 from collector.bpf.self_test import run_self_test
 from collector.events.io_uring import uring_descriptors
 from collector.events.system_calls import CALLS, NO_DESCRIPTOR, PATHS_ONLY, descriptors, watched_numbers

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0
  *
  * The operations that io_uring performs without a system call. Compiled after lanner.bpf.c, whose structs and steps it
- * uses, and only if the kernel has everything that it reads.
+ * uses; loaded only if the kernel has everything that it reads.
  *
  * A request is reported twice: on submission, with what it asks for, and on completion, with the result. User space
  * joins both; a request may take hours, and the kernel side stores nothing for it. The kernel copies a request's
@@ -9,7 +9,6 @@
  * Submission runs in the submitter's task or in the ring's polling thread, which is a thread of the same process with
  * the same memory, files and directory; the user is the one whose credentials the request will run with.
  */
-#ifdef URING
 
 enum operation {
   U_SENDMSG = 9, U_ACCEPT = 13, U_CONNECT = 16, U_FALLOCATE = 17, U_OPENAT = 18, U_SEND = 26, U_OPENAT2 = 28, U_RENAMEAT = 35,
@@ -54,17 +53,19 @@ static __always_inline bool is_send(u8 operation) {
   return operation == U_SEND || operation == U_SEND_ZC || operation == U_SENDMSG || operation == U_SENDMSG_ZC;
 }
 
-static __always_inline u32 word_of(void *base, int offset) {
+static __always_inline u32 word_at(void *address) {
   u32 value = 0;
-  READ(value, base, offset);
+  bpf_probe_read_kernel(&value, sizeof(value), address);
   return value;
 }
 
-static __always_inline u64 long_of(void *base, int offset) {
+static __always_inline u64 long_at(void *address) {
   u64 value = 0;
-  READ(value, base, offset);
+  bpf_probe_read_kernel(&value, sizeof(value), address);
   return value;
 }
+#define word_of(base, o) word_at(AT(base, o))
+#define long_of(base, o) long_at(AT(base, o))
 
 /* A path or another text that the kernel has copied, and the directory of a path that is relative. */
 static __always_inline u64 append_copied_path(struct syscall_record *r, struct path_buffer *buffer, void *task, u64 off,
@@ -83,10 +84,10 @@ static __always_inline u64 append_copied_path(struct syscall_record *r, struct p
   off += n;
   MASK(at, DATA_LIMIT);
   if (!has_directory || r->data[at] == '/') return off;
-  void *start = (void *)POINTER(task, O_TASK_FS) + O_FS_PWD;
+  void *start = AT(POINTER(task, O_TASK_FS), O_FS_PWD);
   if (fd != AT_CWD) {
     void *file = fd >= 0 ? file_of(task, fd) : 0;
-    start = file ? file + O_FILE_PATH : 0;
+    start = file ? AT(file, O_FILE_PATH) : 0;
   }
   if (start) APPEND_WALK(r, off, directory_region, start);
   return off;
@@ -110,7 +111,7 @@ static __always_inline u64 append_copied(struct syscall_record *r, u64 off, int 
 static __always_inline void *copied_address(void *asynchronous) {
   u16 family = 0;
   READ(family, asynchronous, 0);
-  return family & 7 ? asynchronous : asynchronous + O_ASYNC_ADDRESS;
+  return family & 7 ? asynchronous : AT(asynchronous, O_ASYNC_ADDRESS);
 }
 
 /* Begins a record and returns where its data continues. */
@@ -149,7 +150,7 @@ static __always_inline u64 append_file(struct syscall_record *r, struct path_buf
     r->length[R_SOCKET] = sizeof(struct socket_info);
     return off + sizeof(struct socket_info);
   }
-  void *dentry = follow(file, O_FILE_PATH + O_PATH_DENTRY);
+  void *dentry = follow(file, O_FILE_DENTRY);
   overlay_layer(&r->head, inode, magic);
   if (is_new_setuid(file)) r->head.flags |= F_NEW_SETUID;
   if (is_pseudo(file)) {
@@ -161,7 +162,7 @@ static __always_inline u64 append_file(struct syscall_record *r, struct path_buf
     }
     return off;
   }
-  APPEND_WALK(r, off, R_KERNEL_PATH, file + O_FILE_PATH);
+  APPEND_WALK(r, off, R_KERNEL_PATH, AT(file, O_FILE_PATH));
   return off;
 }
 
@@ -197,12 +198,12 @@ int on_uring_submit(struct bpf_raw_tracepoint_args *ctx) {
   void *task = (void *)bpf_get_current_task_btf();
   u64 flags = long_of(req, O_REQ_FLAGS);
   struct request q = {.address = (u64)req, .ring = (u64)follow(req, O_REQ_CTX), .user_data = long_of(req, O_REQ_USER_DATA)};
-  if (flags & (1ULL << N_REQ_CQE_SKIP)) q.flags |= Q_UNTOLD;
+  if (flags & (1ULL << NUMBER(N_REQ_CQE_SKIP))) q.flags |= Q_UNTOLD;
   u64 off = begin_request(r, task, K_REQUEST, &q);
-  if (flags & (1ULL << N_REQ_CREDS)) READ(r->head.uid, follow(req, O_REQ_CREDS), O_CRED_EUID);
+  if (flags & (1ULL << NUMBER(N_REQ_CREDS))) READ(r->head.uid, follow(req, O_REQ_CREDS), O_CRED_EUID);
 
   u32 descriptor = word_of(req, O_REQ_FD);
-  bool is_direct = flags & (1ULL << N_REQ_FIXED_FILE);
+  bool is_direct = flags & (1ULL << NUMBER(N_REQ_FIXED_FILE));
   if (has_file(operation)) {
     void *file = is_direct ? direct_file((void *)q.ring, descriptor) : file_of(task, descriptor);
     if (file) off = append_file(r, buffer, off, file);
@@ -216,7 +217,7 @@ int on_uring_submit(struct bpf_raw_tracepoint_args *ctx) {
     first = follow(req, O_OPEN_FILENAME);
     from = word_of(req, O_OPEN_DFD);
     a[0] = (u32)from;
-    bpf_probe_read_kernel(how, sizeof(how), req + O_OPEN_HOW);
+    bpf_probe_read_kernel(how, sizeof(how), AT(req, O_OPEN_HOW));
     /* The kernel adds this flag itself. */
     how[0] &= ~(u64)O_LARGEFILE_FLAG;
     if (operation == U_OPENAT) {
@@ -317,7 +318,7 @@ int on_uring_submit(struct bpf_raw_tracepoint_args *ctx) {
     if (data && size) APPEND_USER_BYTES(r, off, R_BLOB1, data, size, 127);
     if (asynchronous && follow(asynchronous, O_ASYNC_NAME)) {
       is_other = !is_message;
-      off = append_copied(r, off, R_BLOB2, asynchronous + O_ASYNC_ADDRESS, word_of(asynchronous, O_ASYNC_NAME_LENGTH));
+      off = append_copied(r, off, R_BLOB2, AT(asynchronous, O_ASYNC_ADDRESS), word_of(asynchronous, O_ASYNC_NAME_LENGTH));
     }
   }
   u32 chosen = is_other ? (u32)operation + U_LIMIT : operation;
@@ -350,7 +351,7 @@ static __always_inline void send_result(struct request *q, void *req, s32 result
     if (!(q->flags & Q_RESULT_IS_FILE)) {
       file = follow(req, 0);
     } else if (result >= 0) {
-      u32 slot = slot_at ? word_of(req, slot_at) : 0;
+      u32 slot = slot_at ? word_at(req + slot_at) : 0;
       if (!slot) file = file_of(task, result);
       else file = direct_file((void *)q->ring, slot == ANY_SLOT ? result : slot - 1);
     }
@@ -376,10 +377,10 @@ int on_uring_complete(struct bpf_raw_tracepoint_args *ctx) {
     send_result(&q, 0, result, 0);
     return 0;
   }
-  if (operation == U_OPENAT || operation == U_OPENAT2) slot_at = O_OPEN_SLOT;
-  if (operation == U_SOCKET) slot_at = O_SOCKET_OP_SLOT;
+  if (operation == U_OPENAT || operation == U_OPENAT2) slot_at = NUMBER(O_OPEN_SLOT);
+  if (operation == U_SOCKET) slot_at = NUMBER(O_SOCKET_OP_SLOT);
   if (operation == U_ACCEPT) {
-    slot_at = O_ACCEPT_SLOT;
+    slot_at = NUMBER(O_ACCEPT_SLOT);
     uring_multishot.delete(&key);
   }
   send_result(&q, req, result, slot_at);
@@ -393,4 +394,3 @@ int on_uring_overflow(struct bpf_raw_tracepoint_args *ctx) {
   send_result(&q, 0, (s32)ctx->args[2], 0);
   return 0;
 }
-#endif

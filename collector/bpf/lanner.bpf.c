@@ -9,9 +9,9 @@
  * What it can't see: user memory that was paged out or changed between the call and its return. Operations of io_uring
  * without a call are reported by io_uring.bpf.c, which is compiled after this file.
  *
- * Offsets of kernel structs come in as -DO_... from the running kernel's BTF, never from header files: headers of
- * another kernel gave wrong fields without any error. A descriptor for each system call number, filled in by user space,
- * specifies what to read.
+ * Offsets of kernel structs (O_...), ids of types and what the kernel has (N_...) are placeholders here. They are replaced
+ * when the program is loaded, from the running kernel's BTF, never from header files: headers of another kernel gave wrong
+ * fields without any error. A descriptor for each system call number, filled in by user space, specifies what to read.
  */
 #include <linux/types.h>
 #include <linux/bpf.h>
@@ -315,29 +315,40 @@ BPF_TABLE("lru_hash", u32, struct connecting, connecting, MAX_CONNECTING);
 BPF_ARRAY(no_names, struct copied_names, 1);
 BPF_ARRAY(no_connecting, struct connecting, 1);
 
-#define POINTER(p, o) (*(void **)((void *)(p) + (o)))
-#define WORD(p, o) (*(u32 *)((void *)(p) + (o)))
-#define LONG(p, o) (*(u64 *)((void *)(p) + (o)))
-#define READ(destination, base, offset) bpf_probe_read_kernel(&(destination), sizeof(destination), (void *)(base) + (offset))
+/* What depends on the kernel, put where the loader finds and replaces it (relocations.py): a number, an address some bytes
+ * after another, and what is there, read by one instruction. No member of our own structs may be as far from their
+ * beginning as the first placeholder. */
+_Static_assert(sizeof(struct syscall_record) <= 0x6000 && sizeof(struct process_record) <= 0x6000, "see relocations.py");
+#define NUMBER(n) ({ u64 _n; asm volatile("%0 = %1" : "=r"(_n) : "i"(PLACEHOLDER + (n))); _n; })
+#define AT(p, o) ({ void *_p = (void *)(p); asm volatile("%0 += %1" : "+r"(_p) : "i"(PLACEHOLDER + (o))); _p; })
+#define LOAD(type, p, o) ({ u64 _v; asm volatile("%0 = *(" #type " *)(%1 + %2)" : "=r"(_v) : "r"(p), "i"(o)); _v; })
+#define POINTER(p, o) ((void *)LOAD(u64, p, o))
+#define WORD(p, o) ((u32)LOAD(u32, p, o))
+#define LONG(p, o) LOAD(u64, p, o)
+#define READ(destination, base, o) bpf_probe_read_kernel(&(destination), sizeof(destination), AT(base, o))
 /* The verifier must see the mask; the compiler, which knows the range already, would remove it. */
 #define MASK(x, m) asm volatile("%0 &= %1" : "+r"(x) : "i"(m))
 
-static __always_inline void *follow(void *base, int offset) {
+static __always_inline void *pointer_at(void *address) {
   void *p = 0;
-  bpf_probe_read_kernel(&p, 8, base + offset);
+  bpf_probe_read_kernel(&p, 8, address);
   return p;
 }
+#define follow(base, o) pointer_at(AT(base, o))
 
 /* A kernel object of a known type: its members are read by one load each, where a helper call takes ten times as long. An
  * address that can't be read gives 0, as follow() does. */
-#ifdef TYPE_FILE
+#ifdef CAST_CALL
 static void *(*cast)(void *, u32) = (void *)CAST_CALL;
-#define OBJECT(p, type) cast((void *)(p), TYPE_##type)
+#define OBJECT(p, type) cast((void *)(p), NUMBER(TYPE_##type))
 #define MEMBER(p, type, o) POINTER(OBJECT(p, type), o)
-#define FIELD(destination, p, type, o) ((destination) = *(typeof(destination) *)(OBJECT(p, type) + (o)))
+#define FIELD(destination, p, type, o) \
+  ((destination) = sizeof(destination) == 8 ? LOAD(u64, OBJECT(p, type), o) \
+                 : sizeof(destination) == 4 ? LOAD(u32, OBJECT(p, type), o) \
+                 : sizeof(destination) == 2 ? LOAD(u16, OBJECT(p, type), o) : LOAD(u8, OBJECT(p, type), o))
 #else
 #define OBJECT(p, type) (p)
-#define MEMBER(p, type, o) follow((void *)(p), o)
+#define MEMBER(p, type, o) follow(p, o)
 #define FIELD(destination, p, type, o) READ(destination, p, o)
 #endif
 
@@ -348,11 +359,8 @@ static __always_inline void count(u32 which) {
 
 static __always_inline void *cgroup_of(void *task) {
   void *set = POINTER(task, O_TASK_CGROUPS);
-#ifdef CGROUP_V2
-  return MEMBER(set, CSS_SET, O_CSS_SET_DFL_CGRP);
-#else
-  return MEMBER(MEMBER(set, CSS_SET, O_CSS_SET_SUBSYS + 8 * N_PIDS_CGRP), CGROUP_SUBSYS_STATE, O_CSS_CGROUP);
-#endif
+  if (!NUMBER(N_PIDS_ON_V1)) return MEMBER(set, CSS_SET, O_CSS_SET_DFL_CGRP);
+  return MEMBER(MEMBER(set, CSS_SET, O_CSS_SET_PIDS), CGROUP_SUBSYS_STATE, O_CSS_CGROUP);
 }
 
 static __always_inline void *cgroup_node(void *task) {
@@ -382,14 +390,17 @@ struct dentry_facts {
 };
 
 static __always_inline void read_dentry(struct dentry_facts *q, void *dentry) {
-#ifdef TYPE_DENTRY
+#ifdef CAST_CALL
   void *typed = OBJECT(dentry, DENTRY);
   q->parent = POINTER(typed, O_DENTRY_PARENT);
   q->length = WORD(typed, O_DENTRY_NAME_LEN);
   q->name = POINTER(typed, O_DENTRY_NAME);
-#elif O_DENTRY_NAME_LEN == O_DENTRY_PARENT + 12 && O_DENTRY_NAME == O_DENTRY_PARENT + 16
-  bpf_probe_read_kernel(q, sizeof(*q), dentry + O_DENTRY_PARENT);
 #else
+  u64 from = NUMBER(O_DENTRY_PARENT);
+  if (NUMBER(O_DENTRY_NAME_LEN) == from + 12 && NUMBER(O_DENTRY_NAME) == from + 16) {
+    bpf_probe_read_kernel(q, sizeof(*q), AT(dentry, O_DENTRY_PARENT));
+    return;
+  }
   q->parent = follow(dentry, O_DENTRY_PARENT);
   q->name = follow(dentry, O_DENTRY_NAME);
   READ(q->length, dentry, O_DENTRY_NAME_LEN);
@@ -401,13 +412,15 @@ struct path_facts {
 };
 
 static __always_inline void read_path(struct path_facts *q, void *path) {
-#ifdef TYPE_PATH
+#ifdef CAST_CALL
   void *typed = OBJECT(path, PATH);
   q->mnt = POINTER(typed, O_PATH_MNT);
   q->dentry = POINTER(typed, O_PATH_DENTRY);
-#elif O_PATH_DENTRY == O_PATH_MNT + 8
-  bpf_probe_read_kernel(q, sizeof(*q), path + O_PATH_MNT);
 #else
+  if (NUMBER(O_PATH_DENTRY) == NUMBER(O_PATH_MNT) + 8) {
+    bpf_probe_read_kernel(q, sizeof(*q), AT(path, O_PATH_MNT));
+    return;
+  }
   q->mnt = follow(path, O_PATH_MNT);
   q->dentry = follow(path, O_PATH_DENTRY);
 #endif
@@ -418,17 +431,20 @@ struct mount_facts {
 };
 
 static __always_inline void read_mount(struct mount_facts *q, void *mount) {
-#ifdef TYPE_MOUNT
+#ifdef CAST_CALL
   void *typed = OBJECT(mount, MOUNT);
   q->parent = POINTER(typed, O_MOUNT_PARENT);
   q->mountpoint = POINTER(typed, O_MOUNT_MOUNTPOINT);
-  q->root = POINTER(typed, O_MOUNT_MNT + O_VFSMOUNT_ROOT);
-#elif O_MOUNT_MOUNTPOINT == O_MOUNT_PARENT + 8 && O_MOUNT_MNT + O_VFSMOUNT_ROOT == O_MOUNT_PARENT + 16
-  bpf_probe_read_kernel(q, sizeof(*q), mount + O_MOUNT_PARENT);
+  q->root = POINTER(typed, O_MOUNT_ROOT);
 #else
+  u64 from = NUMBER(O_MOUNT_PARENT);
+  if (NUMBER(O_MOUNT_MOUNTPOINT) == from + 8 && NUMBER(O_MOUNT_ROOT) == from + 16) {
+    bpf_probe_read_kernel(q, sizeof(*q), AT(mount, O_MOUNT_PARENT));
+    return;
+  }
   q->parent = follow(mount, O_MOUNT_PARENT);
   q->mountpoint = follow(mount, O_MOUNT_MOUNTPOINT);
-  q->root = follow(mount, O_MOUNT_MNT + O_VFSMOUNT_ROOT);
+  q->root = follow(mount, O_MOUNT_ROOT);
 #endif
 }
 
@@ -439,7 +455,7 @@ static __always_inline u32 walk(void *path, struct path_buffer *buffer) {
   struct mount_facts m;
   struct dentry_facts q;
   read_path(&at, path);
-  void *dentry = at.dentry, *mount = OBJECT(at.mnt - O_MOUNT_MNT, MOUNT);
+  void *dentry = at.dentry, *mount = OBJECT(at.mnt - NUMBER(O_MOUNT_MNT), MOUNT);
   read_mount(&m, mount);
   volatile u32 *position = &buffer->position;
   bool done = false;
@@ -549,11 +565,11 @@ static __always_inline void fill_socket(struct socket_info *s, void *sk) {
     FIELD(port, sk, SOCK, O_SOCK_DPORT);
     s->remote_port = (port >> 8) | (port << 8);
     if (s->family == 2) {
-      bpf_probe_read_kernel(s->local, 4, sk + O_SOCK_RCV_SADDR);
-      bpf_probe_read_kernel(s->remote, 4, sk + O_SOCK_DADDR);
+      bpf_probe_read_kernel(s->local, 4, AT(sk, O_SOCK_RCV_SADDR));
+      bpf_probe_read_kernel(s->remote, 4, AT(sk, O_SOCK_DADDR));
     } else {
-      bpf_probe_read_kernel(s->local, 16, sk + O_SOCK_V6_RCV_SADDR);
-      bpf_probe_read_kernel(s->remote, 16, sk + O_SOCK_V6_DADDR);
+      bpf_probe_read_kernel(s->local, 16, AT(sk, O_SOCK_V6_RCV_SADDR));
+      bpf_probe_read_kernel(s->remote, 16, AT(sk, O_SOCK_V6_DADDR));
     }
   } else if (s->family == 1) {
     void *peer = follow(sk, O_UNIX_PEER), *address = follow(sk, O_UNIX_ADDR);
@@ -566,18 +582,16 @@ static __always_inline void fill_socket(struct socket_info *s, void *sk) {
         if (l > 108) l = 108;
         s->unix_length = l;
         MASK(l, 127);
-        bpf_probe_read_kernel(s->unix_name, l, address + O_UNIX_ADDRESS_NAME + 2);
+        bpf_probe_read_kernel(s->unix_name, l, AT(address, O_UNIX_ADDRESS_NAME + 2));
       }
     }
   }
 }
 
 static __always_inline void overlay_layer(struct head *h, void *inode, u32 magic) {
-#ifdef O_OVL_UPPER
-  if (magic != 0x794c7630) return;
+  if (!NUMBER(N_OVERLAY) || magic != 0x794c7630) return;
   h->flags |= F_OVERLAY;
-  if (follow(inode, O_OVL_UPPER - O_OVL_INODE)) h->flags |= F_UPPER;
-#endif
+  if (follow(inode, O_OVL_UPPER)) h->flags |= F_UPPER;
 }
 
 static __always_inline bool is_created(void *file) {
@@ -598,7 +612,7 @@ static __always_inline bool is_new_setuid(void *file) {
 /* Pipes, memfds, sockets ...: in no directory. */
 static __always_inline bool is_pseudo(void *file) {
   struct path_facts at;
-  read_path(&at, file + O_FILE_PATH);
+  read_path(&at, AT(file, O_FILE_PATH));
   return MEMBER(at.dentry, DENTRY, O_DENTRY_PARENT) == at.dentry && MEMBER(at.mnt, VFSMOUNT, O_VFSMOUNT_ROOT) != at.dentry;
 }
 
@@ -639,7 +653,7 @@ static __always_inline u32 tty_number(void *signal) {
 static __always_inline u32 own_number(void *pid) {
   u32 level = 0, number = 0;
   FIELD(level, pid, PID, O_PID_LEVEL);
-  READ(number, pid, O_PID_NUMBERS + (level & 31) * SIZE_UPID);
+  READ(number, pid + (u64)(level & 31) * NUMBER(N_UPID_BYTES), O_PID_NUMBERS);
   return number;
 }
 
@@ -667,7 +681,7 @@ static __always_inline void fill_state(struct state *s, void *task) {
     void *reaper = follow(pid_namespace, O_PID_NS_CHILD_REAPER);
     if (reaper) READ(s->pid_namespace_init_start, reaper, O_TASK_START_BOOTTIME);
   }
-  bpf_probe_read_kernel(s->comm, 16, (void *)leader + O_TASK_COMM);
+  bpf_probe_read_kernel(s->comm, 16, AT(leader, O_TASK_COMM));
 }
 
 /* The cgroup's path, right-aligned like a file's path. */
@@ -768,7 +782,7 @@ static __always_inline enum outcome take_share(u32 ring, struct ring_use *use, u
   u64 progress = *(volatile u64 *)&use->progress, unread = progress & 511;
   u32 level = 0, epoch = progress >> 9, uid = WORD(POINTER(task, O_TASK_CRED), O_CRED_UID);
   FIELD(level, cgroup, CGROUP, O_CGROUP_LEVEL);
-  if (level) bpf_probe_read_kernel(accounts, 8 * CGROUP_LEVELS, cgroup + O_CGROUP_ANCESTORS + 8);
+  if (level) bpf_probe_read_kernel(accounts, 8 * CGROUP_LEVELS, AT(cgroup, O_CGROUP_ANCESTORS + 8));
   accounts[OF_USER] = uid < 65536 ? uid : (u64)(uid >> 16) << 32;
   accounts[OF_PROCESS] = bpf_get_current_pid_tgid() >> 32;
   s64 left = use->size - (use->written - use->read);
@@ -850,7 +864,7 @@ static __always_inline void send_state(void *task) {
   fill_state(&r->state, task);
   __builtin_memset(r->length, 0, sizeof(r->length));
   u64 off = 0;
-  APPEND_WALK(r, off, X_CWD, (void *)POINTER(task, O_TASK_FS) + O_FS_PWD);
+  APPEND_WALK(r, off, X_CWD, AT(POINTER(task, O_TASK_FS), O_FS_PWD));
   APPEND_CGROUP(r, off, X_CGROUP, task);
   off += offsetof(struct process_record, data);
   MASK(off, 32767);
@@ -917,13 +931,13 @@ static __always_inline struct copied_name *copy_of(struct call *call, u64 pointe
 
 /* The root directory of a process in the host's mount namespace if it is another one (chroot), else 0. */
 static __always_inline void *other_root(void *task) {
-  void *root = (void *)POINTER(task, O_TASK_FS) + O_FS_ROOT, *namespaces = POINTER(task, O_TASK_NSPROXY);
+  void *root = AT(POINTER(task, O_TASK_FS), O_FS_ROOT), *namespaces = POINTER(task, O_TASK_NSPROXY);
   u32 setting = S_HOST_MOUNTS, namespace = 0;
   u64 *host = settings.lookup(&setting);
   struct path_facts at;
   struct mount_facts m;
   read_path(&at, root);
-  void *dentry = at.dentry, *mount = OBJECT(at.mnt - O_MOUNT_MNT, MOUNT);
+  void *dentry = at.dentry, *mount = OBJECT(at.mnt - NUMBER(O_MOUNT_MNT), MOUNT);
   /* The host's own root may lie on that of the initial file system. */
   for (int i = 0; i < 4; i++) {
     read_mount(&m, mount);
@@ -956,12 +970,12 @@ static __always_inline u64 append_path(struct call *call, struct syscall_record 
   u64 at = off - r->length[path_region];
   MASK(at, DATA_LIMIT);
   s32 fd = directory < 6 ? (s32)argument(r, directory) : -100;
-  void *start = (void *)POINTER(task, O_TASK_FS) + O_FS_PWD;
+  void *start = AT(POINTER(task, O_TASK_FS), O_FS_PWD);
   if (r->data[at] == '/') {
     start = other_root(task);
   } else if (fd != -100) {
     void *file = fd >= 0 ? file_of(task, fd) : 0;
-    start = file ? file + O_FILE_PATH : 0;
+    start = file ? AT(file, O_FILE_PATH) : 0;
   }
   if (start) APPEND_WALK(r, off, directory_region, start);
   return off;
@@ -1008,14 +1022,14 @@ static __always_inline bool is_same_path(struct filter_scratch *f, char *kernels
 }
 
 /* The address of a socket's end; 0 if the event will not carry it unchanged. */
-static __always_inline u32 ipv4_of(void *sk, u32 v4, u32 v6, u16 family) {
+static __always_inline u32 ipv4_of(void *v4, void *v6, u16 family) {
   u32 address = 0, words[4] = {};
   if (family == 2) {
-    READ(address, sk, v4);
+    bpf_probe_read_kernel(&address, 4, v4);
     return __builtin_bswap32(address);
   }
   if (family != 10) return 0;
-  bpf_probe_read_kernel(words, 16, sk + v6);
+  bpf_probe_read_kernel(words, 16, v6);
   return !words[0] && !words[1] && words[2] == 0xffff0000 ? __builtin_bswap32(words[3]) : 0;
 }
 
@@ -1041,8 +1055,8 @@ static __always_inline enum answer subject_of_socket(u8 subject, void *file, u32
     READ(port, sk, O_SOCK_NUM);
     *value = port;
   }
-  if (subject == OF_LOCAL_IP) *value = ipv4_of(sk, O_SOCK_RCV_SADDR, O_SOCK_V6_RCV_SADDR, family);
-  if (subject == OF_REMOTE_IP) *value = ipv4_of(sk, O_SOCK_DADDR, O_SOCK_V6_DADDR, family);
+  if (subject == OF_LOCAL_IP) *value = ipv4_of(AT(sk, O_SOCK_RCV_SADDR), AT(sk, O_SOCK_V6_RCV_SADDR), family);
+  if (subject == OF_REMOTE_IP) *value = ipv4_of(AT(sk, O_SOCK_DADDR), AT(sk, O_SOCK_V6_DADDR), family);
   return *value ? YES : EITHER;
 }
 
@@ -1144,20 +1158,20 @@ static __always_inline bool could_path_matter(struct call *call, struct filter_s
   struct path_buffer *buffer = path_scratch.lookup(&zero);
   if (!buffer) return true;
   s32 directory = f->directory;
-  void *start = (void *)POINTER(task, O_TASK_FS) + O_FS_PWD;
+  void *start = AT(POINTER(task, O_TASK_FS), O_FS_PWD);
   if (directory != -100) {
     void *opened = directory >= 0 ? file_of(task, directory) : 0;
-    start = opened ? opened + O_FILE_PATH : 0;
+    start = opened ? AT(opened, O_FILE_PATH) : 0;
   }
   bool is_descriptor = f->filter == FILTER_FD;
   if (is_descriptor || (call->result >= 0 && f->filter != FILTER_PATH && f->filter != FILTER_TEXT)) {
     void *file = file_of(task, is_descriptor ? f->fd : call->result);
     if (!file || (is_descriptor && is_pseudo(file))) return true;
-    f->from = walk(file + O_FILE_PATH, buffer);
+    f->from = walk(AT(file, O_FILE_PATH), buffer);
     if (f->from < PATH_MAX_BYTES) {
       f->end = PATH_MAX_BYTES;
       buffer->bytes[PATH_MAX_BYTES] = 0;
-      bool has_one_name = is_descriptor || is_requested_so(f, buffer, start, file + O_FILE_PATH);
+      bool has_one_name = is_descriptor || is_requested_so(f, buffer, start, AT(file, O_FILE_PATH));
       if (is_built_of_interest(f, buffer, generation)) {
         call->from = f->from;
         call->walked = (u64)file;
@@ -1365,14 +1379,14 @@ int tell_call(u64 *ctx) {
           /* Their own name identifies them. */
           r->head.flags |= F_PSEUDO;
           MASK(off, DATA_LIMIT);
-          void *dentry = MEMBER(file, FILE, O_FILE_PATH + O_PATH_DENTRY);
+          void *dentry = MEMBER(file, FILE, O_FILE_DENTRY);
           long got = bpf_probe_read_kernel_str(r->data + off, 256, follow(dentry, O_DENTRY_NAME));
           if (got > 0 && got <= 256) {
             r->length[R_KERNEL_PATH] = got;
             off += got;
           }
         } else {
-          APPEND_BUILT(r, off, R_KERNEL_PATH, call->walked == (u64)file ? call->from : walk(file + O_FILE_PATH, buffer));
+          APPEND_BUILT(r, off, R_KERNEL_PATH, call->walked == (u64)file ? call->from : walk(AT(file, O_FILE_PATH), buffer));
         }
       }
     }
@@ -1555,8 +1569,8 @@ static __always_inline bool leads_to(void *sk, struct socket_info *ends) {
   u64 remote[2] = {};
   FIELD(port, sk, SOCK, O_SOCK_DPORT);
   if ((u16)(port >> 8 | port << 8) != ends->remote_port) return false;
-  if (ends->family == AF_INET) bpf_probe_read_kernel(remote, 4, sk + O_SOCK_DADDR);
-  else bpf_probe_read_kernel(remote, 16, sk + O_SOCK_V6_DADDR);
+  if (ends->family == AF_INET) bpf_probe_read_kernel(remote, 4, AT(sk, O_SOCK_DADDR));
+  else bpf_probe_read_kernel(remote, 16, AT(sk, O_SOCK_V6_DADDR));
   u64 *known = (void *)ends->remote;
   return remote[0] == known[0] && remote[1] == known[1];
 }
@@ -1692,9 +1706,7 @@ int on_connecting(struct bpf_raw_tracepoint_args *ctx) {
     begun->task = (u64)task;
     return 0;
   }
-#ifdef URING
-  if (made % 512 == NR_IO_URING_ENTER || flags & PF_IO_WORKER_FLAG) return 0;
-#endif
+  if (NUMBER(N_URING) && (made % 512 == NR_IO_URING_ENTER || flags & PF_IO_WORKER_FLAG)) return 0;
   if (by && by->flags & D_SOCKETCALL) {
     u32 word = 0;
     bpf_probe_read_user(&word, sizeof(word), (void *)r->arguments[1]);
@@ -1738,7 +1750,7 @@ static __always_inline int copy_name(void *filename) {
   void *text = MEMBER(filename, FILENAME, O_FILENAME_NAME);
   u64 pointer = (u64)MEMBER(filename, FILENAME, O_FILENAME_UPTR);
   /* A long path lies in a separate object, and one that the kernel itself looks up has no address in user memory. */
-  if (text != filename + O_FILENAME_INAME || !pointer) return 0;
+  if (text != AT(filename, O_FILENAME_INAME) || !pointer) return 0;
   u32 tid = bpf_get_current_pid_tgid();
   struct copied_names *none = no_names.lookup(&zero);
   struct copied_names *names = none ? copied_names.lookup_or_try_init(&tid, none) : 0;
@@ -1769,13 +1781,11 @@ int on_freed(struct bpf_raw_tracepoint_args *ctx) {
   return copy_name((void *)ctx->args[1]);
 }
 
-#ifdef N_PUTNAME
 /* Somebody no longer needs a copy of a path; the last one frees it. */
 int on_putname(u64 *ctx) {
   void *filename = (void *)ctx[0];
   return WORD(filename, O_FILENAME_REFCNT) == 1 ? copy_name(filename) : 0;
 }
-#endif
 
 /* Append the variables that rules name, or that change what code a program runs. Nothing is sent of others, which may be
  * secrets. */
@@ -1837,7 +1847,7 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx) {
   READ(r->mtime_ns, inode, O_INODE_MTIME_NSEC);
   overlay_layer(&r->head, inode, magic);
   u64 off = 0;
-  void *dentry = follow(file, O_FILE_PATH + O_PATH_DENTRY);
+  void *dentry = follow(file, O_FILE_DENTRY);
   if (follow(dentry, O_DENTRY_PARENT) == dentry) {
     r->head.flags |= F_PSEUDO;
     long got = bpf_probe_read_kernel_str(r->data, 256, follow(dentry, O_DENTRY_NAME));
@@ -1846,9 +1856,9 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx) {
       off += got;
     }
   } else {
-    APPEND_WALK(r, off, X_EXEPATH, file + O_FILE_PATH);
+    APPEND_WALK(r, off, X_EXEPATH, AT(file, O_FILE_PATH));
   }
-  APPEND_WALK(r, off, X_CWD, (void *)POINTER(task, O_TASK_FS) + O_FS_PWD);
+  APPEND_WALK(r, off, X_CWD, AT(POINTER(task, O_TASK_FS), O_FS_PWD));
   u64 start = LONG(mm, O_MM_ARG_START), size = LONG(mm, O_MM_ARG_END) - start;
   if (size > PATH_MAX_BYTES - 1) r->head.flags |= F_ARGS_CUT;
   APPEND_USER_BYTES(r, off, X_ARGS, start, size, PATH_MAX_BYTES - 1);

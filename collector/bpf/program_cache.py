@@ -1,13 +1,12 @@
 """Compiled programs cached on disk, by what they were compiled for.
 
-A start from the cache takes milliseconds, and a host without compiler and headers can use a program compiled on a host
-of the same kind. The content is loaded into the kernel as root, so only files count that nobody else could have
-written.
+A start from the cache takes milliseconds, and a host without compiler and headers can use a program compiled on another
+one. The content is loaded into the kernel as root, so only files count that nobody else could have written.
 """
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,23 +26,15 @@ class ProgramMismatch(LannerError):
 class BuildTarget:
     """The facts that a compiled program depends on; it fits if all of them are equal."""
 
-    kernel: str
-    """Release and build."""
+    machine: str
+    """The architecture, as uname names it."""
     program: str
     """Digest of source, compiler and sizes."""
-    offsets: str
-    """Digest of the kernel's type information, which determines the offsets of struct members."""
-    bcc: str | None
-    """BCC's version; None on a host without BCC, which accepts any version."""
 
     @property
     def file_name(self) -> str:
-        """Name of its file. Without BCC's version, so that a newer one replaces the old one."""
-        return f"bpf-{self.program[:12]}-{self.offsets[:8]}-{''.join(_plain(self.kernel))[:80]}.json"
-
-
-def _plain(text: str) -> Iterator[str]:
-    return (char if char.isalnum() or char in "._+" else "-" for char in text)
+        """Name of its file."""
+        return f"bpf-{self.machine}-{self.program[:12]}.json"
 
 
 def find(paths: Sequence[Path], build_target: BuildTarget) -> tuple[tuple[Path, dict[str, Any]] | None, list[str]]:
@@ -76,35 +67,42 @@ def find(paths: Sequence[Path], build_target: BuildTarget) -> tuple[tuple[Path, 
 
 def read(path: Path, build_target: BuildTarget) -> dict[str, Any]:
     """Read a program if it fits and only root or this user could have written it. Raises ProgramMismatch, OSError."""
+    found = read_trusted(path)
+    try:
+        made_for = BuildTarget(**found["made_for"])
+        programs = bool(found["maps"]) and all(found["variants"].values())
+    except (AttributeError, KeyError, TypeError):
+        raise ProgramMismatch("not a compiled program of this version of Lanner") from None
+    if not programs:
+        raise ProgramMismatch("empty file")
+    if made_for.machine != build_target.machine:
+        raise ProgramMismatch(f"compiled for {made_for.machine}; this host is {build_target.machine}")
+    if made_for.program != build_target.program:
+        raise ProgramMismatch("compiled by another version of Lanner")
+    return found
+
+
+def read_trusted(path: Path) -> dict[str, Any]:
+    """Read a JSON object that only root or this user could have written. Raises ProgramMismatch, FileNotFoundError."""
     try:
         with path.open(encoding="ascii") as file:
             # Checked on the open file: its name may refer to another one afterwards.
             facts = os.fstat(file.fileno())
             if facts.st_uid not in {0, os.geteuid()} or facts.st_mode & 0o022:
                 raise ProgramMismatch("users other than root can write it: chown root, chmod go-w")
-            found: dict[str, Any] = json.load(file)
-        made_for = BuildTarget(**found["made_for"])
-        programs = bool(found["maps"]) and bool(found["programs"])
-    except (ValueError, KeyError, TypeError):
+            found = json.load(file)
+    except ValueError:
         raise ProgramMismatch("not a compiled program, or truncated") from None
     except FileNotFoundError:
         raise
     except OSError as error:
         raise ProgramMismatch(f"can't be read: {error.strerror}") from None
-    if not programs:
-        raise ProgramMismatch("empty file")
-    if made_for.kernel != build_target.kernel:
-        raise ProgramMismatch(f"compiled for kernel {made_for.kernel}; this one is {build_target.kernel}")
-    if made_for.program != build_target.program:
-        raise ProgramMismatch("compiled by another version of Lanner")
-    if made_for.offsets != build_target.offsets:
-        raise ProgramMismatch("compiled for a kernel with other struct layouts")
-    if build_target.bcc not in {None, made_for.bcc}:
-        raise ProgramMismatch(f"compiled by BCC {made_for.bcc}; this host has {build_target.bcc}")
+    if not isinstance(found, dict):
+        raise ProgramMismatch("not a compiled program, or truncated")
     return found
 
 
 def write(path: Path, compilation: dict[str, Any], made_for: BuildTarget) -> None:
     """Store a program atomically. Raises OSError."""
-    stored = {"made_for": {**asdict(made_for), "bcc": compilation["bcc"]}, **compilation}
+    stored = {"made_for": asdict(made_for), **compilation}
     write_atomically(path, [json.dumps(stored).encode()], is_shared=True)

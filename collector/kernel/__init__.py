@@ -1,1 +1,1 @@
-"""The running kernel: BTF in, struct offsets out; and the bpf(2) system call."""
+"""The running kernel: BTF in, the numbers that the program needs out; and the bpf(2) system call."""

@@ -1,6 +1,6 @@
-"""All kernel struct offsets that the BPF program needs, by their names in the kernel.
+"""All numbers of a kernel that the BPF program needs: offsets, sizes and ids, by the names of what they are of.
 
-Alternatives are separated by a bar, newest kernel first; members that a kernel may lack are optional.
+Alternatives are separated by a bar, newest kernel first; what a kernel may lack is optional, and 0 there.
 """
 
 import hashlib
@@ -82,15 +82,15 @@ TRACEPOINTS = {
 
 @dataclass(frozen=True, slots=True)
 class UringLayout:
-    """Preprocessor definitions, or the reason why there are none."""
+    """Numbers, or the reason why there are none."""
 
-    definitions: dict[str, int]
+    numbers: dict[str, int]
     lacking: str = ""
 
 
 def uring_layout(btf: Btf) -> UringLayout:
     """Return where a kernel stores the members of io_uring's requests."""
-    found = {"URING": 1}
+    found = {"N_URING": 1}
     try:
         for tracepoint, parameters in _FIRST_OF.items():
             if btf.parameters(f"btf_trace_{tracepoint}") != parameters:
@@ -127,10 +127,11 @@ _NAMED_AS_THEIR_MEMBERS = (
     ("DENTRY_NAME", "dentry.d_name.", "len"),
     ("VFSMOUNT", "vfsmount.mnt_", "root"),
     ("MOUNT", "mount.", "mnt"),
+    ("MOUNT", "mount.mnt.mnt_", "root"),
     ("MOUNT", "mount.mnt_", "parent mountpoint"),
     ("INODE", "inode.i_", "ino mode uid gid sb"),
     ("SB", "super_block.s_", "dev magic"),
-    ("CSS_SET", "css_set.", "subsys dfl_cgrp"),
+    ("CSS_SET", "css_set.", "dfl_cgrp"),
     ("CSS", "cgroup_subsys_state.", "cgroup"),
     ("CGROUP", "cgroup.", "kn level"),
     ("KN", "kernfs_node.", "name id"),
@@ -154,6 +155,7 @@ _OFFSETS_MEMBERS = {
     "TASK_START_BOOTTIME": "task_struct.start_boottime|task_struct.real_start_time",
     "NSPROXY_PID_NS": "nsproxy.pid_ns_for_children",
     "FILE_PRIVATE": "file.private_data",
+    "FILE_DENTRY": "file.f_path.dentry",
     "INODE_CTIME_SEC": "inode.i_ctime_sec|inode.__i_ctime.tv_sec|inode.i_ctime.tv_sec",
     "INODE_CTIME_NSEC": "inode.i_ctime_nsec|inode.__i_ctime.tv_nsec|inode.i_ctime.tv_nsec",
     "INODE_MTIME_SEC": "inode.i_mtime_sec|inode.__i_mtime.tv_sec|inode.i_mtime.tv_sec",
@@ -161,7 +163,6 @@ _OFFSETS_MEMBERS = {
     "CGROUP_ANCESTORS": "cgroup.ancestors|cgroup.ancestor_ids",
     "KN_PARENT": "kernfs_node.__parent|kernfs_node.parent",
 }
-_OPTIONAL = {"OVL_UPPER": "ovl_inode.__upperdentry", "OVL_INODE": "ovl_inode.vfs_inode"}
 _TYPES = (
     "cgroup",
     "cgroup_subsys_state",
@@ -188,29 +189,33 @@ SYS_EXIT = "N_SYS_EXIT"
 """The tracepoint's BTF type id, by which typed programs are loaded."""
 PUTNAME = "N_PUTNAME"
 """The BTF type id of putname(), if the kernel has it."""
+URING = "N_URING"
+"""1 if the kernel has everything that the programs for io_uring read."""
+_UPID_BYTES, _PIDS_ON_V1, _OVERLAY = "N_UPID_BYTES", "N_PIDS_ON_V1", "N_OVERLAY"
+_CSS_SET_PIDS, _OVL_UPPER = "O_CSS_SET_PIDS", "O_OVL_UPPER"
 _PIECE = 1 << 16
+_POINTER_BYTES = 8
 _V1_CONTROLLERS = Path("/proc/cgroups")
 
 
-def definitions(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> dict[str, int]:
-    """Return the preprocessor definitions for the running kernel; raises EnvironmentUnsupported if it hides them."""
+def numbers_of(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> dict[str, int]:
+    """Return the running kernel's numbers; raises EnvironmentUnsupported if it hides them."""
     try:
         btf = Btf(btf_path.read_bytes())
     except (OSError, ValueError) as error:
         raise EnvironmentUnsupported(*_no_types(btf_path, error)) from error
     found = {f"O_{name}": _first(btf, paths) for name, paths in _OFFSETS_MEMBERS.items()}
-    for name, path in _OPTIONAL.items():
-        try:
-            found[f"O_{name}"] = btf.offset(path)
-        except KeyError:
-            continue
     with suppress(KeyError):
-        found |= {CAST: btf.type_id("bpf_rdonly_cast", FUNC), "CAST_CALL": CAST_CALL}
-        found |= {defined: btf.type_id(name, STRUCT) for name, defined in type_names().items()}
+        # It belongs to overlayfs's own inode, in which the kernel's other inode is a member.
+        found[_OVL_UPPER] = btf.offset("ovl_inode.__upperdentry") - btf.offset("ovl_inode.vfs_inode")
+        found[_OVERLAY] = 1
+    with suppress(KeyError):
+        types = {defined: btf.type_id(name, STRUCT) for name, defined in type_names().items()}
+        found |= {CAST: btf.type_id("bpf_rdonly_cast", FUNC), **types}
     with suppress(KeyError):
         found[PUTNAME] = btf.type_id("putname", FUNC)
-    found |= uring_layout(btf).definitions
-    found["SIZE_UPID"] = btf.size("upid")
+    found |= uring_layout(btf).numbers
+    found[_UPID_BYTES] = btf.size("upid")
     try:
         found[SYS_EXIT] = btf.type_id("btf_trace_sys_exit", TYPEDEF)
     except KeyError:
@@ -218,15 +223,21 @@ def definitions(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> di
             "this kernel has no tracepoint sys_exit", "use a kernel with CONFIG_HAVE_SYSCALL_TRACEPOINTS, from 5.15 on"
         ) from None
     if _pids_on_v1(cgroups):
-        found["N_PIDS_CGRP"] = btf.enum("cgroup_subsys_id")["pids_cgrp_id"]
-    else:
-        found["CGROUP_V2"] = 1
+        pids = btf.enum("cgroup_subsys_id")["pids_cgrp_id"]
+        found |= {_PIDS_ON_V1: 1, _CSS_SET_PIDS: btf.offset("css_set.subsys") + _POINTER_BYTES * pids}
     return found
 
 
-def without_types(layout: dict[str, int]) -> dict[str, int]:
-    """Return the definitions of a kernel that lacks bpf_rdonly_cast."""
-    return {name: value for name, value in layout.items() if name not in {CAST, "CAST_CALL", *type_names().values()}}
+def names() -> list[str]:
+    """Return the names of all numbers that appear in the program, sorted."""
+    members = (*_OFFSETS_MEMBERS, *_MEMBERS)
+    others = (URING, _UPID_BYTES, _PIDS_ON_V1, _OVERLAY, _CSS_SET_PIDS, _OVL_UPPER, *type_names().values())
+    return sorted([*(f"O_{name}" for name in members), *(f"N_{name}" for name in _FLAGS), *others])
+
+
+def without_types(numbers: dict[str, int]) -> dict[str, int]:
+    """Return the numbers of a kernel that lacks bpf_rdonly_cast."""
+    return {name: value for name, value in numbers.items() if name not in {CAST, *type_names().values()}}
 
 
 def type_names() -> dict[str, str]:
@@ -235,7 +246,7 @@ def type_names() -> dict[str, str]:
 
 
 def fingerprint(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> str:
-    """Return a digest of what definitions() reads, ten times faster; raises EnvironmentUnsupported."""
+    """Return a digest of what numbers_of() reads, ten times faster; raises EnvironmentUnsupported."""
     digest = hashlib.sha256(b"v1" if _pids_on_v1(cgroups) else b"v2")
     try:
         with btf_path.open("rb") as file:

@@ -45,6 +45,8 @@ cp LICENSE deploy/systemd/lanner-collector.service "$root"
 glibc=$(find "$root/lib" -type f \( -name '*.so*' -o -name lanner \) -exec objdump -T {} + 2>/dev/null |
     grep -o 'GLIBC_2\.[0-9]*' | sort -uV | tail -n 1)
 sed "s/@GLIBC@/${glibc#GLIBC_}/" deploy/tarball/README.md >"$root/README.md"
+"$root/bin/lanner" collector build-cache "$root/cache" >&2 ||
+    say "the tarball has no compiled eBPF program, because BCC can't compile it here: hosts will compile it."
 # Whatever the umask here: root alone writes, all may read.
 chmod -R u=rwX,go=rX "$root"
 

@@ -14,13 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from collector.bpf.program import SYSTEM_PYTHON, find_compiled
+from collector.bpf.build import SYSTEM_PYTHON, find_compiled
 from collector.containers.docker import DEFAULT_SOCKET, PODMAN_SOCKET
 from collector.containers.runtimes import versions
 from collector.kernel.btf import VMLINUX, Btf
 from collector.kernel.offsets import uring_layout
 from collector.settings import CACHE
-from foundation.errors import EnvironmentUnsupported
 
 State = Literal["ok", "missing", "note"]
 
@@ -179,25 +178,20 @@ def bcc() -> DoctorCheck:
         return DoctorCheck("BCC", "ok", text.splitlines()[-1])
     last = text.splitlines()[-1] if text else "can't be imported"
     remedy = (
-        "apt-get install python3-bpfcc (PyPI's bcc is another project), or provide a program compiled on a similar "
+        "apt-get install python3-bpfcc (PyPI's bcc is another project), or provide a program compiled on another "
         "host: lanner collector build-cache."
     )
     return DoctorCheck("BCC", "missing", last[:120], remedy)
 
 
 def compiled_program(given: Sequence[Path]) -> DoctorCheck:
-    """Check for a compiled program that fits this kernel: then neither BCC nor headers are needed."""
+    """Check for a compiled program of this version: then neither BCC nor headers are needed."""
     subject = "compiled program"
-    try:
-        found, unfit = find_compiled(CACHE, given)
-    except EnvironmentUnsupported as error:
-        return DoctorCheck(subject, "note", error.reason, error.remedy)
+    found, unfit = find_compiled(CACHE, given)
     if found is not None:
         return DoctorCheck(subject, "ok", str(found))
     if unfit:
-        return DoctorCheck(
-            subject, "note", "; ".join(unfit), "Make one on a similar host: lanner collector build-cache."
-        )
+        return DoctorCheck(subject, "note", "; ".join(unfit), "Make one on another host: lanner collector build-cache.")
     return DoctorCheck(
         subject, "note", "none yet", "The first start compiles it if BCC and kernel headers are present."
     )

@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from collector.bpf import program
+from collector.bpf import build
 from foundation.errors import EnvironmentUnsupported
 
 SOURCES = Path(__file__).parent / "programs"
@@ -20,7 +20,7 @@ def bytecode() -> Path:
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock, suppress(EnvironmentUnsupported):
         fcntl.flock(lock, fcntl.LOCK_EX)
-        program.compiled(folder)
+        build.compiled(folder)
     return folder
 
 

@@ -1,6 +1,7 @@
 """`lanner collector`: publishes this host's events to Kafka."""
 
 import json
+import platform
 import sys
 from pathlib import Path
 
@@ -122,19 +123,19 @@ command: click.Group = click.group(
 def build_cache(options: Options, target: Path) -> None:
     """Compile the eBPF program for hosts without a compiler or kernel headers.
 
-    It works on hosts with the same kernel build and version of Lanner: put the file into /opt/lanner/cache there, or
-    set collector.bpf_cache to it. Needs BCC and kernel headers here; each collector verifies it on start.
+    It works on all kernels, with the same version of Lanner: put the file into /opt/lanner/cache there, or set
+    collector.bpf_cache to it. Needs BCC and kernel headers here; each collector verifies it on start.
     """
-    from collector.bpf.program import build_cache
+    from collector.bpf.build import build_cache
 
     if target.is_dir() or target.parent.is_dir():
         with or_bad_input(target):
-            path, kernel = build_cache(target)
+            path = build_cache(target)
     else:
         raise BadInput(f"{target}: there is no folder {target.parent}.")
     if not options.quiet:
-        note(f"{path}: {path.stat().st_size // 1024} KiB, for kernel {kernel}.")
-        note("On hosts with this kernel: put it into /opt/lanner/cache, owned by root, or set collector.bpf_cache.")
+        note(f"{path}: {path.stat().st_size // 1024} KiB, for {platform.machine()} and this version of Lanner.")
+        note("On other hosts: put it into /opt/lanner/cache, owned by root, or set collector.bpf_cache.")
 
 
 @front_command("key", example="sudo lanner collector key", without=NO_RULES)

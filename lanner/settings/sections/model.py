@@ -101,7 +101,7 @@ class CollectorSection:
     )
     bpf_cache: str | None = about(
         "Compiled eBPF program for hosts without compiler or kernel headers, or a folder of them: output of\n"
-        "`lanner collector build-cache` on a host with the same kernel.",
+        "`lanner collector build-cache` of the same version.",
         None,
     )
     docker_socket: str = about("Docker's socket, to look up containers.", "/var/run/docker.sock")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.bpf import program
+from collector.bpf import build
 from collector.bpf.program import RingSizes
 from collector.kernel import bpf_syscall
 from collector.kernel_feed import KernelFeed
@@ -92,10 +92,10 @@ def test_a_program_that_the_verifier_refuses_is_reported_with_its_reason() -> No
 
 def test_a_compilation_that_takes_too_long_is_reported_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is missing then, so that the remedy is another one."""
-    monkeypatch.setattr(program, "_COMPILE_SECONDS", 0.05)
+    monkeypatch.setattr(build, "_COMPILE_SECONDS", 0.05)
 
     with pytest.raises(EnvironmentUnsupported, match=r"not be compiled within 0\.05 seconds") as slow:
-        program.compiled(tmp_path)
+        build.compiled(tmp_path)
 
     assert "less busy" in slow.value.remedy
     assert "apt-get" not in slow.value.remedy

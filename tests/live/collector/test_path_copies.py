@@ -5,8 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from collector.bpf.program import _CALLS, PathCopies, RingSizes, compiled, load
+from collector.bpf.build import compiled
+from collector.bpf.program import _CALLS, PathCopies, RingSizes, load
 from collector.kernel import bpf_syscall
+from collector.kernel.offsets import SYS_EXIT
 from foundation.errors import EnvironmentUnsupported
 from tests.live.compiled import bytecode
 from tests.live.needs import lacking
@@ -24,7 +26,7 @@ def useless() -> Iterator[PathCopies]:
     except EnvironmentUnsupported as missing:
         lacking(f"{missing.reason}: {missing.remedy}")
     program.path_copies._forget_putname()
-    program.path_copies._putname = bpf_syscall.load_program("nothing", RETURN_0, compilation["sys_exit"])
+    program.path_copies._putname = bpf_syscall.load_program("nothing", RETURN_0, compilation.numbers[SYS_EXIT])
     yield program.path_copies
     program.close()
     for descriptor in loaded.values():

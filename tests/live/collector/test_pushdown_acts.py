@@ -1,14 +1,15 @@
 """Random real actions under random rules: the alerts are the same with and without the kernel's filter."""
 
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from collector.bpf.program import RingSizes, build_cache
-from collector.kernel.offsets import definitions, without_types
+from collector.bpf.program import RingSizes
+from collector.kernel.offsets import numbers_of, without_types
 from collector.settings import CollectorSettings
 from processor.compiler.checks import errors
 from processor.detection.detector import Detector
@@ -127,8 +128,9 @@ def cache(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     """Return a folder with the program that reads objects by their types, or with that of kernels before 6.2."""
     if request.param:
         return bytecode()
-    monkeypatch.setattr("collector.bpf.program.definitions", lambda: without_types(definitions()))
-    build_cache(tmp_path)
+    monkeypatch.setattr("collector.bpf.build.numbers_of", lambda: without_types(numbers_of()))
+    for compiled in bytecode().glob("bpf-*"):
+        shutil.copy(compiled, tmp_path)
     return tmp_path
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from collector.bpf.program_cache import BuildTarget, ProgramMismatch, find, read, write
 
-HERE = BuildTarget("6.1.0-25-amd64 #1 SMP", "program", "offsets", "0.26.0")
-RESULT = {"bcc": "0.26.0", "maps": {"events": {}}, "programs": {"on_exit": {"code": "lQAAAAAAAAA=", "maps": []}}}
+HERE = BuildTarget("x86_64", "program")
+RESULT = {"bcc": "0.26.0", "maps": {"events": {}}, "variants": {"typed": {"on_exit": {"code": "lQAAAAAAAAA="}}}}
 NOBODY = 65534
 
 
@@ -23,28 +23,25 @@ def stored(tmp_path: Path) -> Path:
 
 def test_a_cached_compilation_is_read_again(stored: Path) -> None:
     """Nobody else may read or write it, or replace it."""
-    assert read(stored, HERE)["programs"] == RESULT["programs"]
+    assert read(stored, HERE)["variants"] == RESULT["variants"]
     assert stat.S_IMODE(stored.stat().st_mode) == 0o600
     assert stat.S_IMODE(stored.parent.stat().st_mode) == 0o700
     assert list(stored.parent.iterdir()) == [stored]
 
 
 def test_a_new_compilation_takes_the_old_one_s_place(stored: Path) -> None:
-    """Atomically, and also if BCC was upgraded."""
-    newer = replace(HERE, bcc="0.27.0")
-    write(stored.with_name(newer.file_name), {**RESULT, "bcc": "0.27.0"}, newer)
+    """Atomically."""
+    write(stored.with_name(HERE.file_name), {**RESULT, "bcc": "0.27.0"}, HERE)
 
-    assert read(stored, newer)["bcc"] == "0.27.0"
+    assert read(stored, HERE)["bcc"] == "0.27.0"
     assert list(stored.parent.iterdir()) == [stored]
 
 
 @pytest.mark.parametrize(
     ("build_target", "reported"),
     [
-        (replace(HERE, kernel="6.1.0-26-amd64 #1 SMP"), "6.1.0-25-amd64 #1 SMP; this one is 6.1.0-26-amd64"),
+        (replace(HERE, machine="aarch64"), "compiled for x86_64; this host is aarch64"),
         (replace(HERE, program="other"), "another version of Lanner"),
-        (replace(HERE, offsets="other"), "other struct layouts"),
-        (replace(HERE, bcc="0.27.0"), "compiled by BCC 0.26.0; this host has 0.27.0"),
     ],
 )
 def test_what_was_compiled_for_another_host_does_not_fit(
@@ -55,22 +52,17 @@ def test_what_was_compiled_for_another_host_does_not_fit(
         read(stored, build_target)
 
 
-def test_a_host_without_bcc_takes_what_any_version_compiled(stored: Path) -> None:
-    """It has no version to compare with."""
-    assert read(stored, replace(HERE, bcc=None))["bcc"] == "0.26.0"
-
-
 def test_the_first_place_with_one_that_fits_is_taken(stored: Path, tmp_path: Path) -> None:
     """Files and folders, missing ones too; a file may have any name."""
     given = stored.rename(tmp_path / "given.json")
     other = tmp_path / "others" / "x.json"
-    write(other, RESULT, replace(HERE, kernel="5.10"))
+    write(other, RESULT, replace(HERE, program="other"))
 
     found, unfit = find([tmp_path / "none", tmp_path / "none.json", other.parent, given], HERE)
 
     assert found is not None
     assert found[0] == given
-    assert unfit == [f"{other}: compiled for kernel 5.10; this one is {HERE.kernel}"]
+    assert unfit == [f"{other}: compiled by another version of Lanner"]
     assert find([other.parent], HERE)[0] is None
 
 

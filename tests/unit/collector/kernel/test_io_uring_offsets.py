@@ -43,10 +43,10 @@ def test_a_kernel_that_has_everything() -> None:
     layout = uring_layout(kernel())
 
     assert layout.lacking == ""
-    assert layout.definitions["URING"] == 1
-    assert (layout.definitions["O_REQ_OPCODE"], layout.definitions["O_REQ_FLAGS"]) == (8, 16)
-    assert layout.definitions["O_REQ_FD"] == layout.definitions["O_REQ_USER_DATA"] + 8 == 24 + 16
-    assert (layout.definitions["N_REQ_CREDS"], layout.definitions["N_REQ_FIXED_FILE"]) == (19, 0)
+    assert layout.numbers["N_URING"] == 1
+    assert (layout.numbers["O_REQ_OPCODE"], layout.numbers["O_REQ_FLAGS"]) == (8, 16)
+    assert layout.numbers["O_REQ_FD"] == layout.numbers["O_REQ_USER_DATA"] + 8 == 24 + 16
+    assert (layout.numbers["N_REQ_CREDS"], layout.numbers["N_REQ_FIXED_FILE"]) == (19, 0)
 
 
 @pytest.mark.parametrize("missing", ["io_kiocb.opcode", "io_mkdir.filename", "io_ring_ctx.file_table.data.nr"])
@@ -54,7 +54,7 @@ def test_a_kernel_that_lacks_a_member(missing: str) -> None:
     """All of io_uring is left out, and the reason names the missing member."""
     layout = uring_layout(kernel(without=missing))
 
-    assert (layout.definitions, layout.lacking) == ({}, f"this kernel has no {missing}")
+    assert (layout.numbers, layout.lacking) == ({}, f"this kernel has no {missing}")
 
 
 def test_a_kernel_without_io_uring() -> None:
@@ -66,5 +66,5 @@ def test_a_kernel_whose_tracepoint_has_other_fields() -> None:
     """Its arguments would be read wrongly."""
     layout = uring_layout(kernel(parameters={"io_uring_complete": 8}))
 
-    assert layout.definitions == {}
+    assert layout.numbers == {}
     assert layout.lacking == "this kernel's tracepoint io_uring_complete has unexpected parameters"

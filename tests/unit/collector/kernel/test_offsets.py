@@ -1,19 +1,19 @@
 import os
-import re
 from pathlib import Path
 
 import pytest
 
-from collector.bpf.program import SOURCE
 from collector.kernel import offsets
 from collector.kernel.btf import VMLINUX, Btf
-from collector.kernel.offsets import definitions, fingerprint, without_types
+from collector.kernel.offsets import fingerprint, numbers_of, without_types
 from foundation.errors import EnvironmentUnsupported
 from tests.unit.collector.kernel import blob
 from tests.unit.collector.kernel.blob import Blob
 
 ON_V1 = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t2\t1\npids\t8\t4\t1\n"
 ON_V2 = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t2\t1\npids\t0\t4\t1\n"
+
+OVERLAY = ("ovl_inode.__upperdentry", "ovl_inode.vfs_inode")
 
 
 def kernel(
@@ -25,7 +25,7 @@ def kernel(
 ) -> bytes:
     """Build a kernel that has each member by its newest name, unless renamed or left out, each at a unique offset."""
     structs: dict[str, dict[str, list[str]]] = {}
-    for paths in (*offsets._OFFSETS_MEMBERS.values(), *offsets._OPTIONAL.values()):
+    for paths in (*offsets._OFFSETS_MEMBERS.values(), *OVERLAY, "css_set.subsys"):
         newest = paths.split("|")[0]
         if newest not in leave_out:
             struct, member, *inner = rename.get(newest, newest).split(".")
@@ -66,34 +66,34 @@ def test_a_renamed_member_is_found_by_its_older_name(tmp_path: Path, v1: Path) -
         kernel({"kernfs_node.__parent": "kernfs_node.parent", "inode.i_ctime_sec": "inode.i_ctime.tv_sec"})
     )
 
-    found = without_types(definitions(newer, v1))
+    found = without_types(numbers_of(newer, v1))
 
-    older_layout = without_types(definitions(older, v1))
+    older_layout = without_types(numbers_of(older, v1))
     assert older_layout == {**found, "O_INODE_CTIME_SEC": found["O_INODE_CTIME_SEC"] + 4}
 
 
 def test_what_a_kernel_may_lack_is_left_out(tmp_path: Path, v1: Path) -> None:
     """A kernel without overlayfs still has everything essential."""
     path = tmp_path / "btf"
-    path.write_bytes(kernel({}, leave_out=("ovl_inode.__upperdentry", "ovl_inode.vfs_inode")))
+    path.write_bytes(kernel({}, leave_out=OVERLAY))
 
-    found = definitions(path, v1)
+    found = numbers_of(path, v1)
 
-    assert "O_OVL_UPPER" not in found
+    assert not {"O_OVL_UPPER", "N_OVERLAY"} & found.keys()
     assert "O_TASK_TGID" in found
 
 
 def test_objects_are_read_by_helper_calls_where_the_kernel_has_no_cast(tmp_path: Path, v1: Path) -> None:
-    """Its definitions are those of another kernel without the types of objects."""
+    """Its numbers are those of another kernel without the types of objects."""
     newer, older = tmp_path / "newer", tmp_path / "older"
     newer.write_bytes(kernel({}))
     older.write_bytes(kernel({}, function="bpf_cast_to_kern_ctx"))
 
-    found = definitions(newer, v1)
+    found = numbers_of(newer, v1)
 
-    assert {"TYPE_DENTRY", "TYPE_PATH", "N_CAST", "CAST_CALL"} <= found.keys()
-    assert definitions(older, v1) == without_types(found)
-    assert not [name for name in without_types(found) if name.startswith(("TYPE_", "N_CAST", "CAST_"))]
+    assert {"TYPE_DENTRY", "TYPE_PATH", "N_CAST"} <= found.keys()
+    assert numbers_of(older, v1) == without_types(found)
+    assert not [name for name in without_types(found) if name.startswith(("TYPE_", "N_CAST"))]
 
 
 def test_a_member_that_must_be_there_is_named(tmp_path: Path, v1: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_member_that_must_be_there_is_named(tmp_path: Path, v1: Path) -> None:
     path.write_bytes(kernel({}, leave_out=("kernfs_node.__parent",)))
 
     with pytest.raises(EnvironmentUnsupported, match=r"no kernfs_node\.__parent or kernfs_node\.parent"):
-        definitions(path, v1)
+        numbers_of(path, v1)
 
 
 def test_a_kernel_without_the_tracepoint_is_reported(tmp_path: Path, v1: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_kernel_without_the_tracepoint_is_reported(tmp_path: Path, v1: Path) -
     path.write_bytes(kernel({}, tracepoint="btf_trace_sys_enter"))
 
     with pytest.raises(EnvironmentUnsupported, match="no tracepoint sys_exit"):
-        definitions(path, v1)
+        numbers_of(path, v1)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not BTF, but long enough to look like a header of it"])
@@ -122,11 +122,11 @@ def test_a_kernel_without_type_information_is_reported(tmp_path: Path, v1: Path,
         path.write_bytes(content)
 
     with pytest.raises(EnvironmentUnsupported, match=str(path)) as caught:
-        definitions(path, v1)
+        numbers_of(path, v1)
     assert "CONFIG_DEBUG_INFO_BTF" in caught.value.remedy
 
 
-def test_a_kernel_is_known_again_by_all_that_definitions_go_by(tmp_path: Path, v1: Path) -> None:
+def test_a_kernel_is_known_again_by_all_that_its_numbers_depend_on(tmp_path: Path, v1: Path) -> None:
     """The kernel's types, and the hierarchy of the pids controller; without types the reason is the same."""
     one, other, v2 = tmp_path / "one", tmp_path / "other", tmp_path / "v2"
     one.write_bytes(kernel({}))
@@ -149,26 +149,17 @@ def test_containers_are_identified_by_the_hierarchy_that_has_pids(
     if table is not None:
         cgroups.write_text(table)
 
-    found = definitions(tmp_path / "btf", cgroups)
+    found = numbers_of(tmp_path / "btf", cgroups)
 
-    assert ("CGROUP_V2" in found) is is_v2
-    assert found.get("N_PIDS_CGRP") == (None if is_v2 else 9)
-
-
-def test_the_program_gets_every_offset_that_it_names() -> None:
-    """A missing one would only show at the next compilation, a superfluous one never."""
-    named = set(re.findall(r"\bO_[A-Z0-9_]+\b", SOURCE.read_text()))
-    known = {f"O_{name}" for name in (*offsets._OFFSETS_MEMBERS, *offsets._OPTIONAL)}
-
-    assert named - {"O_"} <= known
-    assert known <= named
+    assert ("N_PIDS_ON_V1" not in found) is is_v2
+    assert ("O_CSS_SET_PIDS" not in found) is is_v2
 
 
 @pytest.mark.skipif("CI" not in os.environ and not VMLINUX.exists(), reason="needs a BTF kernel")
 def test_the_running_kernel_has_everything() -> None:
     """It also has what every kernel has."""
-    found = definitions()
+    found = numbers_of()
 
     assert found["O_PATH_DENTRY"] == 8
-    assert found["SIZE_UPID"] == Btf(VMLINUX.read_bytes()).size("upid")
+    assert found["N_UPID_BYTES"] == Btf(VMLINUX.read_bytes()).size("upid")
     assert found["O_SOCK_V6_DADDR"] > found["O_SOCK_FAMILY"]

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
 
-from collector.bpf.program import SOURCE
+from collector.bpf.build import SOURCE
 from collector.events.system_calls import CALLS, CWD, DescriptorFlag, descriptors, watched_numbers
 from collector.kernel import x86_64
 from collector.kernel.offsets import type_names
@@ -32,11 +32,18 @@ _SETTING_FILTER = 0
 _RING_BYTES = 1 << 32
 _CHARGES = 1 << 19
 """Bytes of all counters of what is charged to accounts."""
-_MASK = "#define MASK(x, m) asm volatile"
+_PORTABLE = {
+    "NUMBER": "((u64)(n))",
+    "AT": "((void *)(p) + (o))",
+    "LOAD": "(*(type *)((void *)(p) + (o)))",
+    "MASK": "((x) &= (m))",
+}
+"""What the macros with instructions of BPF mean, which this machine's assembler doesn't know."""
 _TIED = {
     "PATH_MNT": 0,
     "PATH_DENTRY": 8,
     "VFSMOUNT_ROOT": 0,
+    "MOUNT_ROOT": 32,
     "MOUNT_PARENT": 16,
     "MOUNT_MOUNTPOINT": 24,
     "MOUNT_MNT": 32,
@@ -61,18 +68,18 @@ class NativeKernel:
         self.root = "/"
         """The root directory of the process."""
         source = SOURCE.read_text()
-        assert source.count(_MASK) == 1
         names = sorted(set(re.findall(r"\bO_([A-Z0-9_]+)", source)) - _TIED.keys())
         self._at = {name: 32 * number for number, name in enumerate(names)} | _TIED
         flags: dict[str, int | str] = {f"O_{name}": offset for name, offset in self._at.items()}
-        flags |= {"N_PIDS_CGRP": 0, "SIZE_UPID": 16, "EVENT_PAGES": 1, "LIFECYCLE_PAGES": 1}
+        flags |= {"N_PIDS_ON_V1": 1, "N_UPID_BYTES": 16, "N_OVERLAY": 0, "N_URING": 0}
+        flags |= {"PLACEHOLDER": 0, "EVENT_PAGES": 1, "LIFECYCLE_PAGES": 1}
         flags |= {"MASK_WORDS": MASK_BITS // 64, "MAX_PREFIX": MAX_PREFIX, "CLASSES": CLASSES}
         flags |= {"MAX_ROWS": MAX_ROWS, "MAX_TESTS": MAX_TESTS, "MAX_VALUES": MAX_VALUES}
         flags |= {"REPEAT_SLOTS": REPEAT_SLOTS, "REPEAT_BYTES": REPEAT_BYTES}
         if has_cast:
             flags |= {"CAST_CALL": "cast_object"} | dict.fromkeys(type_names().values(), 1)
-        # This machine's assembler has another syntax; the macro means just this.
-        text = re.sub(re.escape(_MASK) + ".*", "#define MASK(x, m) ((x) &= (m))", source)
+        text, replaced = re.subn(r"(?m)^(#define (\w+)\([\w, ]+\) ).*\basm volatile.*$", _portable, source)
+        assert replaced == len(_PORTABLE)
         (folder / "lanner.c").write_text(text)
         library = folder / "lanner.so"
         command = ["gcc", "-shared", "-fPIC", "-O1", "-w", "-fno-strict-aliasing"]
@@ -166,7 +173,7 @@ class NativeKernel:
         self._set("current_thread", 10 << 32 | 11)
         self._cgroup, subsystem = self._new(), self._new()
         self._put(self._task, "TASK_CGROUPS", cgroups := self._new())
-        self._put(cgroups, "CSS_SET_SUBSYS", subsystem)
+        self._put(cgroups, "CSS_SET_PIDS", subsystem)
         self._put(subsystem, "CSS_CGROUP", self._cgroup)
         self.set_ring(_RING_BYTES)
         self._retained = self._free
@@ -383,3 +390,7 @@ class NativeKernel:
             prefix = "SOCK_V6_" if sock.family == 10 else "SOCK_"
             ctypes.memmove(address + self._at[prefix + name], packed, len(packed))
         return address
+
+
+def _portable(macro: re.Match[str]) -> str:
+    return macro[1] + _PORTABLE[macro[2]]

@@ -1,0 +1,178 @@
+"""Finds the compiled BPF program in a cache, or compiles it, and reads the running kernel's numbers for it.
+
+A compiled program fits all kernels of an architecture; a start that compiles nothing takes milliseconds.
+"""
+
+import hashlib
+import json
+import platform
+import struct
+import subprocess
+import tempfile
+import zlib
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+from collector.bpf import relocations
+from collector.bpf.program import FUNCTIONS, TYPED, UNTYPED, Compilation, RingSizes, check_rights
+from collector.bpf.program_cache import BuildTarget, ProgramMismatch, find, read_trusted, write
+from collector.kernel import btf, offsets
+from collector.kernel.offsets import CAST_CALL, fingerprint, numbers_of
+from collector.pushdown.layout import MASK_BITS, MAX_ROWS, MAX_TESTS
+from collector.records.repeat_counts import REPEAT_BYTES, REPEAT_SLOTS
+from foundation.errors import EnvironmentUnsupported
+from foundation.files import write_atomically
+from schemas.filter import CLASSES, MAX_PREFIX, MAX_VALUES
+
+SOURCE = Path(__file__).with_name("lanner.bpf.c")
+_URING_SOURCE = Path(__file__).with_name("io_uring.bpf.c")
+_COMPILER = Path(__file__).with_name("compile.py")
+_READERS = (Path(btf.__file__), Path(offsets.__file__))
+"""The modules by which BTF becomes numbers."""
+SYSTEM_PYTHON = "/usr/bin/python3"
+"""Debian's BCC belongs to Debian's Python."""
+_COMPILE_SECONDS = 300
+_PAGE = 4096
+_REMEDY = (
+    "apt-get install python3-bpfcc linux-headers-amd64; or run `lanner collector build-cache FILE` on a host that has "
+    "them, and name the file here as collector.bpf_cache"
+)
+_TOO_SLOW = (
+    "start it again when this host is less busy; or run `lanner collector build-cache FILE` on a faster host, and name "
+    "the file here as collector.bpf_cache"
+)
+
+
+def compiled(cache: Path, given: Sequence[Path] = ()) -> Compilation:
+    """Return the compiled program, from the cache or else compiled and cached, with this kernel's numbers.
+
+    Args:
+        cache: folder for what is compiled and read here.
+        given: files, or folders of them, compiled elsewhere.
+
+    Raises:
+        EnvironmentUnsupported: the kernel lacks something; or none fits, and this host can't compile.
+    """
+    check_rights()
+    numbers = _numbers(cache)
+    build_target = _made_for()
+    found, unfit = find([cache / build_target.file_name, *given], build_target)
+    if found is not None:
+        return _with(numbers, found[1])
+    try:
+        result = _compile()
+    except EnvironmentUnsupported as error:
+        lacking = f"{error.reason}; and no program compiled elsewhere fits: {'; '.join(unfit) or 'there is none'}"
+        raise EnvironmentUnsupported(lacking, error.remedy) from error
+    with suppress(OSError):
+        write(cache / build_target.file_name, result, build_target)
+    return _with(numbers, result)
+
+
+def find_compiled(cache: Path, given: Sequence[Path]) -> tuple[Path | None, list[str]]:
+    """Return the compiled program that a start would use, and why others don't fit."""
+    build_target = _made_for()
+    found, unfit = find([cache / build_target.file_name, *given], build_target)
+    return None if found is None else found[0], unfit
+
+
+def build_cache(target: Path) -> Path:
+    """Compile for all hosts of this architecture, and write the result.
+
+    Args:
+        target: a file, or an existing folder.
+
+    Returns:
+        The file.
+
+    Raises:
+        EnvironmentUnsupported: this host can't compile it.
+        OSError: it can't be written.
+    """
+    check_rights()
+    build_target = _made_for()
+    path = target / build_target.file_name if target.is_dir() else target
+    write(path, _compile(), build_target)
+    return path
+
+
+def _with(numbers: Mapping[str, int], found: Mapping[str, Any]) -> Compilation:
+    return Compilation(found["maps"], found["variants"], numbers)
+
+
+def _numbers(cache: Path) -> dict[str, int]:
+    """Read them from the cache if they are the running kernel's, because BTF takes a tenth of a second or more."""
+    parts = (fingerprint(), *(path.read_text() for path in _READERS))
+    path = cache / f"kernel-{hashlib.sha256(''.join(parts).encode()).hexdigest()[:24]}.json"
+    with suppress(ProgramMismatch, FileNotFoundError):
+        return {str(name): int(value) for name, value in read_trusted(path).items()}
+    numbers = numbers_of()
+    with suppress(OSError):
+        write_atomically(path, [json.dumps(numbers).encode()], is_shared=True)
+    return numbers
+
+
+def _flags() -> list[str]:
+    # The rings get their sizes at load time: one compilation serves all settings.
+    sizes = {
+        "EVENT_PAGES": RingSizes().events // _PAGE,
+        "LIFECYCLE_PAGES": RingSizes().lifecycle // _PAGE,
+        "MASK_WORDS": MASK_BITS // 64,
+        "MAX_PREFIX": MAX_PREFIX,
+        "CLASSES": CLASSES,
+        "MAX_ROWS": MAX_ROWS,
+        "MAX_TESTS": MAX_TESTS,
+        "MAX_VALUES": MAX_VALUES,
+        "REPEAT_SLOTS": REPEAT_SLOTS,
+        "REPEAT_BYTES": REPEAT_BYTES,
+    }
+    return ["-w", *(f"-D{name}={value}" for name, value in {**sizes, **relocations.definitions()}.items())]
+
+
+def _made_for() -> BuildTarget:
+    parts = (_source(), _COMPILER.read_text(), *_flags())
+    return BuildTarget(platform.machine(), hashlib.sha256("\n".join(parts).encode()).hexdigest())
+
+
+def _source() -> str:
+    # One text: BCC only makes programs of functions in its main file.
+    return SOURCE.read_text() + _URING_SOURCE.read_text()
+
+
+def _compile() -> dict[str, Any]:
+    with ThreadPoolExecutor(2) as pool:
+        typed, untyped = pool.map(_compile_with, ([f"-DCAST_CALL={CAST_CALL}"], []))
+    variants = {TYPED: typed["programs"], UNTYPED: untyped["programs"]}
+    for programs in variants.values():
+        for program in programs.values():
+            code = bytearray(b64decode(program["code"]))
+            for at, _ in program["maps"]:
+                # The compiler's descriptor; without it, the same source gives the same bytes.
+                struct.pack_into("<i", code, at + 4, 0)
+            program["relocations"] = [astuple(each) for each in relocations.find(code)]
+            program["code"] = b64encode(zlib.compress(code, 9)).decode()
+    return {"bcc": typed["bcc"], "maps": typed["maps"], "variants": variants}
+
+
+def _compile_with(flags: list[str]) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="lanner-bpf-") as folder:
+        output, source = Path(folder) / "out.json", Path(folder) / SOURCE.name
+        source.write_text(_source())
+        command = [SYSTEM_PYTHON, "-I", str(_COMPILER), str(source), str(output), *FUNCTIONS, "--", *_flags(), *flags]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            reason = f"the BPF program could not be compiled within {_COMPILE_SECONDS} seconds"
+            raise EnvironmentUnsupported(reason, _TOO_SLOW) from None
+        except OSError as error:
+            raise EnvironmentUnsupported(f"the BPF program could not be compiled: {error}", _REMEDY) from error
+        if done.returncode != 0:
+            message = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+            raise EnvironmentUnsupported(f"the BPF program could not be compiled: {message[0]}", _REMEDY)
+        result: dict[str, Any] = json.loads(output.read_text())
+        return result

@@ -1,0 +1,83 @@
+"""The kernel's numbers in compiled programs."""
+
+import re
+import struct
+
+import pytest
+
+from collector.bpf import relocations
+from collector.bpf.build import SOURCE
+from collector.bpf.relocations import Relocation, apply, definitions, find
+from collector.kernel.offsets import names
+from foundation.errors import EnvironmentUnsupported
+
+PLACEHOLDERS = definitions()
+TGID = PLACEHOLDERS["O_TASK_TGID"]
+IMMEDIATE = PLACEHOLDERS["PLACEHOLDER"]
+ADD, MOVE, LOAD_WORD, STORE_WORD, LOAD_MAP, EXIT = 0x07, 0xB7, 0x61, 0x63, 0x18, 0x95
+
+
+def instruction(code: int, offset: int = 0, immediate: int = 0) -> bytes:
+    """Return one instruction, with register 1 for all registers."""
+    return struct.pack("<BBhi", code, 0x11, offset, immediate)
+
+
+def test_the_program_gets_every_number_that_it_names() -> None:
+    """A missing one would only show at the next compilation, a superfluous one never."""
+    source = "".join(path.read_text() for path in SOURCE.parent.glob("*.bpf.c"))
+    defined = set(re.findall(r"#define (\w+)", source))
+    types = set(re.findall(r", ([A-Z_]+)[,)]", source))
+
+    named = set(re.findall(r"\b(?:O_[A-Z0-9_]+|N_[A-Z0-9_]+)\b", source)) - defined
+    assert named == {name for name in names() if not name.startswith("TYPE_")}
+    assert types >= {name.removeprefix("TYPE_") for name in names() if name.startswith("TYPE_")}
+
+
+def test_what_is_found_is_replaced_by_what_the_kernel_has() -> None:
+    """In loads, additions and moves, with what the program adds; all else stays."""
+    others = [
+        instruction(STORE_WORD, offset=TGID),
+        instruction(LOAD_WORD, offset=TGID - 0x6000),
+        instruction(ADD, immediate=TGID),
+        instruction(LOAD_MAP, immediate=IMMEDIATE + TGID) + instruction(MOVE, immediate=IMMEDIATE + TGID),
+    ]
+    program = [
+        instruction(LOAD_WORD, offset=TGID),
+        instruction(ADD, immediate=IMMEDIATE + TGID + 16),
+        instruction(MOVE, immediate=IMMEDIATE + PLACEHOLDERS["N_URING"]),
+        instruction(ADD, immediate=IMMEDIATE + 8),
+    ]
+    code = bytearray(b"".join([*others, *program]))
+
+    found = list(find(code))
+    apply(code, found, {"O_TASK_TGID": 2000})
+
+    assert [(each.name, each.addend) for each in found] == [
+        ("O_TASK_TGID", 0),
+        ("O_TASK_TGID", 16),
+        ("N_URING", 0),
+        ("", 8),
+    ]
+    inserted = [
+        instruction(LOAD_WORD, offset=2000),
+        instruction(ADD, immediate=2016),
+        instruction(MOVE),
+        instruction(ADD, immediate=8),
+    ]
+    assert bytes(code) == b"".join([*others, *inserted])
+
+
+def test_a_number_that_does_not_fit_is_named() -> None:
+    """A cut one would be another member's."""
+    code = bytearray(instruction(LOAD_WORD, offset=TGID))
+
+    with pytest.raises(EnvironmentUnsupported, match="O_TASK_TGID is 40000, too large"):
+        apply(code, [Relocation(0, "O_TASK_TGID", 0)], {"O_TASK_TGID": 40000})
+
+
+def test_placeholders_fit_into_a_load_and_are_no_offsets_in_the_programs_own_structs() -> None:
+    """The largest struct ends before the first one, and 16 bits with a sign hold the last one."""
+    source = SOURCE.read_text()
+
+    assert f"_Static_assert(sizeof(struct syscall_record) <= {relocations._FIRST:#x}" in source
+    assert relocations._END <= 1 << 15
