@@ -6,7 +6,7 @@ PYTHON ?= /usr/bin/python3
 ARGS ?=
 export PYTHON YES PREFIX DESTDIR
 
-.PHONY: help setup install uninstall run console run-cluster cluster test test-fast test-rest test-all lint test-kubernetes test-guest bench soak docs site constraints tarball
+.PHONY: help setup install uninstall run console run-cluster cluster test test-fast test-rest test-all lint test-kubernetes test-guest bench prove soak docs site constraints tarball
 
 help:
 	@echo 'make run     watch this host now             make test   each kind of real part: kernel, containers, a broker …'
@@ -17,6 +17,7 @@ help:
 	@echo 'make cluster   the same and more as containers: Kafka, syslog, SIEM topics, Prometheus; images are built here'
 	@echo 'make install     link lanner into /usr/local/bin, with all stages; make uninstall removes the link'
 	@echo 'make setup   install what running needs      make lint   style, types, import contract, shell scripts'
+	@echo 'make prove   run public attack steps (root), and write docs/detection.md'
 	@echo 'make bench   measure speed and slow-down     make soak   the long tests that CI leaves out'
 	@echo 'make tarball the collector with its own Python, for hosts without one'
 	@echo 'make bench-live   what Lanner costs the programs beside it; ARGS=falco_rules.yaml for those rules as well'
@@ -72,6 +73,10 @@ test-rest:
 bench:
 	@deploy/setup/setup.sh test
 	@.venv/bin/python -m bench $(ARGS)
+
+prove:
+	@deploy/setup/setup.sh test
+	@.venv/bin/python -m bench.detection $(ARGS)
 
 bench-live:
 	@deploy/setup/setup.sh test

@@ -51,6 +51,7 @@ ALONE = (
     "tests/live/evtgen/test_parity.py",
     "tests/live/lanner/test_flood.py",
     "tests/live/lanner/test_tutorials.py",
+    "tests/live/test_floor.py",
     "tests/live/test_quiet.py",
 )
 """They flood the machine, take its events for their own, do what other tests do, or need mounts that nobody changes."""

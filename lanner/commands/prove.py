@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from foundation.text import printable
+from foundation.text import count_of, printable
 from lanner.cli.app import Options, front_command
 from lanner.cli.options import write_text
 from lanner.errors import BAD_INPUT, BadInput
@@ -26,11 +26,11 @@ from lanner.ruleset.compile import CompiledDetection
 from lanner.settings import Settings
 from lanner.settings.sections.model import Selection, Target
 from lanner.settings.sections.sinks import AppendOutput, ExtraField
-from lanner.terminal.output import StatusLine
+from lanner.terminal.output import StatusLine, note
 from lanner.terminal.tables import print_table
 from lanner.wiring.rules import load_detection, repeated_alerts
 from lanner.wiring.stages.single_host import pipeline_into
-from schemas.batch import EventBatch
+from schemas.batch import EventBatch, events_lost
 from schemas.catalog.attack import TECHNIQUES
 
 IMAGE = Path("/var/cache/lanner") / f"guest-{RECIPE}"
@@ -138,8 +138,8 @@ def _chosen(tests: list[AtomicTest], only: tuple[str, ...]) -> list[AtomicTest]:
     return [test for test in tests if not only or test.guid in only or test.technique in only]
 
 
-def _settings(options: Options) -> Settings:
-    configured = options.settings()
+def for_guests(configured: Settings) -> Settings:
+    """Return settings with what guests need."""
     return dataclasses.replace(
         configured,
         watch_config_files=False,
@@ -168,7 +168,7 @@ def _prove(
     recording: Path | None,
     others: tuple[str, ...],
 ) -> list[TestResult]:
-    settings = _settings(options)
+    settings = for_guests(options.settings())
     detection = load_detection(settings, warnings=False)
     needs = [] if recording is None else [*_every_rule(settings, others)]
     recorder = None if recording is None else RunRecorder(recording)
@@ -198,6 +198,8 @@ def _prove(
     finally:
         prover.give_up()
         status.close()
+    if lost := events_lost(pipeline.evaluator.lost):
+        note(f"{count_of(lost, 'event')} were lost on this machine, so alerts may be missing.", "warning")
     if prover.problem:
         raise BadInput(f"no test ran: {prover.problem}")
     if recorder is not None:
@@ -206,7 +208,7 @@ def _prove(
 
 
 def _replayed(options: Options, tests: list[AtomicTest], recorded: RecordedRun) -> list[TestResult]:
-    settings = _settings(options)
+    settings = for_guests(options.settings())
     detection = load_detection(settings, warnings=False)
     repeats = repeated_alerts(settings)
     found = recorded.evaluated(tests, detection.ruleset, detection.pushdown_filter, repeats).results

@@ -78,8 +78,19 @@ class PackageSource:
     suite: str
 
 
-def make_image(target: Path, on_step: Callable[[str], None]) -> None:
+def make_image(
+    target: Path,
+    on_step: Callable[[str], None],
+    packages: Sequence[str] = PACKAGES,
+    begin: Callable[[Path, PackageSource], None] | None = None,
+) -> None:
     """Build the root directory, unless it is there; it is renamed into its place when it is complete.
+
+    Args:
+        target: the root directory.
+        on_step: called before each step.
+        packages: what is installed.
+        begin: makes the minimal Debian; None for debootstrap.
 
     Raises:
         NoDebian: it can't be built.
@@ -93,15 +104,16 @@ def make_image(target: Path, on_step: Callable[[str], None]) -> None:
     half.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         on_step(f"Debian {source.suite}")
-        debootstrap(half, source)
-        on_step(f"{len(PACKAGES)} packages")
+        (begin or debootstrap)(half, source)
+        on_step(f"{len(packages)} packages")
         # Services must not start while they are installed.
         policy = half / "usr/sbin/policy-rc.d"
         policy.write_text("#!/bin/sh\nexit 101\n")
         policy.chmod(0o755)
         shutil.copy("/etc/resolv.conf", half / "etc/resolv.conf")
-        apt = "apt-get update -qq && apt-get install -qq -y --no-install-recommends"
-        _inside(half, f"mount -t proc proc /proc && {apt} {' '.join(PACKAGES)} && apt-get clean", "apt-get")
+        install = "apt-get install -qq -y --no-install-recommends -o DPkg::Options::=--force-unsafe-io"
+        script = f"mount -t proc proc /proc && apt-get update -qq && {install} {' '.join(packages)} && apt-get clean"
+        _inside(half, script, "apt-get")
         on_step("accounts")
         _inside(half, _HOMES, "the guest's accounts", USER)
         policy.unlink()

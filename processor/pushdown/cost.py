@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Literal
 
 from processor.compiler.simplify import Folded, simplify
 from processor.fields.event import argument_text, parameter, raw_argument
@@ -13,7 +15,7 @@ from processor.pushdown.derive import bound, clauses_of
 from schemas.batch import EventBatch, EventBit
 from schemas.catalog.flags import FLAG_TABLES
 from schemas.catalog.system_calls import ATTRIBUTES, PATH_OPENERS
-from schemas.filter import CREATE, READ, TRUNCATE, WRITE, Clause, Predicate, PushdownFilter
+from schemas.filter import CREATE, READ, TRUNCATE, WRITE, Clause, PathPattern, Predicate, PushdownFilter
 
 _OPENS = PATH_OPENERS - {"openat2"}
 _FAMILIES = {"unix": 1, "ipv4": 2, "ipv6": 10, "netlink": 16}
@@ -37,11 +39,18 @@ class RecordedEvents:
 
     def passes(self, index: int, clauses: Iterable[Clause]) -> bool:
         """Return whether an event matches any of these clauses, all of its own type."""
-        return any(
-            all(self._answer(index, predicate) in (None, expected) for predicate, expected in clause.tests)
-            and (clause.patterns is None or self._is_at(index, clause))
-            for clause in clauses
-        )
+        texts: tuple[bytes, ...] | Literal["unread"] | None = "unread"
+        for clause in clauses:
+            if not all(self._answer(index, predicate) in (None, expected) for predicate, expected in clause.tests):
+                continue
+            if clause.patterns is None:
+                return True
+            if texts == "unread":
+                texts = self._texts(index)
+            prefixes, suffixes = _ends(clause.patterns)
+            if texts is None or any((text + b"\0").startswith(prefixes) or text.endswith(suffixes) for text in texts):
+                return True
+        return False
 
     def _answer(self, index: int, predicate: Predicate) -> bool | None:
         value = self._subject(index, predicate.subject)
@@ -91,16 +100,14 @@ class RecordedEvents:
             return kernel
         return next((entry.kernel for entry in table.entries if entry.number == number), number & _U32)
 
-    def _is_at(self, index: int, clause: Clause) -> bool:
+    def _texts(self, index: int) -> tuple[bytes, ...] | None:
+        """Return the paths that patterns are compared with; None if one of them lets the event pass by its form."""
+        found: dict[str, None] = {}
         for raw, names in self._evaluated(index):
             if raw is None or raw.endswith("/") or any(part in raw for part in _UNCLEAN):
-                return True
-            for name in set(names) - {None}:
-                data = (name or "").encode("utf-8", "surrogateescape")
-                for pattern in clause.patterns or ():
-                    if (data + b"\0").startswith(pattern.text) if pattern.is_prefix else data.endswith(pattern.text):
-                        return True
-        return False
+                return None
+            found |= dict.fromkeys(name or "" for name in names if name is not None)
+        return tuple(name.encode("utf-8", "surrogateescape") for name in found)
 
     def _evaluated(self, index: int) -> Iterator[tuple[str | None, tuple[str | None, ...]]]:
         """Yield each text of the call that the kernel evaluates, as it was requested, with its other forms."""
@@ -122,11 +129,29 @@ class RecordedEvents:
                 yield text(f"path_{role}_raw"), (text(f"path_{role}"),)
 
 
+@cache
+def _ends(patterns: frozenset[PathPattern]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """Return the beginnings and the ends of paths that match."""
+    return tuple(tuple(each.text for each in patterns if each.is_prefix is kind) for kind in (True, False))  # type: ignore[return-value]
+
+
+@cache
+def _merged(clauses: frozenset[Clause]) -> Mapping[str, Sequence[Clause]]:
+    """Return clauses by event type; those with the same tests are one."""
+    patterns: dict[tuple[str, frozenset[tuple[Predicate, bool]]], frozenset[PathPattern] | None] = {}
+    for clause in clauses:
+        key = clause.event, clause.tests
+        known = patterns.get(key, frozenset())
+        patterns[key] = None if known is None or clause.patterns is None else known | clause.patterns
+    found: dict[str, list[Clause]] = {}
+    for (event, tests), either in patterns.items():
+        found.setdefault(event, []).append(Clause(event, tests, either))
+    return found
+
+
 def passing(batch: EventBatch, pushdown_filter: PushdownFilter) -> list[int]:
     """Return the indexes of a batch's events that pass a filter."""
-    clauses: dict[str, list[Clause]] = {}
-    for clause in pushdown_filter.clauses:
-        clauses.setdefault(clause.event, []).append(clause)
+    clauses = _merged(pushdown_filter.clauses)
     recorded = RecordedEvents(batch)
     return [index for index in range(batch.count) if recorded.passes(index, clauses.get(recorded.event(index), ()))]
 
