@@ -79,6 +79,8 @@ def host_to_record() -> Iterator[OrdinaryHost]:
         shutil.copytree(_SETTINGS, host.root / "etc", dirs_exist_ok=True, copy_function=shutil.copyfile)
         for unit in ("getty.target", "getty-static.service", "console-getty.service", "getty@.service"):
             (host.root / "etc/systemd/system" / unit).symlink_to("/dev/null")
+        for name, home in (("deploy", "/srv/web"), ("runner", "/var/lib/runner")):
+            host.run("useradd", "--create-home", "--home-dir", home, "--shell", "/bin/bash", name).check_returncode()
         yield host
 
 

@@ -32,6 +32,8 @@ while :; do
     runuser -u dev -- sh -c 'echo true | at now; (crontab -l; echo "1 2 * * * true") | crontab -; crontab -r'
     find / -xdev -perm -4000 -type f
     useradd --create-home --shell /bin/bash guest
+    echo 'guest:a long passphrase' | chpasswd
+    usermod --append --groups users guest
     echo 'guest ALL=(ALL) ALL' > /etc/sudoers.d/guest
     rm -f /etc/sudoers.d/guest
     userdel --remove guest
@@ -50,6 +52,7 @@ while :; do
     journalctl --vacuum-time=30d
     puppet apply -e 'cron { "hand": command => "/usr/bin/true", user => "root", minute => 9 }'
     puppet apply -e 'cron { "hand": ensure => absent, user => "root" }'
+    touch /srv/file && touch -d 2025-09-01 /srv/file
     sleep 60
 done > /dev/null 2>&1
 END

@@ -78,8 +78,6 @@ while :; do
         sleep 15
     done
     cloud-init clean
-    userdel --remove operator
-    userdel --remove guest
     sleep 30
 done > /dev/null 2>&1
 END

@@ -18,7 +18,6 @@ with sqlite3.connect("/srv/web/shared/app.db") as database:
     database.execute(f"create table if not exists release_{int(sys.argv[1])} (n int)")
 END
 printf '[project]\nname = "app"\nversion = "1"\n[tool.setuptools]\npy-modules = ["app", "migrate"]\n' > /srv/deploys/pyproject.toml
-useradd --create-home --home-dir /srv/web --shell /bin/bash deploy 2> /dev/null
 cat > /srv/deploys.sh <<'END'
 export LC_ALL=C.UTF-8 HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 pause() { sleep "$((${1:-10} + RANDOM % 5))"; }

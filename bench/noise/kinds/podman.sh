@@ -16,7 +16,7 @@ programs=$(command -v bash dash cat chmod cp find id ls mkdir sed sleep useradd)
 podman import base.tar localhost/base
 printf 'FROM localhost/base\nRUN mkdir -p /srv/app && echo built > /srv/app/built\nCOPY app.sh /srv/app/app.sh\nRUN chmod 755 /srv/app/app.sh\nCMD ["/usr/bin/sleep", "600"]\n' > context/Containerfile
 for ((release = 1; ; release++)); do
-    printf '#!/bin/sh\necho release %s; cat /etc/passwd; ls /srv/app\n' "$release" > context/app.sh
+    printf '#!/bin/sh\necho release %s; cat /etc/debian_version; ls /srv/app\n' "$release" > context/app.sh
     buildah bud --isolation chroot -t "localhost/app:$release" context
     podman run -d --name app "localhost/app:$release"
     podman exec app /bin/sh -c 'id; ls /srv/app'

@@ -8,10 +8,9 @@ for version in 1 2; do
     printf 'Name: service\nVersion: %s\nRelease: 1\nSummary: A service\nLicense: MIT\nAutoReqProv: no\nBuildArch: noarch\n%%description\nA service.\n%%install\ninstall -D -m 755 %%{_sourcedir}/service %%{buildroot}/opt/service/bin/service\ninstall -D %%{_sourcedir}/service.service %%{buildroot}/usr/lib/systemd/system/service.service\ninstall -D /dev/null %%{buildroot}/etc/cron.d/service\ninstall -D /dev/null %%{buildroot}/etc/profile.d/service.sh\ninstall -D -m 440 /dev/null %%{buildroot}/etc/sudoers.d/service\n%%pre\ngetent group service || groupadd -r service\ngetent passwd service || useradd -r -g service -d /var/lib/service -s /usr/sbin/nologin service\n%%post\nif [ -d /run/systemd/system ]; then systemctl daemon-reload; fi\nldconfig\n%%postun\nif [ $1 = 0 ]; then userdel service; fi\n%%files\n/opt/service\n/usr/lib/systemd/system/service.service\n%%config /etc/cron.d/service\n%%config /etc/profile.d/service.sh\n%%config /etc/sudoers.d/service\n' $version > service.spec
     rpmbuild -bb --define "_topdir $PWD" --define "_sourcedir $PWD" service.spec > /dev/null 2>&1
 done
-mkdir -p /srv/rpm /etc/yum.repos.d
+mkdir -p /srv/rpm
 cp RPMS/noarch/*.rpm /srv/rpm
 createrepo_c -q /srv/rpm
-printf '[local]\nname=local\nbaseurl=file:///srv/rpm\ngpgcheck=0\n' > /etc/yum.repos.d/local.repo
 while :; do
     rpm -i --nodeps --ignoreos /srv/rpm/service-1*.rpm
     rpm -qa
