@@ -59,7 +59,8 @@ BESIDE = ("tests/live/notifier", "tests/live/evtgen/test_plans.py", "tests/live/
 """They don't watch the kernel."""
 FIRST = (
     *("tests/deploy/test_images.py", "tests/deploy/test_helm.py", "tests/deploy/test_tarball.py"),
-    *("tests/cluster", "tests/deploy", "tests/adversary/fleet", "tests/live/notifier", "tests/browser"),
+    *("tests/cluster", "tests/deploy", "tests/fuzz", "tests/adversary/fleet", "tests/live/notifier"),
+    "tests/browser",
     *("tests/e2e", "tests/live/lanner", "tests/live/collector"),
 )
 """The long ones, so that none runs alone at the end; three of them build something."""
