@@ -33,9 +33,15 @@ MAIN = {
 """The tests of each kind of real part that find most."""
 
 COMPUTING = (
-    *("tests/conformance", "tests/unit/processor", "tests/unit/rules", "tests/unit/schemas"),
-    *("tests/unit/lanner/captures", "tests/unit/lanner/ruleset", "tests/unit/lanner/sigma"),
-    *("tests/unit/lanner/test_libraries.py", "tests/unit/lanner/tuning"),
+    *("tests/conformance", "tests/unit/rules", "tests/unit/schemas", "tests/unit/test_walls.py"),
+    *(f"tests/unit/collector/{each}" for each in ("bpf", "events", "kernel")),
+    *(
+        f"tests/unit/processor/{each}"
+        for each in ("compiler", "correlation", "detection", "fields", "language", "loading")
+    ),
+    *(f"tests/unit/processor/{each}" for each in ("matching", "output", "pushdown", "test_filter_bounds.py")),
+    *(f"tests/unit/lanner/{each}" for each in ("captures", "console/store", "ruleset/lint", "ruleset/test_triage.py")),
+    *(f"tests/unit/lanner/{each}" for each in ("sigma", "sources", "test_libraries.py", "tuning")),
 )
 """They wait for nothing and raise no alert, so they can run whenever a processor is idle."""
 LIVE = ("tests/live", "tests/e2e", "tests/adversary/host")

@@ -5,7 +5,7 @@
 #
 # Five workers per two cores, one file per worker, because tests that wait for a broker use little CPU. Tests that watch
 # the kernel have three, and those that flood the machine, or take all its events for their own, run alone. Both leave a
-# third of the processor time to tests that only compute, which give way to all others.
+# third of the processor time to tests that only compute, which give way to the others.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 # Tests start hundreds of programs: without compiled modules, each would compile its own again.
@@ -34,7 +34,7 @@ run() {
         "${@:2}" "${pytest[@]}" --durations 20 -n "${workers[$1]}" --dist loadfile --no-loadscope-reorder "${files[@]}"
 }
 run parallel || status=1
-run computing exec nice -n 19 >"$TMPDIR/computing" 2>&1 &
+run computing exec nice -n 10 >"$TMPDIR/computing" 2>&1 &
 computing=$!
 run live || status=1
 run alone || status=1
