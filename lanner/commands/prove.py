@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from foundation.errors import EnvironmentUnsupported
 from foundation.text import count_of, printable
 from lanner.cli.app import Options, front_command
 from lanner.cli.options import write_text
@@ -19,7 +20,8 @@ from lanner.libraries import need
 from lanner.prove.atomics import AtomicTest, BadAtomic, read_folder
 from lanner.prove.grades import RaisedAlert, TestResult, by_technique, counts, navigator_layer
 from lanner.prove.guests import NAMESPACE_START, Guests
-from lanner.prove.image import RECIPE, make_image
+from lanner.prove.host import ThisHost
+from lanner.prove.image import RECIPE, NoDebian, make_image
 from lanner.prove.recording import RecordedRun, RunRecorder
 from lanner.prove.run import DEFAULT_SECONDS, Prover
 from lanner.ruleset.compile import CompiledDetection
@@ -33,6 +35,7 @@ from lanner.wiring.stages.single_host import pipeline_into
 from schemas.batch import EventBatch, events_lost
 from schemas.catalog.attack import TECHNIQUES
 
+_RING_MIB, _LIFECYCLE_RING_MIB = 64, 16
 IMAGE = Path("/var/cache/lanner") / f"guest-{RECIPE}"
 
 
@@ -42,6 +45,14 @@ IMAGE = Path("/var/cache/lanner") / f"guest-{RECIPE}"
     "--image",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Root directory of the guests; by default a Debian that is built in the cache.",
+)
+@click.option(
+    "--on-this-host/--guest",
+    default=False,
+    help="Run the tests on this host instead, which must be one that can be lost; by default in guests.",
+)
+@click.option(
+    "--confirm", metavar="NAME", help="This host's name, for --on-this-host in scripts; else it is asked for."
 )
 @click.option("--only", multiple=True, metavar="ID", help="Only this technique, or test by GUID; repeatable.")
 @click.option("--guests", type=click.IntRange(1, 16), default=3, show_default=True, help="Guests at a time.")
@@ -72,6 +83,8 @@ def command(
     folder: Path,
     *,
     image: Path | None,
+    on_this_host: bool,
+    confirm: str | None,
     only: tuple[str, ...],
     guests: int,
     seconds: float,
@@ -85,10 +98,11 @@ def command(
 
     Each test runs in a throw-away guest: namespaces of its own on this kernel, with the root directory of --image below
     an overlay that vanishes with them. Guests don't hold back who wants to leave them: run only tests that you trust,
-    and on a machine that you can lose.
+    and on a machine that you can lose. --on-this-host runs them here instead, one by one; reinstall it
+    afterwards.
 
     Exit codes: 0 if each test has a result, whatever it is; 1 if a file is wrong, no test ran or Ctrl-C ended the run;
-    2 for wrong options; 3 if this machine can't run guests or collect events.
+    2 for wrong options; 3 if this machine can't build the guests' root directory or collect events.
     """
     if html is not None:
         need("console", "aiohttp", "jinja2")
@@ -98,15 +112,22 @@ def command(
     chosen = _chosen(tests, only)
     if others and recording is None:
         raise click.UsageError("--for goes with --recording.")
+    if on_this_host and not {image, recording, replay} <= {None}:
+        raise click.UsageError("--on-this-host doesn't go with --image, --recording or --replay.")
+    where = f"Guests of {platform.node()}, kernel {platform.release()}"
     if replay is not None:
         results = _replayed(options, chosen, RecordedRun(replay))
+    elif on_this_host:
+        where = where.removeprefix("Guests of ")
+        _confirm(chosen, confirm)
+        results = _prove(options, chosen, ThisHost(folder), workers=1, seconds=seconds)
     else:
         need("processor", "cryptography")
         from lanner.prove.sinkhole import Sinkhole
 
         if image is None:
             image = IMAGE
-            make_image(image, lambda step: click.echo(f"building the guests' root directory {IMAGE}: {step}", err=True))
+            _make(image)
         with Sinkhole() as sinkhole:
             site = Guests(image, folder, sinkhole)
             results = _prove(options, chosen, site, workers=guests, seconds=seconds, recording=recording, others=others)
@@ -119,9 +140,15 @@ def command(
     if html is not None:
         from lanner.prove.page import html_page
 
-        where = f"Guests of {platform.node()}, kernel {platform.release()}"
         write_text(html, html_page(results, where, time.time_ns() // 1000))
     return BAD_INPUT if problems or len(results) < len(chosen) else 0
+
+
+def _make(image: Path) -> None:
+    try:
+        make_image(image, lambda step: click.echo(f"building the guests' root directory {image}: {step}", err=True))
+    except NoDebian as error:
+        raise EnvironmentUnsupported(str(error), "--image takes a root directory that was built elsewhere") from None
 
 
 def _report(problem: BadAtomic) -> None:
@@ -138,6 +165,24 @@ def _chosen(tests: list[AtomicTest], only: tuple[str, ...]) -> list[AtomicTest]:
     return [test for test in tests if not only or test.guid in only or test.technique in only]
 
 
+def _confirm(tests: list[AtomicTest], given: str | None) -> None:
+    """Raise BadInput unless a person, or the script that they wrote, names this host."""
+    host, lasting = platform.node(), sum(not test.cleanup.strip() for test in tests)
+    if given is None:
+        if not sys.stdin.isatty():
+            raise click.UsageError("Can't ask for confirmation without a terminal: --confirm takes this host's name.")
+        click.echo(
+            f"{count_of(len(tests), 'test')} will run on this host, {printable(host)}, some as root. {lasting} of them "
+            "have no clean-up command, and no clean-up restores logs and files that are removed, accounts, keys, "
+            "services and packages that are changed, or data that is sent elsewhere. A test can also end this program "
+            "or the machine. Afterwards, reinstall the host.",
+            err=True,
+        )
+        given = click.prompt("Type the host's name to run them", default="", show_default=False, err=True)
+    if given != host:
+        raise BadInput(f"nothing was run: {given!r} is not the name of this host, {host}.")
+
+
 def for_guests(configured: Settings) -> Settings:
     """Return settings with what guests need."""
     return dataclasses.replace(
@@ -145,7 +190,13 @@ def for_guests(configured: Settings) -> Settings:
         watch_config_files=False,
         append_output=(*configured.append_output, AppendOutput(extra_fields=(ExtraField(NAMESPACE_START),))),
         # A guest's processes are those of a host.
-        collector=dataclasses.replace(configured.collector, unknown_containers=False),
+        collector=dataclasses.replace(
+            configured.collector,
+            unknown_containers=False,
+            # Several guests at a time do more than hosts do.
+            ring_mib=max(configured.collector.ring_mib, _RING_MIB),
+            lifecycle_ring_mib=max(configured.collector.lifecycle_ring_mib, _LIFECYCLE_RING_MIB),
+        ),
         # What `run` remembers must not change by tests, nor hide their alerts.
         memory=dataclasses.replace(configured.memory, enabled=False),
     )
@@ -161,12 +212,12 @@ def _every_rule(settings: Settings, others: tuple[str, ...]) -> Iterator[Compile
 def _prove(
     options: Options,
     tests: list[AtomicTest],
-    site: Guests,
+    site: Guests | ThisHost,
     *,
     workers: int,
     seconds: float,
-    recording: Path | None,
-    others: tuple[str, ...],
+    recording: Path | None = None,
+    others: tuple[str, ...] = (),
 ) -> list[TestResult]:
     settings = for_guests(options.settings())
     detection = load_detection(settings, warnings=False)
@@ -176,6 +227,7 @@ def _prove(
 
     def take(batch: EventBatch) -> None:
         site.board.count(batch)
+        prover.read(batch)
         if recorder is not None:
             recorder.take(batch)
 
@@ -202,7 +254,7 @@ def _prove(
         note(f"{count_of(lost, 'event')} were lost on this machine, so alerts may be missing.", "warning")
     if prover.problem:
         raise BadInput(f"no test ran: {prover.problem}")
-    if recorder is not None:
+    if recorder is not None and isinstance(site, Guests):
         recorder.finish(site.board.boot, prover.results, prover.baselines)
     return _in_order(prover.results)
 

@@ -48,6 +48,8 @@ class GuestRun:
     """Pids of the programs by which commands entered the guest: what they do is not the guest's."""
     booted: bool
     """Whether systemd runs in it."""
+    cgroup: str = ""
+    """The name of its cgroup; another guest, of another run, may have started at the same time."""
 
 
 @dataclass(slots=True)

@@ -28,9 +28,13 @@ if TYPE_CHECKING:
 
 USER = "alice"
 """The user of tests that don't need root."""
+CGROUPS = "lanner-guest-"
+"""How the names of guests' cgroups begin."""
 ATOMICS = "/opt/atomics"
 """Where the files of the tests are, in the guest."""
-_START_SECONDS = 60.0
+_START_SECONDS = 120.0
+_ASKED_SECONDS = 3.0
+_REMOVE_SECONDS = 30.0
 _CGROUPS = Path("/sys/fs/cgroup")
 _LIMITS = {
     "pids.max": "500",
@@ -40,8 +44,12 @@ _LIMITS = {
 }
 """What a test can take; of processor time, that of one processor."""
 _ENTER = 'for each in $CGROUPS; do echo $$ > $each/cgroup.procs; done; exec "$@"'
+_START_SCRIPT = 'script=$LANNER_SCRIPT; unset LANNER_SCRIPT CGROUPS; exec "$0" -c "$script"'
+_SCRIPT_WORDS = 3
+_MAX_REASON = 200
 _MAX_OUTPUT = 64 * 1024
 _TYPED_SECONDS = 3.0
+_HANG_UP_SECONDS = 12.0
 _POLL_SECONDS = 0.05
 _SIZE = "1g"
 """The size of the overlay: what a test that fills the disk can take."""
@@ -50,9 +58,16 @@ _WITHOUT = (
     *("perfmon", "mknod"),
 )
 """Capabilities with which a test would change the machine below the guest: its clock, its kernel, its disks."""
-_CONFINED = ("setpriv", "--bounding-set", ",".join(f"-{each}" for each in _WITHOUT), "--")
+_CONFINED = ("setpriv", "--pdeathsig=KILL", "--bounding-set", ",".join(f"-{each}" for each in _WITHOUT), "--")
 _NAMESPACES = ("--mount", "--pid", "--fork", "--kill-child=KILL", "--uts", "--ipc", "--net", "--cgroup")
 _ENTERED = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
+_LEFT_OUT = (
+    *("console-getty.service", "getty-static.service", "getty@tty1.service", "systemd-binfmt.service"),
+    *("dev-hugepages.mount", "dev-mqueue.mount", "sys-fs-fuse-connections.mount", "systemd-remount-fs.service"),
+    *("e2scrub_reap.service", "fstrim.timer", "systemd-machine-id-commit.service", "systemd-sysusers.service"),
+    *("systemd-pcrphase.service", "systemd-pcrphase-sysinit.service", "systemd-update-utmp-runlevel.service"),
+)
+"""Units about hardware and consoles, without which a guest starts sooner."""
 _MAKE = r"""
 set -e
 mount --make-rprivate /
@@ -105,6 +120,11 @@ ip -6 route add local default dev lo table local 2> /dev/null || :
     echo nameserver 127.0.0.1 > etc/resolv.conf
     cat "$CERTIFICATE" >> etc/ssl/certs/ca-certificates.crt || :
 }
+# It can't have the kernel's audit here, and finds out late.
+mkdir -p run/systemd/system/auditd.service.d
+printf '[Service]\nTimeoutStartSec=2\n' > run/systemd/system/auditd.service.d/guest.conf
+rm -f etc/systemd/system/multi-user.target.wants/auditd.service
+for each in $LEFT_OUT; do ln -s /dev/null run/systemd/system/$each; done
 pivot_root . mnt
 cd /
 umount -l /mnt
@@ -150,7 +170,7 @@ class Guest:
             raise NoGuest(f"{missing[0]} is not installed")
         self.entering: set[int] = set()
         """Pids of the programs by which commands entered the guest: what they do is not the guest's."""
-        self._work = tempfile.mkdtemp(prefix="lanner-guest-")
+        self._work = tempfile.mkdtemp(prefix=CGROUPS)
         variables = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "IMAGE": str(image),
@@ -159,11 +179,13 @@ class Guest:
             "CERTIFICATE": "" if sinkhole is None else str(sinkhole.certificate),
             "SIZE": _SIZE,
             "TESTER": USER,
+            "LEFT_OUT": " ".join(_LEFT_OUT),
             "BOOTED": str(int(booted)),
         }
         self.booted, self._sinkhole = booted, sinkhole
         self._end_servers: Callable[[], None] = lambda: None
-        self._cgroups = make_cgroups(Path(self._work).name)
+        self.cgroup = Path(self._work).name
+        self._cgroups = make_cgroups(self.cgroup)
         variables["CGROUPS"] = " ".join(map(str, self._cgroups))
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed with the guest
         self._unshare = subprocess.Popen(
@@ -206,7 +228,7 @@ class Guest:
             command: program and arguments.
             user: whom it runs as; None for root.
             seconds: after so many, it and its children are killed.
-            typed: give it a terminal, which is closed after three seconds; else it reads nothing.
+            typed: give it a terminal, on which nothing is typed and which hangs up; else it reads nothing.
         """
         home = "/root" if user is None else f"/home/{user}"
         enter = ("nsenter", f"--target={self.init}", *_ENTERED, "--root", f"--wdns={home}", "--", *_CONFINED)
@@ -248,15 +270,17 @@ class Guest:
         """Wait until the root directory is the guest's, and systemd has started its services."""
         root = Path(f"/proc/{self.init}/root")
         name = Path(f"/proc/{self.init}/comm")
+        state = ""
         for _ in self._attempts():
             with suppress(OSError):
                 if booted and name.read_text().strip() == "systemd":
-                    state = self.run(["systemctl", "is-system-running", "--wait"], seconds=_START_SECONDS).output
+                    # It sometimes waits for a message that has been sent already.
+                    state = self.run(["systemctl", "is-system-running", "--wait"], seconds=_ASKED_SECONDS).output
                     if re.search("running|degraded", state):
                         return
                 elif not booted and (root / ATOMICS[1:]).exists() and not any((root / "mnt").iterdir()):
                     return
-        raise NoGuest("the guest's services didn't start in time" if booted else "the guest didn't start in time")
+        raise NoGuest(f"the guest didn't start in time{': ' if state.strip() else ''}{state.strip()[-_MAX_REASON:]}")
 
     def _attempts(self) -> Iterator[None]:
         """Yield now and then until the guest must have started. Raises NoGuest if it has ended."""
@@ -280,6 +304,7 @@ def run_command(
     on_start: Callable[[int], object],
     *,
     user: str | None,
+    group: str | None = None,
     home: str,
     seconds: float,
     typed: bool,
@@ -292,20 +317,27 @@ def run_command(
         cgroups: those that it joins.
         on_start: called with the pid of its first process.
         user: whom it runs as; None for root.
+        group: the user's group; None for one of the same name.
         home: the user's home.
         seconds: after so many, it and its children are killed.
-        typed: give it a terminal, which is closed after three seconds; else it reads nothing.
+        typed: give it a terminal, on which nothing is typed for three seconds and which hangs up after twelve; else it
+            reads nothing.
     """
+    is_script = len(command) == _SCRIPT_WORDS and command[1] == "-c"
+    # Rules about arguments must not match those of the programs by which a script starts.
+    command, script = (("/bin/sh", "-c", _START_SCRIPT, command[0]), command[2]) if is_script else (command, "")
     # By setresuid(2): runuser and su fork, use PAM and call setuid(2), which rules would report of the test.
-    became = ("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--")
+    became = ("setpriv", f"--reuid={user}", f"--regid={group or user}", "--init-groups", "--")
     words = [*command] if user is None else [*became, *command]
     if typed:
-        words = ["script", "-qec", shlex.join(words), "/dev/null"]
+        hang_up = ("timeout", f"--kill-after={_TYPED_SECONDS}", str(_HANG_UP_SECONDS))
+        words = [*hang_up, "script", "-qec", shlex.join(words), "/dev/null"]
     variables = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": home,
         "TERM": "xterm",
         "CGROUPS": " ".join(map(str, cgroups)),
+        "LANNER_SCRIPT": script,
         "USER": user or "root",
         "LOGNAME": user or "root",
         "SHELL": "/bin/bash",
@@ -351,7 +383,7 @@ def make_cgroups(name: str) -> list[Path]:
 
 def remove_cgroup(cgroup: Path) -> None:
     """Remove a cgroup with those below it, once the last of its processes has gone."""
-    deadline = time.monotonic() + 2.0
+    deadline = time.monotonic() + _REMOVE_SECONDS
     while cgroup.exists() and time.monotonic() < deadline:
         for folder, _, _ in os.walk(cgroup, topdown=False):
             with suppress(OSError):

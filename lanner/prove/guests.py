@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from lanner.prove.grades import GuestRun, Seen, raised_alert
-from lanner.prove.guest import ATOMICS, USER, Guest
+from lanner.prove.guest import ATOMICS, CGROUPS, USER, Guest
 from lanner.prove.run import TestHost
 from notifier.sink import Delivered, RoutedAlert, SendOutcome, Sink
 from schemas.alert import Alert
@@ -60,12 +60,18 @@ class GuestBoard(Sink):
         found = self._of(alert.output_fields.get(NAMESPACE_START))
         if found is None or alert.time < found[0].since or alert.event.get("proc.pid") in found[0].entering:
             return
+        # A summary counts what has been reported, when the test may have ended.
+        if alert.repeats is not None or _is_other(alert.event.get("thread.cgroups"), found[0]):
+            return
         with self._lock:
             found[1].alerts.append(raised_alert(alert, seconds))
 
     def count(self, batch: EventBatch) -> None:
         """Count a batch's events of guests."""
         of_rows = [self._of(process.pidns_init_start_time) for process in batch.processes]
+        for row, process in enumerate(batch.processes):
+            if (of_row := of_rows[row]) is not None and _is_other(process.cgroup, of_row[0]):
+                of_rows[row] = None
         if any(of_rows):
             with self._lock:
                 for row, at in zip(batch.columns["process"], batch.columns["time"], strict=True):
@@ -79,6 +85,11 @@ class GuestBoard(Sink):
         with self._lock:
             near = min(self._guests, key=lambda each: abs(each - ticks), default=None)
             return self._guests[near] if near is not None and abs(near - ticks) <= _TOLERANCE else None
+
+
+def _is_other(cgroups: object, run: GuestRun) -> bool:
+    """Return whether a process is in the cgroup of another guest. A test may have left its own."""
+    return isinstance(cgroups, str) and CGROUPS in cgroups and run.cgroup not in cgroups
 
 
 class Guests:
@@ -106,10 +117,12 @@ class Guests:
         with guest:
             yield guest
 
-    def expect(self, place: TestHost) -> Seen:
+    def expect(self, place: TestHost, _command: str) -> Seen:
         """Start to collect what a command in a guest causes."""
         guest = cast("Guest", place)
-        return self.board.expect(GuestRun(guest.start_ticks, time.time_ns(), guest.entering, guest.booted))
+        return self.board.expect(
+            GuestRun(guest.start_ticks, time.time_ns(), guest.entering, guest.booted, guest.cgroup)
+        )
 
     def forget(self, seen: Seen) -> None:
         """Stop collecting."""

@@ -83,7 +83,13 @@ class RunRecorder:
 
 
 def _stated(run: GuestRun) -> dict[str, Any]:
-    return {"ticks": run.ticks, "since": run.since, "entering": sorted(run.entering), "booted": run.booted}
+    return {
+        "ticks": run.ticks,
+        "since": run.since,
+        "entering": sorted(run.entering),
+        "booted": run.booted,
+        "cgroup": run.cgroup,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,4 +204,5 @@ def _run(node: Node, _key: str) -> GuestRun:
         since=table.value(mappings.number, 0, "since"),
         entering=frozenset(mappings.number(each, "entering") for each in _items(table.get("entering"))),
         booted=table.value(mappings.truth, False, "booted"),
+        cgroup=table.value(mappings.text, "", "cgroup"),
     )

@@ -12,14 +12,15 @@ from typing import Protocol
 from lanner.prove.atomics import AtomicTest, Prerequisite
 from lanner.prove.grades import GuestRun, Seen, TestResult, graded
 from lanner.prove.guest import Ended, NoGuest
+from schemas.batch import EventBatch
 
 DEFAULT_SECONDS = 60.0
 """How long a command may run."""
 PREREQUISITE_SECONDS = 120.0
-SETTLE_SECONDS = 0.4
-SETTLE_TURNS = 3
-"""How long alerts of a command that has ended are awaited: in a turn, the pipeline reads all that the kernel has, and a
-batch waits for a tenth of a second."""
+SETTLE_SECONDS = 60.0
+"""How long the events of a command that has ended are awaited at most, where the machine is too busy to read them."""
+_QUIET_TURNS = 3
+"""Turns of the pipeline without any event after which there is none to come: a batch waits for a tenth of a second."""
 TIMER_SECONDS = 70.0
 """How long the alert of what a timer starts is awaited."""
 _MINUTE_SECONDS = 60.0
@@ -30,16 +31,24 @@ _TIMED = r"\bOn(Calendar|BootSec|ActiveSec|UnitActiveSec|StartupSec)\b|--on-[a-z
 _TIMER = re.compile(_TIMED)
 _SCHEDULED = re.compile(rf"\bcron(tab|\.d)?\b|{_AT}|{_TIMED}")
 _SERVICES = re.compile(
-    r"\b(systemctl|service|systemd[\w-]*|journalctl|loginctl|hostnamectl|ufw|auditd|rsyslogd?|syslog|logger|dbus[\w-]*"
-    rf"|reboot|shutdown|poweroff|halt)\b|{_SCHEDULED.pattern}"
+    r"\b(systemctl|service|systemd[\w-]*|journalctl|loginctl|hostnamectl|localectl|timedatectl|busctl|ufw|auditd|rsyslogd?"
+    rf"|syslog|logger|dbus[\w-]*|reboot|shutdown|poweroff|halt)\b|{_SCHEDULED.pattern}"
 )
+_FIREWALL_ON = "ufw --force enable; touch /var/log/ufw.log"
 _FIREWALL = re.compile(r"\bufw\b")
-_TYPED = re.compile(r"\b(vim?|emacs|nano|ed|passwd|less|more|man|ftp|telnet|ssh|script)\b")
+_TYPED = re.compile(
+    r"(?:^|[;&|({]|\b(?:sudo|then|do|else|exec|env|nohup)\b)\s*(?:-\S+\s+)*(?:/\S*/)?"
+    r"(vi|vim|view|emacs|nano|ed|passwd|less|more|man|ftp|telnet|ssh|script)\s",
+    re.MULTILINE,
+)
+"""Programs that wait for somebody at a terminal."""
 _KERNEL = re.compile(
     r"\b(swapoff|swapon|sysctl(?!\.)|drop_caches|insmod|modprobe|rmmod|kexec|auditctl|setenforce|sysrq-trigger)\b"
 )
 _CLOCK = re.compile(r"\b(hwclock|settimeofday)\b|\bdate\s+(-s|--set|[\"\']?[$\d])|\btimedatectl\s+set")
 """What changes the kernel, which a guest shares with this machine. It can't restart it: its own first process ends."""
+_RESTART = re.compile(r"\b(reboot|shutdown|poweroff|halt|(tel)?init\s+[06])\b")
+"""What ends the machine where a test has no guest of its own."""
 _LAST_LINE = 120
 
 
@@ -80,7 +89,7 @@ class Site(Protocol):
     def place(self, *, booted: bool) -> AbstractContextManager[TestHost]:
         """Return a place. booted: whether services run there. Raises NoGuest."""
 
-    def expect(self, place: TestHost) -> Seen:
+    def expect(self, place: TestHost, command: str, /) -> Seen:
         """Start to collect what a command there causes."""
 
     def forget(self, seen: Seen) -> None:
@@ -117,10 +126,12 @@ class Prover:
         self._given_up = threading.Event()
         self._lock = threading.Lock()
         self._turned = threading.Condition()
-        self._turns = 0
+        self._quiet_turns = self._read_until = 0
         self._waiting: SimpleQueue[AtomicTest] = SimpleQueue()
         # The longest first, so that none runs alone at the end.
-        for test in sorted(tests, key=lambda each: _SCHEDULED.search(each.command) is None):
+        for test in sorted(
+            tests, key=lambda each: not (_SCHEDULED.search(each.command) or _TYPED.search(each.command))
+        ):
             self._waiting.put(test)
         self._workers = workers
         self._thread = threading.Thread(target=self._run, name="prove", daemon=True)
@@ -136,20 +147,28 @@ class Prover:
     def is_done(self) -> bool:
         """Return whether all tests have ended; the pipeline asks in each turn."""
         with self._turned:
-            self._turns += 1
+            self._quiet_turns += 1
             self._turned.notify_all()
         return self._thread.ident is not None and not self._thread.is_alive()
+
+    def read(self, batch: EventBatch) -> None:
+        """Note how far the pipeline has read this machine's events."""
+        if batch.count:
+            with self._turned:
+                self._quiet_turns, self._read_until = 0, batch.columns["time"][-1]
 
     def give_up(self) -> None:
         """Start no further test, and end the running ones, which have no result then."""
         self._given_up.set()
+        with self._turned:
+            self._turned.notify_all()
         for place in tuple(self._places):
             place.kill()
         if self._thread.ident is not None:
             self._thread.join(self._seconds)
 
     def _run(self) -> None:
-        kinds = (False, True) if self._site.has_systemd else (False,)
+        kinds = (False, True) if self._site.has_systemd and not self._site.is_lasting else (False,)
         with ThreadPoolExecutor(len(kinds)) as both:
             self.problem = next(filter(None, both.map(self._measure_nothing, kinds)), "")
         if self.problem:
@@ -167,7 +186,8 @@ class Prover:
                 seen, _, _ = self._watched(place, "sh", "true", self._site.user)
         except (NoGuest, OSError) as error:
             return str(error)
-        self._events_of_nothing[booted] = seen.events
+        for kind in (True, False) if self._site.is_lasting else (booted,):
+            self._events_of_nothing[kind] = seen.events
         self.baselines += [] if seen.run is None else [seen.run]
         rules = ", ".join(dict.fromkeys(alert.rule for alert in seen.alerts))
         return f"a command that does nothing raised an alert: {rules}" if rules else ""
@@ -197,12 +217,14 @@ class Prover:
         text = "\n".join((test.command, *(each.get for each in test.prerequisites)))
         if found := change_of_kernel(text, is_lasting=self._site.is_lasting):
             return TestResult(test, "not run", f"it would change this machine's kernel: {found}")
+        if self._site.is_lasting and (ending := _RESTART.search(text)):
+            return TestResult(test, "not run", f"it would end this machine: {ending[0]}")
         booted = self._site.has_systemd and _SERVICES.search(text) is not None
         user = None if test.as_root else self._site.user
         with self._place(booted=booted) as place:
             if booted and not self._site.is_lasting and _FIREWALL.search(text):
                 # Who switches a firewall off had one that was on.
-                place.run(["ufw", "--force", "enable"], seconds=PREREQUISITE_SECONDS)
+                place.run(["sh", "-c", _FIREWALL_ON], seconds=PREREQUISITE_SECONDS)
             for need in test.prerequisites:
                 if problem := self._prepare(place, test, need):
                     return TestResult(test, "not run", problem)
@@ -227,7 +249,7 @@ class Prover:
         self, place: TestHost, shell: str, command: str, user: str | None, *, waits: bool = False
     ) -> tuple[Seen, Ended, float]:
         """Run a command; return what was seen of it, how it ended, and how many seconds it ran."""
-        seen = self._site.expect(place)
+        seen = self._site.expect(place, command)
         began = time.monotonic()
         try:
             typed = _TYPED.search(command) is not None
@@ -259,10 +281,14 @@ class Prover:
 
     def _settle(self, seen: Seen, longest: float) -> None:
         """Wait for the alerts of what has happened; up to `longest` seconds if there is none yet."""
-        self._given_up.wait(SETTLE_SECONDS)
+        ended = time.time_ns()
+
+        def is_read() -> bool:
+            return self._read_until > ended or self._quiet_turns >= _QUIET_TURNS or self._given_up.is_set()
+
         with self._turned:
-            last = self._turns + SETTLE_TURNS
-            self._turned.wait_for(lambda: self._turns >= last or self._given_up.is_set(), SETTLE_TURNS * 2.0)
+            self._quiet_turns = 0
+            self._turned.wait_for(is_read, SETTLE_SECONDS)
         deadline = time.monotonic() + longest
         while time.monotonic() < deadline and not seen.alerts:
             if self._given_up.wait(0.5):

@@ -27,7 +27,7 @@ atomic_tests:
 - name: A disk is filled
   auto_generated_guid: full
   supported_platforms: [linux]
-  executor: {name: sh, command: "head -c 1200000000 /dev/zero > /tmp/zeros"}
+  executor: {name: sh, command: "fallocate -l 2G /tmp/zeros"}
 - name: The machine is restarted
   auto_generated_guid: restart
   supported_platforms: [linux]
@@ -81,7 +81,7 @@ atomic_tests:
 - name: Output has no end
   auto_generated_guid: endless
   supported_platforms: [linux]
-  executor: {name: sh, command: "yes | head -c 30000000; echo; echo the end; exit 3"}
+  executor: {name: sh, command: "yes | head -c 3000000; echo; echo the end; exit 3"}
 - name: All is killed
   auto_generated_guid: killer
   supported_platforms: [linux]
