@@ -9,6 +9,7 @@ With --evaluate, the run that is in the folder of the recording is evaluated aga
 import argparse
 import json
 import platform
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Container, Sequence
@@ -111,7 +112,7 @@ def _proven(of_sets: Sequence[TestResult], grade: str) -> ProvenTest:
         grade=grade,
         statuses=tuple(result.status for result in of_sets),
         # The descriptions of prerequisites are the tests' own text.
-        reason="" if of_sets[0].run else of_sets[0].reason.partition(" met: ")[0],
+        reason="" if of_sets[0].run else re.sub(r"(?s)(?<=prerequisite not met):.*", "", of_sets[0].reason),
         rules=tuple(
             f"{rule} ({priority})" + (f" x{number}" if number > 1 else "")
             for (rule, priority), number in numbers.items()

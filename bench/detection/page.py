@@ -61,7 +61,8 @@ The rule that alerts names a technique that isn't the test's.
 """
 _UNSEEN = """## What can't be seen
 
-Tests without an event for any of Lanner's rules, because all of it happens inside of a shell that runs already:
+Tests without an event for any of Lanner's rules. To the kernel, what they do is ordinary work, or all of it happens
+inside of a shell that runs already:
 """
 _NOT_RUN = """Nor was anything seen of tests that did not run. A guest has its host's kernel, and what would change this
 machine is left out:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NAMESPACE_START = "proc.pidns_init_start_ts"
 """The field by which guests differ: when the first process of the process's pid namespace started."""
 _TICK = 10_000_000
-_TOLERANCE = 5
+_TOLERANCE = 1
 _APART_SECONDS = 0.12
 
 
@@ -65,6 +65,11 @@ class GuestBoard(Sink):
             return
         with self._lock:
             found[1].alerts.append(raised_alert(alert, seconds))
+
+    def run_of(self, start: object) -> GuestRun | None:
+        """Return the run in the guest whose first process started then, ns since the epoch; None if there is none."""
+        found = self._of(start)
+        return None if found is None else found[0]
 
     def count(self, batch: EventBatch) -> None:
         """Count a batch's events of guests."""

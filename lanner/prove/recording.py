@@ -153,7 +153,7 @@ class RecordedRun:
         runs = [run for run, _ in self._runs.values() if run is not None]
         seen = {run.ticks: board.expect(run) for run in (*self._baselines, *runs)}
         evaluator, events, seconds = Evaluator(rules, repeats), 0, 0.0
-        for batch in self._batches(needs):
+        for batch in self._batches(board, needs):
             events += batch.total
             board.count(batch)
             began = time.process_time()
@@ -176,15 +176,38 @@ class RecordedRun:
         of_nothing = {alert.rule for run in self._baselines for alert in seen[run.ticks].alerts}
         return EvaluatedRun(results, events, seconds, frozenset(of_nothing))
 
-    def _batches(self, needs: PushdownFilter) -> Iterator[EventBatch]:
+    def _batches(self, board: GuestBoard, needs: PushdownFilter) -> Iterator[EventBatch]:
         try:
+            own = self._starts(board)
             for batch in read_recording(self._events):
-                if chosen := passing(batch, needs):
-                    yield subset(batch, chosen)
+                is_own = [process.pidns_init_start_time in own for process in batch.processes]
+                rows = batch.columns["process"]
+                mine = subset(
+                    batch, [index for index in range(batch.count) if rows[index] >= 0 and is_own[rows[index]]]
+                )
+                if chosen := passing(mine, needs):
+                    yield subset(mine, chosen)
         except OSError as error:
             raise BadInput(f"{self._events}: {error.strerror}.") from None
         except BadBatch as error:
             raise BadInput(f"{error}.") from None
+
+    def _starts(self, board: GuestBoard) -> frozenset[int]:
+        """Return when the guests' first processes started, ns since the epoch.
+
+        Others' containers may have been recorded, too, and one may have started in the same clock tick: only a guest
+        has been entered by this run.
+        """
+        found: set[int] = set()
+        for batch in read_recording(self._events):
+            for process in batch.processes:
+                start = process.pidns_init_start_time
+                if start is None or start in found or (run := board.run_of(start)) is None:
+                    continue
+                parent = batch.processes[process.parent].pid if process.parent >= 0 else None
+                if process.pid in run.entering or parent in run.entering:
+                    found.add(start)
+        return frozenset(found)
 
 
 def _items(node: Node | None) -> Sequence[Node]:

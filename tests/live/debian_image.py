@@ -16,7 +16,8 @@ RECIPE = "2"
 GUEST_PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "cron", "rsyslog", "auditd", "sudo", "passwd", "procps", "psmisc", "python3"),
     *("gcc", "libc6-dev", "make", "libpam0g-dev", "rsync", "openssh-client", "openssh-server", "nmap", "iptables"),
-    *("ufw", "zip", "unzip", "gpg", "gpg-agent", "lsof", "busybox", "libcap2-bin"),
+    *("ufw", "zip", "unzip", "gpg", "gpg-agent", "lsof", "busybox", "libcap2-bin", "openssl"),
+    "bind9-dnsutils",
 )
 """What most of Atomic Red Team's tests need; those of `lanner prove` take twice as long to install."""
 

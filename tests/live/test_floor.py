@@ -17,7 +17,7 @@ pytestmark = pytest.mark.live
 
 LEFT_OUT = ("e0742e38-6efe-4dd4-ba5c-2078095b6156",)
 """It needs Emacs. Its rule has other tests here."""
-GUESTS = 6
+GUESTS = 4
 
 
 def test_no_attack_step_loses_its_alert() -> None:
