@@ -316,11 +316,12 @@ BPF_ARRAY(no_names, struct copied_names, 1);
 BPF_ARRAY(no_connecting, struct connecting, 1);
 
 /* What depends on the kernel, put where the loader finds and replaces it (relocations.py): a number, an address some bytes
- * after another, and what is there, read by one instruction. No member of our own structs may be as far from their
+ * after another, a product, whose bounds older verifiers know only so, and a member, read by one instruction. No member of our own structs may be as far from their
  * beginning as the first placeholder. */
 _Static_assert(sizeof(struct syscall_record) <= 0x6000 && sizeof(struct process_record) <= 0x6000, "see relocations.py");
 #define NUMBER(n) ({ u64 _n; asm volatile("%0 = %1" : "=r"(_n) : "i"(PLACEHOLDER + (n))); _n; })
 #define AT(p, o) ({ void *_p = (void *)(p); asm volatile("%0 += %1" : "+r"(_p) : "i"(PLACEHOLDER + (o))); _p; })
+#define TIMES(x, n) ({ u64 _x = (x); asm volatile("%0 *= %1" : "+r"(_x) : "i"(PLACEHOLDER + (n))); _x; })
 #define LOAD(type, p, o) ({ u64 _v; asm volatile("%0 = *(" #type " *)(%1 + %2)" : "=r"(_v) : "r"(p), "i"(o)); _v; })
 #define POINTER(p, o) ((void *)LOAD(u64, p, o))
 #define WORD(p, o) ((u32)LOAD(u32, p, o))
@@ -653,7 +654,7 @@ static __always_inline u32 tty_number(void *signal) {
 static __always_inline u32 own_number(void *pid) {
   u32 level = 0, number = 0;
   FIELD(level, pid, PID, O_PID_LEVEL);
-  READ(number, pid + (u64)(level & 31) * NUMBER(N_UPID_BYTES), O_PID_NUMBERS);
+  READ(number, pid + TIMES(level & 31, N_UPID_BYTES), O_PID_NUMBERS);
   return number;
 }
 
@@ -1791,30 +1792,32 @@ int on_putname(u64 *ctx) {
  * secrets. */
 static __always_inline u64 append_variables(struct process_record *r, u64 off, u64 at, u64 end) {
   u32 relevant = r->head.flags & F_SCRIPT ? FOR_PROGRAMS | FOR_SCRIPTS : FOR_PROGRAMS;
-  u64 from = off;
-  bool is_rest = false;
+  /* In memory, and without branches, the verifier doesn't learn what would make it follow the loop for every way into it. */
+  volatile u16 *taken = &r->length[X_ENV];
+  u64 is_rest = 0;
+  *taken = 0;
   for (int i = 0; i < MAX_VARIABLES && at < end; i++) {
-    if (off > DATA_LIMIT) break;
-    MASK(off, DATA_LIMIT);
-    long got = bpf_probe_read_user_str(r->data + off, PATH_MAX_BYTES, (void *)at);
+    u64 to = off + *taken;
+    if (to > DATA_LIMIT) break;
+    MASK(to, DATA_LIMIT);
+    long got = bpf_probe_read_user_str(r->data + to, PATH_MAX_BYTES, (void *)at);
     if (got <= 0 || got > PATH_MAX_BYTES) break;
     struct variable_key key = {.bits = 8 * VARIABLE_BYTES};
-    bpf_probe_read_kernel(key.bytes, VARIABLE_BYTES, r->data + off);
+    bpf_probe_read_kernel(key.bytes, VARIABLE_BYTES, r->data + to);
     u8 *known = variables.lookup(&key);
-    u32 uses = known && !is_rest ? *known & (relevant | FOR_RULES) : 0;
+    u32 uses = known ? *known & (relevant | FOR_RULES) & (u32)(is_rest - 1) : 0;
     /* The rest of a text that is too long follows it. */
-    is_rest = got == PATH_MAX_BYTES;
-    at += is_rest ? got - 1 : got;
+    is_rest = (u64)got / PATH_MAX_BYTES;
+    at += got - is_rest;
     if (!uses) continue;
-    if (is_rest || off - from + got >= PATH_MAX_BYTES) {
+    if (*taken + got >= PATH_MAX_BYTES) {
       r->head.flags |= uses & relevant ? F_ENV_CUT | F_CODE_UNKNOWN : F_ENV_CUT;
       continue;
     }
-    off += got;
+    *taken += got;
   }
   if (at < end) r->head.flags |= F_ENV_CUT | F_CODE_UNKNOWN;
-  r->length[X_ENV] = off - from;
-  return off;
+  return off + *taken;
 }
 
 int on_exec(struct bpf_raw_tracepoint_args *ctx) {

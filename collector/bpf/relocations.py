@@ -1,8 +1,8 @@
 """Finds where compiled programs hold the kernel's numbers, and inserts those of the running kernel.
 
-The compiler gets a placeholder for each number, which NUMBER, AT and LOAD in lanner.bpf.c put where it can be found, so
-the same program fits all kernels. To the verifier, what is inserted is constant: it follows no branch for a feature
-that the kernel lacks, and removes it.
+The compiler gets a placeholder for each number, which NUMBER, AT, TIMES and LOAD in lanner.bpf.c put where
+it is found, so the same program fits all kernels. To the verifier, what is inserted is constant: it follows no branch
+for a feature that the kernel lacks, and removes it.
 """
 
 import struct
@@ -23,7 +23,7 @@ _IMMEDIATE = 0x4C000000
 _INSTRUCTION, _WIDE, _WIDE_CODE = 8, 16, 0x18
 _LOADS = frozenset({0x61, 0x69, 0x71, 0x79})
 """BPF_LDX | BPF_MEM of each size."""
-_ADD, _MOVE = 0x07, 0xB7
+_ADD, _MULTIPLY, _MOVE = 0x07, 0x27, 0xB7
 """BPF_ALU64 with an immediate."""
 _OFFSETS = range(-(1 << 15), 1 << 15)
 
@@ -51,7 +51,7 @@ def find(code: bytes | bytearray) -> Iterator[Relocation]:
         _, offset, immediate = struct.unpack_from("<xBhi", code, at)
         if code[at] in _LOADS and _FIRST <= offset < _END:
             yield _relocation(at, offset)
-        elif code[at] in (_ADD, _MOVE) and 0 <= immediate - _IMMEDIATE < _END:
+        elif code[at] in (_ADD, _MULTIPLY, _MOVE) and 0 <= immediate - _IMMEDIATE < _END:
             yield _relocation(at, immediate - _IMMEDIATE)
         at += _WIDE if code[at] == _WIDE_CODE else _INSTRUCTION
 

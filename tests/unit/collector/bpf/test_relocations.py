@@ -14,7 +14,7 @@ from foundation.errors import EnvironmentUnsupported
 PLACEHOLDERS = definitions()
 TGID = PLACEHOLDERS["O_TASK_TGID"]
 IMMEDIATE = PLACEHOLDERS["PLACEHOLDER"]
-ADD, MOVE, LOAD_WORD, STORE_WORD, LOAD_MAP, EXIT = 0x07, 0xB7, 0x61, 0x63, 0x18, 0x95
+ADD, MULTIPLY, MOVE, LOAD_WORD, STORE_WORD, LOAD_MAP = 0x07, 0x27, 0xB7, 0x61, 0x63, 0x18
 
 
 def instruction(code: int, offset: int = 0, immediate: int = 0) -> bytes:
@@ -34,7 +34,7 @@ def test_the_program_gets_every_number_that_it_names() -> None:
 
 
 def test_what_is_found_is_replaced_by_what_the_kernel_has() -> None:
-    """In loads, additions and moves, with what the program adds; all else stays."""
+    """In loads, additions, products and moves, with what the program adds; all else stays."""
     others = [
         instruction(STORE_WORD, offset=TGID),
         instruction(LOAD_WORD, offset=TGID - 0x6000),
@@ -45,23 +45,26 @@ def test_what_is_found_is_replaced_by_what_the_kernel_has() -> None:
         instruction(LOAD_WORD, offset=TGID),
         instruction(ADD, immediate=IMMEDIATE + TGID + 16),
         instruction(MOVE, immediate=IMMEDIATE + PLACEHOLDERS["N_URING"]),
+        instruction(MULTIPLY, immediate=IMMEDIATE + PLACEHOLDERS["N_UPID_BYTES"]),
         instruction(ADD, immediate=IMMEDIATE + 8),
     ]
     code = bytearray(b"".join([*others, *program]))
 
     found = list(find(code))
-    apply(code, found, {"O_TASK_TGID": 2000})
+    apply(code, found, {"O_TASK_TGID": 2000, "N_UPID_BYTES": 16})
 
     assert [(each.name, each.addend) for each in found] == [
         ("O_TASK_TGID", 0),
         ("O_TASK_TGID", 16),
         ("N_URING", 0),
+        ("N_UPID_BYTES", 0),
         ("", 8),
     ]
     inserted = [
         instruction(LOAD_WORD, offset=2000),
         instruction(ADD, immediate=2016),
         instruction(MOVE),
+        instruction(MULTIPLY, immediate=16),
         instruction(ADD, immediate=8),
     ]
     assert bytes(code) == b"".join([*others, *inserted])

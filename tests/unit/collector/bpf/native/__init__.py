@@ -35,6 +35,7 @@ _CHARGES = 1 << 19
 _PORTABLE = {
     "NUMBER": "((u64)(n))",
     "AT": "((void *)(p) + (o))",
+    "TIMES": "((u64)(x) * (n))",
     "LOAD": "(*(type *)((void *)(p) + (o)))",
     "MASK": "((x) &= (m))",
 }
