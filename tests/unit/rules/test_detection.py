@@ -10,9 +10,9 @@ from bench.detection.results import SETS, Results, read_reasons, read_results, w
 from processor.loading import load_rules, read_rule_files
 from tests.unit.rules.shipped import RULES
 
-LEAST_DETECTED = 67
+LEAST_DETECTED = 69
 """The number of steps that ought to alert and do; raise it whenever rules detect more."""
-LEAST_NAMED = 65
+LEAST_NAMED = 67
 """The number with an alert of the step's technique."""
 
 
