@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.detection.page import PAGE, page
+from bench.detection.precision import own_words, unexplained
 from bench.detection.results import PROVE, ProvenTest, Results, SetCost, read_reasons, write_results
 from lanner.commands.prove import for_guests
 from lanner.prove.atomics import AtomicTest, read_folder
@@ -79,7 +80,7 @@ def evaluate(atomics: Path, falco: Path, recording: Path) -> Results:
         kernel=platform.release().partition("-")[0],
         lost=sum(events_lost(batch.lost) for batch in batches),
         costs=costs,
-        tests=tuple(_proven(of_sets, grades[of_sets[0].test.guid]) for of_sets in zip(*found, strict=True)),
+        tests=tuple(_proven(of_sets, grades[of_sets[0].test.guid], atomics) for of_sets in zip(*found, strict=True)),
     )
 
 
@@ -102,7 +103,7 @@ def _noticed(result: TestResult, of_nothing: Container[str]) -> TestResult:
     return graded(result.test, result.reason, Seen(result.run, result.events, alerts), 0)
 
 
-def _proven(of_sets: Sequence[TestResult], grade: str) -> ProvenTest:
+def _proven(of_sets: Sequence[TestResult], grade: str, atomics: Path) -> ProvenTest:
     test = of_sets[0].test
     numbers = Counter((alert.rule, alert.priority) for alert in of_sets[0].alerts)
     return ProvenTest(
@@ -117,6 +118,7 @@ def _proven(of_sets: Sequence[TestResult], grade: str) -> ProvenTest:
             f"{rule} ({priority})" + (f" x{number}" if number > 1 else "")
             for (rule, priority), number in numbers.items()
         ),
+        unexplained=tuple(dict.fromkeys(unexplained(own_words(test, atomics), of_sets[0].alerts))),
     )
 
 

@@ -59,6 +59,13 @@ _ANOTHER = """## Alert of another technique
 
 The rule that alerts names a technique that isn't the test's.
 """
+_PRECISION = """
+## Precision
+
+Process, parent and file of each alert of the default rules are compared with the words of the test's commands and
+scripts. Names that don't occur there are listed. Most are helpers and files that a program uses without being told,
+such as `useradd` and `/etc/passwd`.
+"""
 _UNSEEN = """## What can't be seen
 
 Tests without an event for any of Lanner's rules. To the kernel, what they do is ordinary work, or all of it happens
@@ -137,6 +144,15 @@ def page(results: Results, reasons: dict[str, str]) -> str:
             ),
         ),
         f"{_warnings(tests)} of grade *discovery* or *builtin* has one at Warning or above.\n",
+        _PRECISION,
+        _table(
+            ("technique", "test", "what the alert names"),
+            (
+                (test.technique, _plain(test.name), _plain(", ".join(test.unexplained)))
+                for test in tests
+                if test.unexplained
+            ),
+        ),
     ]
     return "\n".join(parts)
 

@@ -51,6 +51,8 @@ class ProvenTest:
     """Why it did not run."""
     rules: tuple[str, ...]
     """The rules of the default set that alerted at Notice or above, such as `Write job (Warning) x2`."""
+    unexplained: tuple[str, ...] = ()
+    """What these alerts name that the test's text does not."""
 
     @property
     def ran(self) -> bool:
@@ -83,7 +85,7 @@ def read_results(path: Path = RESULTS) -> Results:
     """Read what write_results wrote. Raises OSError, ValueError."""
     stated = json.loads(path.read_text())
     tests = tuple(
-        ProvenTest(**{**each, "statuses": tuple(each["statuses"]), "rules": tuple(each["rules"])})
+        ProvenTest(**{name: tuple(stated) if isinstance(stated, list) else stated for name, stated in each.items()})
         for each in stated["tests"]
     )
     return Results(**{**stated, "costs": tuple(SetCost(**each) for each in stated["costs"]), "tests": tests})

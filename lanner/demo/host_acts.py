@@ -194,8 +194,11 @@ STATEFUL_ACTS: tuple[DemoAction, ...] = (
     DemoAction(
         "Many files refused",
         "Notice",
-        "Tries to read forty empty files of root as the user nobody.",
-        script('cd "$1"; umask 77; touch $(seq 40); chmod 755 .; setpriv --reuid 65534 --clear-groups cat *'),
+        "Tries to read forty empty files of root as a user without a name.",
+        # By another user each time: who was refused before would be reported before.
+        script(
+            'cd "$1"; umask 77; touch $(seq 40); chmod 755 .; setpriv --reuid $((100000 + $$)) --clear-groups cat *'
+        ),
     ),
     DemoAction(
         "Port scan",

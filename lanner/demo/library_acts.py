@@ -7,7 +7,7 @@ _GIVE_CAPABILITY = (
     "os.setxattr(file.name, 'security.capability', struct.pack('<5I', 0x02000000, 1, 0, 0, 0))"
 )
 _SET_ATTRIBUTES = (
-    "import fcntl, tempfile; file = tempfile.TemporaryFile(); "
+    "import fcntl, tempfile; file = tempfile.NamedTemporaryFile(); "
     "fcntl.ioctl(file, 0x40086602, fcntl.ioctl(file, 0x80086601, bytes(8)))"
 )
 
@@ -61,8 +61,8 @@ LIBRARY_HOST_ACTS: tuple[DemoAction, ...] = (
     DemoAction(
         "Open tunnel",
         "Notice",
-        "Runs a copy of true named ssh with the arguments of a proxy.",
-        named("true", "ssh", "-N", "-D", "1080", "192.0.2.1"),
+        "Runs a copy of true named autossh with the arguments of a proxy.",
+        named("true", "autossh", "-N", "-D", "1080", "192.0.2.1"),
     ),
     DemoAction(
         "Listen with tool or one-line program",
@@ -135,7 +135,7 @@ LIBRARY_HOST_ACTS: tuple[DemoAction, ...] = (
         "Reach sensitive file by path traversal",
         "Warning",
         "Reads /etc/passwd by a path with two detours.",
-        script("cat /usr/../etc/../etc/passwd"),
+        script("grep -c root /usr/../etc/../etc/passwd"),
     ),
     DemoAction(
         "Mount exposes system files",
@@ -298,8 +298,9 @@ LIBRARY_HOST_ACTS: tuple[DemoAction, ...] = (
     DemoAction(
         "Write system service",
         "Warning",
-        "Creates an empty file named demo.service in its own directory.",
-        script(': > "$1/demo.service"'),
+        "Creates an empty unit in an empty /etc that only the action sees.",
+        over("/etc", "mkdir -p /etc/systemd/system && : > /etc/systemd/system/demo.service"),
+        OWN_FILE_SYSTEM,
     ),
     DemoAction(
         "Change shell start-up file",

@@ -28,12 +28,21 @@ class RaisedAlert:
     time: int
     """Time of the event, ns since the epoch."""
     headline: str
+    process: str
+    """As the alert's fields name it; empty if they don't, as with what follows."""
+    parent: str
+    file: str
 
 
 def raised_alert(alert: Alert, seconds: float) -> RaisedAlert:
     """Return what a result has of an alert. seconds: how long after its event it came."""
-    named = tuple(each.id for each in techniques(alert.tags))
-    return RaisedAlert(alert.rule, alert.priority, named, seconds, alert.time, action(alert))
+    ids = tuple(each.id for each in techniques(alert.tags))
+
+    def named(*fields: str) -> str:
+        return next((found for field in fields if isinstance(found := alert.output_fields.get(field), str)), "")
+
+    process, parent, file = named("proc.name"), named("proc.pname"), named("fd.name", "fs.path.name", "evt.path")
+    return RaisedAlert(alert.rule, alert.priority, ids, seconds, alert.time, action(alert), process, parent, file)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ def write_event(fields: Fields) -> dict[str, Any]:
             value = fields.get(f"evt.arg.{argument.name}", fields.get(f"evt.arg[{argument.name}]"))
             is_stated = value not in (None, "", "0") and argument.name not in event
             if is_stated and is_settable(argument) and not argument.kind.startswith("pair"):
-                event |= written_argument(argument.name, as_text(value))
+                event |= written_argument(argument, as_text(value))
         if spec.flags & DescriptorFlag.FD_IS_RESULT or spec.fd != NONE:
             event |= descriptors.write_descriptor(fields, is_opened=spec.opens_file)
     container = write_container(fields)

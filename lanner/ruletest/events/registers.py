@@ -27,6 +27,8 @@ _LAYOUTS = (
 )
 """Memory that a call reads or writes: a mask for each number, the structure, and the kinds of its members."""
 _AT_FDCWD = -100
+_HEXADECIMAL = ("hex", "x")
+"""Kinds of numbers that an event has in hexadecimal digits without 0x."""
 _FLAG_KINDS = {
     **dict.fromkeys(("openflags", "socketflags", "how_flags"), "file_flags"),
     **dict.fromkeys(("flags", "enum", "mode"), ""),
@@ -95,7 +97,7 @@ def _bytes(node: Node, key: str) -> bytes:
 
 
 _PARSERS: Mapping[str, Parse[int | bytes]] = {
-    **dict.fromkeys(("i", "pid", "u", "n", "hex", "x", "limit", "pair1", "pair2", "age"), mappings.number),
+    **dict.fromkeys(("i", "pid", "u", "n", *_HEXADECIMAL, "limit", "pair1", "pair2", "age"), mappings.number),
     **dict.fromkeys(("octal", "openmode", "how_mode"), mappings.octal),
     **dict.fromkeys(("uid", "gid"), _user),
     **dict.fromkeys(("string", "data"), _bytes),
@@ -116,12 +118,14 @@ def is_settable(argument: Argument) -> bool:
     return argument.kind in _FLAG_KINDS or argument.kind in _PARSERS
 
 
-def written_argument(name: str, text: str) -> dict[str, str]:
+def written_argument(argument: Argument, text: str) -> dict[str, str]:
     """Return an argument as a caller passes it; flags that the kernel side derives become keys of their own."""
+    if argument.kind in _HEXADECIMAL:
+        return {argument.name: f"0x{text}"}
     flags = text.split("|")
     found = {key: "true" for flag, key in _DERIVED_FLAGS.items() if flag in flags}
     passed = "|".join(flag for flag in flags if flag not in _DERIVED_FLAGS)
-    return found | ({name: passed} if passed else {})
+    return found | ({argument.name: passed} if passed else {})
 
 
 def argument_node(table: MappingReader, argument: Argument) -> Node | None:

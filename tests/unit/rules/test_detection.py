@@ -1,12 +1,15 @@
 """The page of what is detected has what was measured, and why the rest isn't detected."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 
 from bench.detection.page import PAGE, page
+from bench.detection.precision import unexplained
 from bench.detection.results import SETS, Results, read_reasons, read_results, write_results
+from lanner.prove.grades import RaisedAlert
 from processor.loading import load_rules, read_rule_files
 from tests.unit.rules.shipped import RULES
 
@@ -14,6 +17,10 @@ LEAST_DETECTED = 69
 """The number of steps that ought to alert and do; raise it whenever rules detect more."""
 LEAST_NAMED = 67
 """The number with an alert of the step's technique."""
+MOST_UNEXPLAINED = 20
+"""The number of names in alerts that the steps' own texts don't explain."""
+MOST_OF_ONE = 3
+"""The number of alerts of one rule about one step."""
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +49,25 @@ def test_the_default_rules_stay_above_what_was_promised(results: Results) -> Non
     assert sum(test.is_detected() for test in ought) >= LEAST_DETECTED
     assert sum(test.statuses[0] == "technique" for test in ought) >= LEAST_NAMED
     assert results.costs[0].nothing == 0
+
+
+def test_alerts_name_what_the_steps_did_and_do_not_repeat(results: Results) -> None:
+    """Process, parent and file are in the steps' own texts, and one act is one alert, or few."""
+    repeated = (re.search(r" x(\d+)$", rule) for test in results.tests for rule in test.rules)
+    numbers = [int(found[1]) for found in repeated if found]
+
+    assert sum(len(test.unexplained) for test in results.tests) <= MOST_UNEXPLAINED
+    assert max(numbers) <= MOST_OF_ONE
+
+
+def test_a_name_that_a_step_does_not_explain_is_reported() -> None:
+    """A wrong process, parent or file would be one."""
+    alert = RaisedAlert("R", "Notice", (), 0.1, 0, "", process="touch", parent="bash", file="/etc/cron.d/job")
+
+    assert list(unexplained({"touch", "job"}, [alert])) == []
+    assert list(unexplained({"touch"}, [alert])) == ["R: file /etc/cron.d/job"]
+    other = dataclasses.replace(alert, process="x", parent="y")
+    assert list(unexplained({"cron.d"}, [other])) == ["R: process x", "R: parent y"]
 
 
 def test_rules_of_the_page_are_shipped(results: Results) -> None:

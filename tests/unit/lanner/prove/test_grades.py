@@ -4,7 +4,8 @@ from lanner.prove.atomics import AtomicTest
 from lanner.prove.grades import RaisedAlert, Seen, graded, navigator_layer
 
 TEST = AtomicTest("1", "T1053.003", 1, "Job", "sh", "x", False, (), {})
-ALERT = RaisedAlert("Write scheduled job", "Warning", ("T1053",), 0.1, 0, "sh wrote a job")
+JOB = "/etc/cron.d/job"
+ALERT = RaisedAlert("Write scheduled job", "Warning", ("T1053",), 0.1, 0, "sh wrote a job", "sh", "bash", JOB)
 
 
 def test_an_alert_of_the_same_technique_is_the_best_result() -> None:
