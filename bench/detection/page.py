@@ -63,7 +63,7 @@ _PRECISION = """
 ## Precision
 
 Process, parent and file of each alert of the default rules are compared with the words of the test's commands and
-scripts. Names that don't occur there are listed. Most are helpers and files that a program uses without being told,
+scripts. Names that don't occur there are listed. Most are helpers and files that a program uses by itself,
 such as `useradd` and `/etc/passwd`.
 """
 _UNSEEN = """## What can't be seen
