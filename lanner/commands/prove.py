@@ -295,7 +295,7 @@ def _summary(results: list[TestResult]) -> None:
         for technique, found in by_technique(results).items()
     ]
     click.echo()
-    print_table(("TECHNIQUE", "NAME", *names), [*rows, ("all", "", *map(str, counts(results).values()))])
+    print_table(("ID", "NAME", *names), [*rows, ("all", "", *map(str, counts(results).values()))])
 
 
 def _as_json(result: TestResult) -> dict[str, object]:
