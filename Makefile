@@ -6,7 +6,7 @@ PYTHON ?= /usr/bin/python3
 ARGS ?=
 export PYTHON YES PREFIX DESTDIR
 
-.PHONY: help setup install uninstall run console run-cluster cluster test test-fast test-rest test-all lint test-kubernetes test-guest bench prove soak docs site constraints tarball
+.PHONY: help setup install uninstall run console run-cluster cluster test test-fast test-rest test-all lint test-kubernetes test-guest bench prove soak docs site constraints objects tarball
 
 help:
 	@echo 'make run     watch this host now             make test   each kind of real part: kernel, containers, a broker …'
@@ -19,6 +19,7 @@ help:
 	@echo 'make setup   install what running needs      make lint   style, types, import contract, shell scripts'
 	@echo 'make prove   run public attack steps (root), and write docs/detection.md'
 	@echo 'make bench   measure speed and slow-down     make soak   the long tests that CI leaves out'
+	@echo 'make objects compile the eBPF program for what is built here, or for checkouts on hosts without BCC'
 	@echo 'make tarball the collector with its own Python, for hosts without one'
 	@echo 'make bench-live   what Lanner costs the programs beside it; ARGS=falco_rules.yaml for those rules as well'
 	@echo 'make test-kubernetes   compile Kubernetes, once, and test the manifest and the Helm chart on a real node'
@@ -105,6 +106,9 @@ site:
 
 constraints:
 	@deploy/setup/constraints.sh
+
+objects:
+	@deploy/setup/objects.sh
 
 tarball:
 	@deploy/tarball/build.sh

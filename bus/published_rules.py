@@ -12,7 +12,8 @@ from bus.clients.compacted import read_topics
 from bus.connection import Connection
 from bus.messages import Headers, cloud_event
 from bus.topics import RULES
-from schemas.published_rules import BadRules, PublishedRules, decode_rules, encode_rules, is_version
+from schemas.filter import is_version
+from schemas.published_rules import BadRules, PublishedRules, decode_rules, encode_rules
 
 CURRENT = b"current"
 SIGNATURE = "signature"

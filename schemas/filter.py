@@ -7,6 +7,7 @@ union of two filters has the clauses of both, and a reader drops the conditions 
 """
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -109,10 +110,16 @@ def without_narrower(clauses: frozenset[Clause]) -> frozenset[Clause]:
 MAX_BYTES = 8 << 20
 _U32 = 0xFFFFFFFF
 _LONGEST_NAME = 1000
+_VERSION = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
 
 
 class BadFilter(LannerError, ValueError):
     """The bytes are not a pushdown filter, or the filter passes no event; the reader must send every event."""
+
+
+def is_version(text: str) -> bool:
+    """Return whether a text names a version of published rules; the filters of a fleet have these as keys."""
+    return _VERSION.fullmatch(text) is not None
 
 
 def encode_filter(pushdown_filter: PushdownFilter) -> bytes:

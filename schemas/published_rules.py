@@ -23,6 +23,7 @@ import fastavro
 from fastavro.schema import parse_schema
 
 from foundation.errors import LannerError
+from schemas.filter import is_version
 
 PUBLISHED_RULES_SCHEMA = json.loads(files("schemas").joinpath("published_rules.avsc").read_text(encoding="utf-8"))
 _PARSED = parse_schema(PUBLISHED_RULES_SCHEMA)
@@ -41,7 +42,6 @@ MAX_AHEAD = 86_400 * 10**9
 _LATEST = 4_102_444_800_000_000_000
 """The year 2100, ns."""
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}\.ya?ml")
-_VERSION = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
 
 
 class BadRules(LannerError, ValueError):
@@ -100,11 +100,6 @@ class PublishedRules:
     def same_rules(self, other: "PublishedRules") -> bool:
         """Return whether another version has the same files, switches and priority."""
         return (self.files, self.switches, self.priority) == (other.files, other.switches, other.priority)
-
-
-def is_version(text: str) -> bool:
-    """Return whether a text is the name of a version."""
-    return _VERSION.fullmatch(text) is not None
 
 
 def safe_names(names: Iterable[str]) -> list[str]:

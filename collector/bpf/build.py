@@ -1,6 +1,10 @@
-"""Finds the compiled BPF program in a cache, or compiles it, and reads the running kernel's numbers for it.
+"""Finds the compiled BPF program, or compiles it, and reads the running kernel's numbers for it.
 
-A compiled program fits all kernels of an architecture; a start that compiles nothing takes milliseconds.
+A compiled program fits all kernels of an architecture; a start that compiles nothing takes milliseconds. `make objects`
+compiles it for everything that is built of this checkout:
+
+    python -m collector.bpf.build             print its file in the folder objects; compile it unless it's there
+    python -m collector.bpf.build --find      exit with 1 if it isn't there
 """
 
 import hashlib
@@ -8,6 +12,7 @@ import json
 import platform
 import struct
 import subprocess
+import sys
 import tempfile
 import zlib
 from base64 import b64decode, b64encode
@@ -32,6 +37,8 @@ from schemas.filter import CLASSES, MAX_PREFIX, MAX_VALUES
 SOURCE = Path(__file__).with_name("lanner.bpf.c")
 _URING_SOURCE = Path(__file__).with_name("io_uring.bpf.c")
 _COMPILER = Path(__file__).with_name("compile.py")
+OBJECTS = Path(__file__).with_name("objects")
+"""Folder of the programs that come with this version of Lanner, one per architecture."""
 _READERS = (Path(btf.__file__), Path(offsets.__file__))
 """The modules by which BTF becomes numbers."""
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -60,8 +67,8 @@ def compiled(cache: Path, given: Sequence[Path] = ()) -> Compilation:
     """
     check_rights()
     numbers = _numbers(cache)
-    build_target = _made_for()
-    found, unfit = find([cache / build_target.file_name, *given], build_target)
+    fit = build_target()
+    found, unfit = find([OBJECTS, cache / fit.file_name, *given], fit)
     if found is not None:
         return _with(numbers, found[1])
     try:
@@ -70,14 +77,14 @@ def compiled(cache: Path, given: Sequence[Path] = ()) -> Compilation:
         lacking = f"{error.reason}; and no program compiled elsewhere fits: {'; '.join(unfit) or 'there is none'}"
         raise EnvironmentUnsupported(lacking, error.remedy) from error
     with suppress(OSError):
-        write(cache / build_target.file_name, result, build_target)
+        write(cache / fit.file_name, result, fit)
     return _with(numbers, result)
 
 
 def find_compiled(cache: Path, given: Sequence[Path]) -> tuple[Path | None, list[str]]:
     """Return the compiled program that a start would use, and why others don't fit."""
-    build_target = _made_for()
-    found, unfit = find([cache / build_target.file_name, *given], build_target)
+    fit = build_target()
+    found, unfit = find([OBJECTS, cache / fit.file_name, *given], fit)
     return None if found is None else found[0], unfit
 
 
@@ -95,9 +102,9 @@ def build_cache(target: Path) -> Path:
         OSError: it can't be written.
     """
     check_rights()
-    build_target = _made_for()
-    path = target / build_target.file_name if target.is_dir() else target
-    write(path, _compile(), build_target)
+    fit = build_target()
+    path = target / fit.file_name if target.is_dir() else target
+    write(path, _compile(), fit)
     return path
 
 
@@ -134,7 +141,8 @@ def _flags() -> list[str]:
     return ["-w", *(f"-D{name}={value}" for name, value in {**sizes, **relocations.definitions()}.items())]
 
 
-def _made_for() -> BuildTarget:
+def build_target() -> BuildTarget:
+    """Return what a program has to be compiled for: this architecture and these sources."""
     parts = (_source(), _COMPILER.read_text(), *_flags())
     return BuildTarget(platform.machine(), hashlib.sha256("\n".join(parts).encode()).hexdigest())
 
@@ -176,3 +184,26 @@ def _compile_with(flags: list[str]) -> dict[str, Any]:
             raise EnvironmentUnsupported(f"the BPF program could not be compiled: {message[0]}", _REMEDY)
         result: dict[str, Any] = json.loads(output.read_text())
         return result
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the file of the program in OBJECTS, compiled now unless it's there; with --find, only look for it."""
+    fit = build_target()
+    found, _ = find([OBJECTS], fit)
+    if found is None and arguments == ["--find"]:
+        sys.exit(1)
+    if found is None:
+        OBJECTS.mkdir(mode=0o755, exist_ok=True)
+        try:
+            path = build_cache(OBJECTS)
+        except EnvironmentUnsupported as error:
+            sys.exit(f"lanner: {error}: {error.remedy}")
+        # Users may look for it as well; without it, `make run` would install a compiler.
+        path.chmod(0o644)
+        for other in set(OBJECTS.glob(f"bpf-{fit.machine}-*.json")) - {path}:
+            other.unlink()
+    sys.stdout.write(f"{OBJECTS / fit.file_name}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

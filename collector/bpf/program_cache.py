@@ -66,7 +66,7 @@ def find(paths: Sequence[Path], build_target: BuildTarget) -> tuple[tuple[Path, 
 
 
 def read(path: Path, build_target: BuildTarget) -> dict[str, Any]:
-    """Read a program if it fits and only root or this user could have written it. Raises ProgramMismatch, OSError."""
+    """Read a program if it fits and can be trusted. Raises ProgramMismatch, OSError."""
     found = read_trusted(path)
     try:
         made_for = BuildTarget(**found["made_for"])
@@ -83,12 +83,19 @@ def read(path: Path, build_target: BuildTarget) -> dict[str, Any]:
 
 
 def read_trusted(path: Path) -> dict[str, Any]:
-    """Read a JSON object that only root or this user could have written. Raises ProgramMismatch, FileNotFoundError."""
+    """Read a JSON object that only root, this user or the owner of this code can have written.
+
+    Raises:
+        ProgramMismatch: it can't be read, or others can have written it.
+        FileNotFoundError: there is no file.
+    """
     try:
+        # Root runs the collector's code, so whoever owns that may own the program as well.
+        owners = {0, os.geteuid(), Path(__file__).parent.stat().st_uid}
         with path.open(encoding="ascii") as file:
             # Checked on the open file: its name may refer to another one afterwards.
             facts = os.fstat(file.fileno())
-            if facts.st_uid not in {0, os.geteuid()} or facts.st_mode & 0o022:
+            if facts.st_uid not in owners or facts.st_mode & 0o022:
                 raise ProgramMismatch("users other than root can write it: chown root, chmod go-w")
             found = json.load(file)
     except ValueError:

@@ -20,9 +20,9 @@ from schemas.filter import (
     PushdownFilter,
     always,
     decode_filter,
+    is_version,
     union,
 )
-from schemas.published_rules import is_version
 
 MASK_BITS = 512
 """Bits of a mask, one per clause; beyond that, clauses share bits."""

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Install what Lanner needs without upgrading anything: Debian packages, links to kernel headers for BCC, tracefs.
+# Install what Lanner needs without upgrading anything: Debian packages and, unless the eBPF program is compiled already
+# (`make objects`), BCC, links to kernel headers for it, and tracefs.
 #
 #   system.sh run|test|list     list only prints what is missing, one per line
 set -euo pipefail
@@ -11,8 +12,14 @@ purpose=${1:-run}
 release=$(uname -r)
 modules=/lib/modules/$release
 
-packages=(python3-venv python3-bpfcc)
-[ -e "$modules/build" ] || packages+=(linux-headers-amd64)
+packages=(python3-venv)
+compiles=1
+if [ "$purpose" != test ] && PYTHONDONTWRITEBYTECODE=1 "${PYTHON:-/usr/bin/python3}" -m collector.bpf.build --find >/dev/null 2>&1; then
+    compiles=''
+else
+    packages+=(python3-bpfcc)
+    [ -e "$modules/build" ] || packages+=(linux-headers-amd64)
+fi
 if [ "$purpose" = test ]; then
     packages+=(bpftool busybox-static chromium debootstrap docker.io docker-compose gcc gcc-multilib iptables kmod podman shellcheck systemd)
     # Helm, a test tool, is a Go module. Debian's Go is too old to compile it, but knows where to get a newer one.
@@ -37,16 +44,18 @@ if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
         installed "$package" || missing+=("$package")
     done
 else
-    say "this is not a Debian system: install BCC for Python (python3-bpfcc), kernel headers and python3-venv with its package manager."
+    say "this is not a Debian system: install what Debian calls ${packages[*]} with its package manager."
 fi
 links=()
-[ -e "$modules/build" ] || links+=(build)
-[ -e "$modules/source" ] || [ -e "$modules/build/include/linux/types.h" ] || links+=(source)
+if [ -n "$compiles" ]; then
+    [ -e "$modules/build" ] || links+=(build)
+    [ -e "$modules/source" ] || [ -e "$modules/build/include/linux/types.h" ] || links+=(source)
+fi
 
 todo=()
 [ ${#missing[@]} -eq 0 ] || todo+=("install ${missing[*]}")
 [ ${#links[@]} -eq 0 ] || todo+=("link kernel headers into $modules")
-mounted_tracefs || todo+=("mount tracefs")
+[ -z "$compiles" ] || mounted_tracefs || todo+=("mount tracefs")
 
 if [ "$purpose" = list ]; then
     [ ${#todo[@]} -eq 0 ] || printf '%s\n' "${todo[@]}"
@@ -76,6 +85,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     fi
 fi
 
+[ -n "$compiles" ] || exit 0
 if [ ! -e "$modules/build" ]; then
     tree=$(newest amd64)
     if [ -n "$tree" ]; then

@@ -31,13 +31,14 @@ if [ ! -x "$environment/bin/pyinstaller" ]; then
     "$environment/bin/pip" uninstall --disable-pip-version-check -q -y lanner
 fi
 
+deploy/setup/objects.sh >&2
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH PYTHONHASHSEED=0
 "$environment/bin/pyinstaller" -y --log-level ERROR --distpath "$work/dist" --workpath "$work/build" \
     deploy/tarball/lanner.spec
 
 root=$work/lanner
-mkdir -p "$root/bin" "$root/cache" "$root/licenses"
+mkdir -p "$root/bin" "$root/licenses"
 mv "$work/dist/lib" "$root/lib"
 ln -s ../lib/lanner "$root/bin/lanner"
 "$environment/bin/python" deploy/tarball/licenses.py "$root/lib/_internal" "$root/licenses"
@@ -45,8 +46,6 @@ cp LICENSE deploy/systemd/lanner-collector.service "$root"
 glibc=$(find "$root/lib" -type f \( -name '*.so*' -o -name lanner \) -exec objdump -T {} + 2>/dev/null |
     grep -o 'GLIBC_2\.[0-9]*' | sort -uV | tail -n 1)
 sed "s/@GLIBC@/${glibc#GLIBC_}/" deploy/tarball/README.md >"$root/README.md"
-"$root/bin/lanner" collector build-cache "$root/cache" >&2 ||
-    say "the tarball has no compiled eBPF program, because BCC can't compile it here: hosts will compile it."
 # Whatever the umask here: root alone writes, all may read.
 chmod -R u=rwX,go=rX "$root"
 

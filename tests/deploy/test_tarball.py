@@ -23,7 +23,7 @@ from tests.live.needs import lacking
 pytestmark = pytest.mark.timeout(900)
 
 LANNER = "/opt/lanner/bin/lanner"
-CACHE = "opt/lanner/cache"
+OBJECTS = "opt/lanner/lib/_internal/collector/bpf/objects"
 
 
 def build(folder: Path) -> str:
@@ -68,7 +68,7 @@ def test_what_happens_on_a_host_without_python_arrives(bare: BareRoot, connectio
     """With the tarball's own program; the self-test passes before it reports that it watches."""
     doctor = bare.run(LANNER, "doctor")
     assert doctor.returncode == 0, doctor.stdout + doctor.stderr
-    assert f"/{CACHE}/bpf-x86_64-" in "".join(doctor.stdout.split())
+    assert f"/{OBJECTS}/bpf-x86_64-" in "".join(doctor.stdout.split())
 
     said = tmp_path / "said"
     with said.open("wb") as errors:
@@ -97,7 +97,7 @@ def test_what_happens_on_a_host_without_python_arrives(bare: BareRoot, connectio
 def program(bare: BareRoot) -> Iterator[Path]:
     """Return the tarball's compiled program, on a host that has started nothing; it is put back afterwards."""
     shutil.rmtree(bare.folder / "var/cache/lanner", ignore_errors=True)
-    [path] = (bare.folder / CACHE).glob("bpf-*.json")
+    [path] = (bare.folder / OBJECTS).glob("bpf-*.json")
     content = path.read_bytes()
     yield path
     path.write_bytes(content)

@@ -3,9 +3,13 @@ import re
 import shutil
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from collector.bpf.build import build_target
+from collector.bpf.program_cache import write
 
 SCRIPTS = sorted(Path("deploy/setup").glob("*.sh"))
 
@@ -76,6 +80,28 @@ def test_setting_up_again_is_quick_and_silent() -> None:
         pytest.skip("the environment was not made by make setup")
     done = subprocess.run(["deploy/setup/system.sh", "list"], capture_output=True, text=True, check=True, timeout=5)
     assert "install" not in done.stdout
+
+
+def test_a_checkout_that_has_the_compiled_program_needs_no_compiler(tmp_path: Path) -> None:
+    """The system's Python looks for it, before there is a virtual environment; another version's counts for nothing."""
+    for name in ("collector", "foundation", "schemas", "deploy/setup"):
+        shutil.copytree(name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "objects"))
+    (tmp_path / "bin").mkdir()
+    for name, text in (("uname", "#!/bin/sh\necho none\n"), ("dpkg-query", "#!/bin/sh\n"), ("apt-get", "#!/bin/sh\n")):
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    variables = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHON": "/usr/bin/python3"}
+    program = tmp_path / "collector/bpf/objects" / build_target().file_name
+
+    def missing() -> str:
+        command = [tmp_path / "deploy/setup/system.sh", "list"]
+        return subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout
+
+    content = {"maps": {"events": {}}, "variants": {"typed": {"on_exit": {}}}}
+    write(program, content, replace(build_target(), program="x"))
+    assert "python3-bpfcc" in missing()
+    write(program, content, build_target())
+    assert missing() == "install python3-venv\n"
 
 
 def test_a_test_that_fails_is_not_tried_again(tmp_path: Path) -> None:

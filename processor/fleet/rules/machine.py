@@ -30,8 +30,7 @@ from processor.fleet.rules.peers import Peers, Report, all_evaluate, not_ready
 from processor.hosts.tracked import HostReports
 from processor.rules.splitting import Plan, merged
 from schemas.alert import Alert
-from schemas.filter import BadFilter, decode_filter
-from schemas.published_rules import is_version
+from schemas.filter import BadFilter, decode_filter, is_version
 
 STEP_SECONDS = 0.2
 """The longest time between two steps."""
