@@ -6,7 +6,7 @@ PYTHON ?= /usr/bin/python3
 ARGS ?=
 export PYTHON YES PREFIX DESTDIR
 
-.PHONY: help setup install uninstall run console run-cluster cluster test test-fast test-rest test-all lint test-kubernetes test-guest bench prove soak docs site constraints objects tarball
+.PHONY: help setup install uninstall run console run-cluster cluster test test-fast test-rest test-all lint test-kubernetes test-guest bench prove soak docs site constraints objects tarball wheel
 
 help:
 	@echo 'make run     watch this host now             make test   each kind of real part: kernel, containers, a broker …'
@@ -21,6 +21,7 @@ help:
 	@echo 'make bench   measure speed and slow-down     make soak   the long tests that CI leaves out'
 	@echo 'make objects compile the eBPF program for what is built here, or for checkouts on hosts without BCC'
 	@echo 'make tarball the collector with its own Python, for hosts without one'
+	@echo 'make wheel   Lanner for a Python 3.11 to 3.13, with rules and the compiled eBPF program'
 	@echo 'make bench-live   what Lanner costs the programs beside it; ARGS=falco_rules.yaml for those rules as well'
 	@echo 'make test-kubernetes   compile Kubernetes, once, and test the manifest and the Helm chart on a real node'
 	@echo 'make test-guest   test with a kernel of Debian in a virtual machine (needs qemu-system-x86)'
@@ -112,3 +113,7 @@ objects:
 
 tarball:
 	@deploy/tarball/build.sh
+
+wheel:
+	@deploy/setup/venv.sh run
+	@deploy/packages/build.sh wheel
