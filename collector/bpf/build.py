@@ -1,7 +1,7 @@
 """Finds the compiled BPF program, or compiles it, and reads the running kernel's numbers for it.
 
-A compiled program fits all kernels of an architecture; a start that compiles nothing takes milliseconds. `make objects`
-compiles it for everything that is built of this checkout:
+A compiled program fits all kernels of x86-64 and arm64; a start that compiles nothing takes milliseconds. `make
+objects` compiles it for everything that is built of this checkout:
 
     python -m collector.bpf.build             print its file in the folder objects; compile it unless it's there
     python -m collector.bpf.build --find      exit with 1 if it isn't there
@@ -9,7 +9,6 @@ compiles it for everything that is built of this checkout:
 
 import hashlib
 import json
-import platform
 import struct
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from collector.bpf import relocations
 from collector.bpf.program import FUNCTIONS, TYPED, UNTYPED, Compilation, RingSizes, check_rights
 from collector.bpf.program_cache import BuildTarget, ProgramMismatch, find, read_trusted, write
 from collector.kernel import btf, offsets
+from collector.kernel.architecture import HERE
 from collector.kernel.offsets import CAST_CALL, fingerprint, numbers_of
 from collector.pushdown.layout import MASK_BITS, MAX_ROWS, MAX_TESTS
 from collector.records.repeat_counts import REPEAT_BYTES, REPEAT_SLOTS
@@ -38,7 +38,7 @@ SOURCE = Path(__file__).with_name("lanner.bpf.c")
 _URING_SOURCE = Path(__file__).with_name("io_uring.bpf.c")
 _COMPILER = Path(__file__).with_name("compile.py")
 OBJECTS = Path(__file__).with_name("objects")
-"""Folder of the programs that come with this version of Lanner, one per architecture."""
+"""Folder of the program that comes with this version of Lanner."""
 _READERS = (Path(btf.__file__), Path(offsets.__file__))
 """The modules by which BTF becomes numbers."""
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -89,7 +89,7 @@ def find_compiled(cache: Path, given: Sequence[Path]) -> tuple[Path | None, list
 
 
 def build_cache(target: Path) -> Path:
-    """Compile for all hosts of this architecture, and write the result.
+    """Compile for all hosts, and write the result.
 
     Args:
         target: a file, or an existing folder.
@@ -114,7 +114,7 @@ def _with(numbers: Mapping[str, int], found: Mapping[str, Any]) -> Compilation:
 
 def _numbers(cache: Path) -> dict[str, int]:
     """Read them from the cache if they are the running kernel's, because BTF takes a tenth of a second or more."""
-    parts = (fingerprint(), *(path.read_text() for path in _READERS))
+    parts = (fingerprint(), repr(HERE.REGISTERS | HERE.CONSTANTS), *(path.read_text() for path in _READERS))
     path = cache / f"kernel-{hashlib.sha256(''.join(parts).encode()).hexdigest()[:24]}.json"
     with suppress(ProgramMismatch, FileNotFoundError):
         return {str(name): int(value) for name, value in read_trusted(path).items()}
@@ -142,9 +142,9 @@ def _flags() -> list[str]:
 
 
 def build_target() -> BuildTarget:
-    """Return what a program has to be compiled for: this architecture and these sources."""
+    """Return what a program has to be compiled for: these sources."""
     parts = (_source(), _COMPILER.read_text(), *_flags())
-    return BuildTarget(platform.machine(), hashlib.sha256("\n".join(parts).encode()).hexdigest())
+    return BuildTarget(hashlib.sha256("\n".join(parts).encode()).hexdigest())
 
 
 def _source() -> str:
@@ -200,7 +200,7 @@ def main(arguments: Sequence[str]) -> None:
             sys.exit(f"lanner: {error}: {error.remedy}")
         # Users may look for it as well; without it, `make run` would install a compiler.
         path.chmod(0o644)
-        for other in set(OBJECTS.glob(f"bpf-{fit.machine}-*.json")) - {path}:
+        for other in set(OBJECTS.glob("bpf-*.json")) - {path}:
             other.unlink()
     sys.stdout.write(f"{OBJECTS / fit.file_name}\n")
 

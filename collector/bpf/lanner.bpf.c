@@ -36,8 +36,7 @@
 #define SAME_BYTES 112
 /* Threads whose connections are noted at a time. */
 #define MAX_CONNECTING 4096
-/* x86-64's numbers, and what stands for connect in socketcall. */
-#define NR_CONNECT 42
+/* The number of io_uring_enter on all architectures, and what stands for connect in socketcall. */
 #define NR_IO_URING_ENTER 426
 #define SOCKETCALL_CONNECT 3
 #define INTERRUPTED -4 /* EINTR */
@@ -617,22 +616,27 @@ static __always_inline bool is_pseudo(void *file) {
   return MEMBER(at.dentry, DENTRY, O_DENTRY_PARENT) == at.dentry && MEMBER(at.mnt, VFSMOUNT, O_VFSMOUNT_ROOT) != at.dentry;
 }
 
-/* 32-bit programs pass 32-bit registers in another order. */
+/* Does a thread make its current call by the 32-bit entry? */
+static __always_inline bool is_compat(void *task) {
+  return WORD(task, O_TASK_COMPAT) & NUMBER(N_COMPAT);
+}
+
+/* 32-bit programs pass 32-bit registers, on x86 in another order. */
 static __always_inline void fill_arguments(struct syscall_record *r, void *regs, bool compat) {
   if (compat) {
-    r->arguments[0] = WORD(regs, O_REGS_BX);
-    r->arguments[1] = WORD(regs, O_REGS_CX);
-    r->arguments[2] = WORD(regs, O_REGS_DX);
-    r->arguments[3] = WORD(regs, O_REGS_SI);
-    r->arguments[4] = WORD(regs, O_REGS_DI);
-    r->arguments[5] = WORD(regs, O_REGS_BP);
+    r->arguments[0] = WORD(regs, O_COMPAT_ARGUMENT_1);
+    r->arguments[1] = WORD(regs, O_COMPAT_ARGUMENT_2);
+    r->arguments[2] = WORD(regs, O_COMPAT_ARGUMENT_3);
+    r->arguments[3] = WORD(regs, O_COMPAT_ARGUMENT_4);
+    r->arguments[4] = WORD(regs, O_COMPAT_ARGUMENT_5);
+    r->arguments[5] = WORD(regs, O_COMPAT_ARGUMENT_6);
   } else {
-    r->arguments[0] = LONG(regs, O_REGS_DI);
-    r->arguments[1] = LONG(regs, O_REGS_SI);
-    r->arguments[2] = LONG(regs, O_REGS_DX);
-    r->arguments[3] = LONG(regs, O_REGS_R10);
-    r->arguments[4] = LONG(regs, O_REGS_R8);
-    r->arguments[5] = LONG(regs, O_REGS_R9);
+    r->arguments[0] = LONG(regs, O_ARGUMENT_1);
+    r->arguments[1] = LONG(regs, O_ARGUMENT_2);
+    r->arguments[2] = LONG(regs, O_ARGUMENT_3);
+    r->arguments[3] = LONG(regs, O_ARGUMENT_4);
+    r->arguments[4] = LONG(regs, O_ARGUMENT_5);
+    r->arguments[5] = LONG(regs, O_ARGUMENT_6);
   }
 }
 
@@ -1235,7 +1239,7 @@ static __always_inline enum verdict verdict_of(struct call *call, u32 generation
     u32 access = flags & 3;
     if (access == 0 || access == 2) class |= CLASS_READ;
     if (access == 1 || access == 2) class |= CLASS_WRITE;
-    if ((flags & 0100) || (flags & 020200000) == 020200000) class |= CLASS_CREATE;
+    if ((flags & 0100) || (flags & NUMBER(N_TMPFILE)) == NUMBER(N_TMPFILE)) class |= CLASS_CREATE;
     if (flags & 01000) class |= CLASS_TRUNCATE;
   }
   if (result < 0 && result > -4096) class |= CLASS_FAILED;
@@ -1615,12 +1619,12 @@ static __always_inline bool settle_connect(struct call *call, void *task, s32 fd
 int on_sys_exit(u64 *ctx) {
   /* All that most calls ever pay: no helper is called, because each costs more than this whole step. */
   void *regs = (void *)ctx[0];
-  u32 key = LONG(regs, O_REGS_ORIG_AX);
+  u32 key = WORD(regs, O_CALL);
   u8 *is_watched = watched.lookup(&key);
   if (!is_watched || !*is_watched) return 0;
   void *task = (void *)bpf_get_current_task_btf();
   u32 names = *is_watched == WATCHED_BY_NAME ? take_names(task) : 0;
-  bool compat = WORD(task, O_TASK_THREAD_STATUS) & 2;
+  bool compat = is_compat(task);
   if (compat) key += 512;
   struct descriptor *d = descriptors.lookup(&key);
   if (!d || !d->flags) return 0;
@@ -1690,10 +1694,10 @@ int on_connecting(struct bpf_raw_tracepoint_args *ctx) {
   FIELD(protocol, sk, SOCK, O_SOCK_PROTOCOL);
   /* What threads of the kernel connect is no process's doing. */
   if (protocol != TCP || flags & PF_KTHREAD_FLAG || is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
-  u32 zero = 0, tid = bpf_get_current_pid_tgid(), number = NR_CONNECT;
+  u32 zero = 0, tid = bpf_get_current_pid_tgid(), number = NUMBER(N_CONNECT);
   void *regs = (void *)bpf_task_pt_regs(task);
-  bool compat = WORD(task, O_TASK_THREAD_STATUS) & 2;
-  u32 made = LONG(regs, O_REGS_ORIG_AX) + (compat ? 512 : 0);
+  bool compat = is_compat(task);
+  u32 made = WORD(regs, O_CALL) + (compat ? 512 : 0);
   struct syscall_record *r = syscall_scratch.lookup(&zero);
   struct descriptor *by = descriptors.lookup(&made), *connect = descriptors.lookup(&number);
   if (!r || !connect || !(connect->flags & D_EMIT)) return 0;
@@ -1745,7 +1749,7 @@ static __always_inline bool is_name_cache(void *cache) {
 static __always_inline int copy_name(void *filename) {
   u32 zero = 0;
   void *task = (void *)bpf_get_current_task_btf();
-  u32 number = LONG((void *)bpf_task_pt_regs(task), O_REGS_ORIG_AX);
+  u32 number = WORD((void *)bpf_task_pt_regs(task), O_CALL);
   u8 *is_watched = watched.lookup(&number);
   if (!is_watched || *is_watched != WATCHED_BY_NAME) return 0;
   void *text = MEMBER(filename, FILENAME, O_FILENAME_NAME);
@@ -1831,11 +1835,11 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx) {
   if (!mm) return 0;
   change_facts();
   fill_head(&r->head, task, K_EXEC);
-  if (WORD(task, O_TASK_THREAD_STATUS) & 2) r->head.flags |= F_COMPAT;
+  if (is_compat(task)) r->head.flags |= F_COMPAT;
   fill_state(&r->state, task);
   __builtin_memset(r->length, 0, sizeof(r->length));
   void *regs = (void *)bpf_task_pt_regs(task);
-  r->nr = LONG(regs, O_REGS_ORIG_AX);
+  r->nr = WORD(regs, O_CALL);
   void *file = follow(mm, O_MM_EXE_FILE), *inode = follow(file, O_FILE_INODE), *sb = follow(inode, O_INODE_SB);
   u64 magic = 0;
   READ(r->exe_ino, inode, O_INODE_INO);

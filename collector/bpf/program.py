@@ -16,7 +16,8 @@ from typing import Any
 from collector.bpf import relocations
 from collector.bpf.relocations import Relocation
 from collector.events.system_calls import PATHS_ONLY
-from collector.kernel import bpf_syscall, x86_64
+from collector.kernel import bpf_syscall
+from collector.kernel.architecture import HERE
 from collector.kernel.offsets import CAST, CAST_CALL, PUTNAME, SYS_EXIT, TRACEPOINTS, URING
 from collector.records.repeat_counts import REPEAT_SLOTS
 from foundation.errors import EnvironmentUnsupported
@@ -85,7 +86,7 @@ class PathCopies:
 
     def _seen(self) -> set[tuple[str, int]]:
         """Make calls that fail, because their paths don't exist, and return the paths that were copied."""
-        numbers = {event: number for number, event in x86_64.NATIVE.items() if event in _CALLS}
+        numbers = {event: number for number, event in HERE.NATIVE.items() if event in _CALLS}
         return {(event, at) for event, number in numbers.items() for at in self._copied(number, _CALLS[event])}
 
     def _copied(self, number: int, count: int) -> set[int]:

@@ -26,15 +26,13 @@ class ProgramMismatch(LannerError):
 class BuildTarget:
     """The facts that a compiled program depends on; it fits if all of them are equal."""
 
-    machine: str
-    """The architecture, as uname names it."""
     program: str
     """Digest of source, compiler and sizes."""
 
     @property
     def file_name(self) -> str:
         """Name of its file."""
-        return f"bpf-{self.machine}-{self.program[:12]}.json"
+        return f"bpf-{self.program[:12]}.json"
 
 
 def find(paths: Sequence[Path], build_target: BuildTarget) -> tuple[tuple[Path, dict[str, Any]] | None, list[str]]:
@@ -75,8 +73,6 @@ def read(path: Path, build_target: BuildTarget) -> dict[str, Any]:
         raise ProgramMismatch("not a compiled program of this version of Lanner") from None
     if not programs:
         raise ProgramMismatch("empty file")
-    if made_for.machine != build_target.machine:
-        raise ProgramMismatch(f"compiled for {made_for.machine}; this host is {build_target.machine}")
     if made_for.program != build_target.program:
         raise ProgramMismatch("compiled by another version of Lanner")
     return found

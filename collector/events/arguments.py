@@ -26,6 +26,7 @@ from collector.events.texts import (
     socket_address,
     user,
 )
+from collector.kernel.architecture import HERE
 from collector.records.types import Syscall
 from schemas.catalog.flags import TYPE_CHARACTERS
 from schemas.catalog.flags import number_text as flag_names
@@ -231,7 +232,7 @@ _OF_CALL: Mapping[str, Writer] = {
 
 _AT_FDCWD = -100
 _WORKING_DIRECTORY: Value = ("AT_FDCWD", _AT_FDCWD)
-_O_CREAT, _O_TMPFILE = 0o100, 0o20200000
+_O_CREAT, _O_TMPFILE = 0o100, HERE.CONSTANTS["N_TMPFILE"]
 _SOCK_FLAGS = 0o2004000
 _MOUNT_MAGIC_MASK, _MOUNT_MAGIC = 0xFFFF0000, 0xC0ED0000
 

@@ -10,6 +10,7 @@ from collector.events.arguments import NAMES, WRITERS
 from collector.events.batch_builder import BatchBuilder, Event, Intern
 from collector.events.system_calls import BY_EVENT, CALLS, NONE, Call
 from collector.events.texts import Context, Descriptor, Value, absolute, describe, joined
+from collector.kernel.architecture import HERE
 from collector.records.types import Exec, Exit, Syscall
 from schemas.batch import MISSING_INT, EventBit, Process
 from schemas.catalog.flags import number_text
@@ -27,7 +28,7 @@ _OPEN_EXEC, _OPEN_CREATE = _BIT["OPEN_EXEC"], _BIT["OPEN_CREATE"]
 _STALE, _FAILED, _HAS_RES = _BIT["PROCESS_STALE"], _BIT["FAILED"], _BIT["HAS_RES"]
 
 _WITHOUT_RESULT = frozenset({"getuid", "geteuid", "getgid", "getegid", "getsockname", "getpeername"})
-_O_TMPFILE = 0o20200000
+_O_TMPFILE = HERE.CONSTANTS["N_TMPFILE"]
 _ROLES = "nst"
 _RENAMEAT2, _EXCHANGE = BY_EVENT["renameat2"], 2
 _NAMED_BY_PATH = frozenset({"file", "directory"})

@@ -11,7 +11,7 @@ from enum import IntFlag
 from importlib.resources import files
 from itertools import chain
 
-from collector.kernel import x86_64
+from collector.kernel.architecture import HERE, Architecture
 
 NONE = 0xFF
 _KINDS = ("open", "openat", "openat2", "creat", "path", "text", "fd", "either")
@@ -182,23 +182,25 @@ NO_DESCRIPTOR = bytes(_DESCRIPTOR.size)
 """Reports nothing."""
 
 
-def descriptors(events: Iterable[str]) -> tuple[dict[int, bytes], dict[int, bytes]]:
+def descriptors(events: Iterable[str], architecture: Architecture = HERE) -> tuple[dict[int, bytes], dict[int, bytes]]:
     """Return the kernel side's tables for event types: by call number (32-bit ones from 512 up), and by socketcall."""
     sent = frozenset(events)
     by_number: dict[int, bytes] = {}
-    for first, table in ((0, x86_64.NATIVE), (512, x86_64.COMPAT)):
+    for first, table in ((0, architecture.NATIVE), (512, architecture.COMPAT)):
         for number, event in table.items():
-            extra = DescriptorFlag.POINTED if first and number in x86_64.POINTED else None
-            packed = packed_descriptor(event, sent, extra, is_short=bool(first) and number not in x86_64.TIME64)
+            extra = DescriptorFlag.POINTED if first and number in architecture.POINTED else None
+            packed = packed_descriptor(event, sent, extra, is_short=bool(first) and number not in architecture.TIME64)
             if packed is not None:
                 by_number[first + number] = packed
     by_socketcall = {
         number: packed
-        for number, event in x86_64.SOCKETCALLS.items()
+        for number, event in architecture.SOCKETCALLS.items()
         if (packed := packed_descriptor(event, sent)) is not None
     }
     if by_socketcall:
-        by_number[512 + x86_64.SOCKETCALL] = _DESCRIPTOR.pack(0, DescriptorFlag.SOCKETCALL, *[NONE] * 9, 0, 0, 0, 0)
+        by_number[512 + architecture.SOCKETCALL] = _DESCRIPTOR.pack(
+            0, DescriptorFlag.SOCKETCALL, *[NONE] * 9, 0, 0, 0, 0
+        )
     return by_number, by_socketcall
 
 
@@ -206,7 +208,9 @@ PATHS_ONLY = b"\2"
 """Marks a watched number whose call leaves no open file, so that only its paths identify the file."""
 
 
-def watched_numbers(by_number: Iterable[int], events: Iterable[str]) -> dict[int, bytes]:
+def watched_numbers(
+    by_number: Iterable[int], events: Iterable[str], architecture: Architecture = HERE
+) -> dict[int, bytes]:
     """Return the kernel side's table of the numbers that it looks at, before it knows the entry of a call.
 
     The numbers are the keys of what descriptors() returns; paths are needed only of the calls to send.
@@ -214,7 +218,7 @@ def watched_numbers(by_number: Iterable[int], events: Iterable[str]) -> dict[int
     named = frozenset(event for event in events if event in BY_EVENT and _has_only_paths(BY_EVENT[event]))
     found: dict[int, bytes] = {}
     for number in by_number:
-        event = (x86_64.NATIVE if number < 512 else x86_64.COMPAT).get(number % 512, "")
+        event = (architecture.NATIVE if number < 512 else architecture.COMPAT).get(number % 512, "")
         if event in named:
             found[number % 512] = PATHS_ONLY
         else:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from collector.kernel.architecture import common_open_flags
 from collector.records.decode import ip_text, unix_text
 from collector.records.types import File, Socket, Syscall
 from schemas.batch import Process
@@ -258,7 +259,7 @@ def open_flags(file: File | None, flags: int) -> Value:
 
 @lru_cache(maxsize=4096)
 def _marked_flags(flags: int, marks: int) -> Value:
-    number = encode_flags("file_flags", flags) | marks
+    number = encode_flags("file_flags", common_open_flags(flags)) | marks
     return flag_names("file_flags", number) or str(number), number
 
 

@@ -6,11 +6,12 @@ BCC could do this too, but keeps LLVM in memory. Layout of the arguments: includ
 import ctypes
 import errno
 import os
+import platform
 import struct
 import time
 from pathlib import Path
 
-_NR_BPF, _NR_MEMBARRIER = 321, 324
+_NR_BPF, _NR_MEMBARRIER = (280, 283) if platform.machine() == "aarch64" else (321, 324)
 _MEMBARRIER_GLOBAL = 1
 _LONG_AGO_SECONDS = 0.1
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD, _RAW_TRACEPOINT_OPEN = 0, 1, 2, 3, 5, 17

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from collector.kernel.architecture import HERE, Architecture
 from collector.kernel.btf import FUNC, STRUCT, TYPEDEF, VMLINUX, Btf
 from foundation.errors import EnvironmentUnsupported
 
@@ -107,7 +108,6 @@ def uring_layout(btf: Btf) -> UringLayout:
 _NAMED_AS_THEIR_MEMBERS = (
     ("TASK", "task_struct.", "real_parent tgid pid group_leader signal loginuid cgroups nsproxy mm cred files fs"),
     ("TASK", "task_struct.", "comm self_exec_id thread_pid exit_code flags"),
-    ("TASK_THREAD", "task_struct.thread_info.", "status"),
     ("SIGNAL", "signal_struct.", "tty pids live"),
     ("TTY", "tty_struct.", "index driver"),
     ("TTY_DRIVER", "tty_driver.", "major minor_start"),
@@ -144,7 +144,6 @@ _NAMED_AS_THEIR_MEMBERS = (
     ("BINPRM", "linux_binprm.", "filename interp"),
     ("FILENAME", "filename.", "name uptr iname refcnt"),
     ("KMEM_CACHE", "kmem_cache.", "name"),
-    ("REGS", "pt_regs.", "di si dx r10 r8 r9 bx cx bp orig_ax"),
 )
 """The beginnings of names and of paths, and the members that continue both, such as TASK_TGID and task_struct.tgid."""
 _OFFSETS_MEMBERS = {
@@ -198,13 +197,16 @@ _POINTER_BYTES = 8
 _V1_CONTROLLERS = Path("/proc/cgroups")
 
 
-def numbers_of(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> dict[str, int]:
+def numbers_of(
+    btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS, architecture: Architecture = HERE
+) -> dict[str, int]:
     """Return the running kernel's numbers; raises EnvironmentUnsupported if it hides them."""
     try:
         btf = Btf(btf_path.read_bytes())
     except (OSError, ValueError) as error:
         raise EnvironmentUnsupported(*_no_types(btf_path, error)) from error
-    found = {f"O_{name}": _first(btf, paths) for name, paths in _OFFSETS_MEMBERS.items()}
+    members = {**_OFFSETS_MEMBERS, **architecture.REGISTERS}
+    found = {f"O_{name}": _first(btf, paths) for name, paths in members.items()} | architecture.CONSTANTS
     with suppress(KeyError):
         # It belongs to overlayfs's own inode, in which the kernel's other inode is a member.
         found[_OVL_UPPER] = btf.offset("ovl_inode.__upperdentry") - btf.offset("ovl_inode.vfs_inode")
@@ -230,8 +232,17 @@ def numbers_of(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> dic
 
 def names() -> list[str]:
     """Return the names of all numbers that appear in the program, sorted."""
-    members = (*_OFFSETS_MEMBERS, *_MEMBERS)
-    others = (URING, _UPID_BYTES, _PIDS_ON_V1, _OVERLAY, _CSS_SET_PIDS, _OVL_UPPER, *type_names().values())
+    members = (*_OFFSETS_MEMBERS, *HERE.REGISTERS, *_MEMBERS)
+    others = (
+        URING,
+        _UPID_BYTES,
+        _PIDS_ON_V1,
+        _OVERLAY,
+        _CSS_SET_PIDS,
+        _OVL_UPPER,
+        *HERE.CONSTANTS,
+        *type_names().values(),
+    )
     return sorted([*(f"O_{name}" for name in members), *(f"N_{name}" for name in _FLAGS), *others])
 
 
@@ -266,8 +277,9 @@ def _no_types(path: Path, error: Exception) -> tuple[str, str]:
 
 def _first(btf: Btf, paths: str) -> int:
     for path in paths.split("|"):
+        member, _, further = path.partition("+")
         try:
-            return btf.offset(path)
+            return btf.offset(member) + int(further or 0)
         except KeyError:
             continue
     raise EnvironmentUnsupported(

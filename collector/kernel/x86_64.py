@@ -3,7 +3,7 @@
 Source: arch/x86/entry/syscalls/syscall_64.tbl and syscall_32.tbl.
 """
 
-_OF_BOTH = {
+EVERYWHERE = {
     425: "io_uring_setup",
     426: "io_uring_enter",
     427: "io_uring_register",
@@ -21,7 +21,7 @@ _OF_BOTH = {
     467: "open_tree_attr",
     469: "file_setattr",
 }
-"""From 424 on, calls have one number at all entries."""
+"""From 424 on, calls have one number on all architectures, at all entries."""
 
 NATIVE = {
     0: "read",
@@ -176,7 +176,7 @@ NATIVE = {
     323: "userfaultfd",
     325: "mlock2",
     326: "copy_file_range",
-    **_OF_BOTH,
+    **EVERYWHERE,
 }
 """The 64-bit entry."""
 
@@ -363,7 +363,7 @@ COMPAT = {
     405: "clock_adjtime",  # clock_adjtime64
     412: "utimensat",  # utimensat_time64
     417: "recvmmsg",  # recvmmsg_time64
-    **_OF_BOTH,
+    **EVERYWHERE,
 }
 """The 32-bit entry, int 0x80, which a 64-bit program may use too."""
 
@@ -399,3 +399,27 @@ SOCKETCALLS = {
     20: "sendmmsg",
 }
 """By socketcall's first argument, from include/uapi/linux/net.h."""
+
+REGISTERS = {
+    "CALL": "pt_regs.orig_ax",
+    "ARGUMENT_1": "pt_regs.di",
+    "ARGUMENT_2": "pt_regs.si",
+    "ARGUMENT_3": "pt_regs.dx",
+    "ARGUMENT_4": "pt_regs.r10",
+    "ARGUMENT_5": "pt_regs.r8",
+    "ARGUMENT_6": "pt_regs.r9",
+    "COMPAT_ARGUMENT_1": "pt_regs.bx",
+    "COMPAT_ARGUMENT_2": "pt_regs.cx",
+    "COMPAT_ARGUMENT_3": "pt_regs.dx",
+    "COMPAT_ARGUMENT_4": "pt_regs.si",
+    "COMPAT_ARGUMENT_5": "pt_regs.di",
+    "COMPAT_ARGUMENT_6": "pt_regs.bp",
+    "TASK_COMPAT": "task_struct.thread_info.status",
+}
+"""Where a call's number and arguments are when it returns, at either entry, and where the flag below is."""
+
+CONSTANTS = {"N_COMPAT": 2, "N_CONNECT": 42, "N_TMPFILE": 0o20200000}
+"""The flag of a call by the 32-bit entry (TS_COMPAT), the number of connect, and O_TMPFILE."""
+
+OPEN_FLAGS: dict[int, int] = {}
+"""Flags of open that other architectures number differently; schemas.catalog.flags has these numbers."""

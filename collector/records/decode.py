@@ -101,7 +101,8 @@ _UNSET = 0xFFFFFFFF
 _INT64_MAX = (1 << 63) - 1
 _NANOSECONDS = 0x7FFFFFFF
 """Since Linux 6.13 the top bit marks that the time was queried (include/linux/fs.h, I_CTIME_QUERIED)."""
-_NATIVE_EXECVEAT, _COMPAT_EXECVEAT = 322, 358
+_EXECVEAT = frozenset({322, 358, 281, 387})
+"""Numbers of x86-64, its 32-bit entry, arm64 and 32-bit ARM; execve has none of these anywhere."""
 _TIME, _FLAGS = HEAD.span("time"), HEAD.span("flags")
 
 
@@ -280,7 +281,7 @@ def _parts(data: bytes, flags: int, uid: int, _cgroup_id: int, variables: frozen
             is_upper,
             bool(flags & _OVERLAY) and not is_upper,
             bool(flags & _PSEUDO) and exepath.startswith("memfd:"),
-            "execveat" if number == (_COMPAT_EXECVEAT if flags & _COMPAT else _NATIVE_EXECVEAT) else "execve",
+            "execveat" if number in _EXECVEAT else "execve",
             0,
             bool(flags & _ENV_CUT),
         ),

@@ -9,7 +9,7 @@ import os
 import struct
 from collections.abc import Sequence
 
-_PAGE = 4096
+_PAGE = mmap.PAGESIZE
 _HEADER = struct.Struct("<I")
 _BUSY = 1 << 31
 _DISCARDED = 1 << 30

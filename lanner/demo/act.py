@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from collector.kernel.architecture import HERE
 from foundation.errors import LannerError
 
 _ONLY_NAMED = ("apt-get", "socat", "rsync", "wget", "kubectl", "debugfs", "tar", "base64")
@@ -23,6 +24,9 @@ DOCKER_PROGRAMS = {
     **dict.fromkeys(_ONLY_NAMED, "true"),
 }
 """Name in the image to this machine's program; those needed only for their names are copies of true."""
+
+NUMBERS = {event: number for number, event in HERE.NATIVE.items()}
+"""Numbers of the system calls that actions make without a library."""
 
 PATIENCE = 30.0
 

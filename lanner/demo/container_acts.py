@@ -1,8 +1,6 @@
 """Actions inside containers, each in a container of its own that is removed afterwards."""
 
-from lanner.demo.act import DemoAction, in_container, inside
-
-_IO_URING_SETUP = 425  # the same number on all architectures
+from lanner.demo.act import NUMBERS, DemoAction, in_container, inside
 
 CONTAINER_ACTS: tuple[DemoAction, ...] = (
     in_container(
@@ -21,7 +19,7 @@ CONTAINER_ACTS: tuple[DemoAction, ...] = (
         "Set up io_uring in container",
         "Notice",
         "Creates an io_uring with one entry in a container and doesn't use it.",
-        inside("perl", "-e", f'my $parameters = "\\0" x 120; syscall({_IO_URING_SETUP}, 1, $parameters)'),
+        inside("perl", "-e", f"my $parameters = chr(0) x 120; syscall({NUMBERS['io_uring_setup']}, 1, $parameters)"),
     ),
     in_container(
         "Run program that is not of the image",
@@ -104,7 +102,9 @@ CONTAINER_ACTS: tuple[DemoAction, ...] = (
         "Mount in container",
         "Warning",
         "Tries to mount an empty file system in a container that may not.",
-        inside("perl", "-e", 'my ($a, $b, $c) = ("none", "/tmp", "tmpfs"); syscall(165, $a, $b, $c, 0, 0)'),
+        inside(
+            "perl", "-e", f'my ($a, $b, $c) = ("none", "/tmp", "tmpfs"); syscall({NUMBERS["mount"]}, $a, $b, $c, 0, 0)'
+        ),
     ),
     in_container(
         "Access device in container",

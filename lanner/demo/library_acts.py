@@ -1,6 +1,18 @@
 """Actions on the host for rules on one event, each a command in a table."""
 
-from lanner.demo.act import NOBODY, NOTHING, OWN_FILE_SYSTEM, DemoAction, command, named, over, program, python, script
+from lanner.demo.act import (
+    NOBODY,
+    NOTHING,
+    NUMBERS,
+    OWN_FILE_SYSTEM,
+    DemoAction,
+    command,
+    named,
+    over,
+    program,
+    python,
+    script,
+)
 
 _GIVE_CAPABILITY = (
     "import os, struct, tempfile; file = tempfile.NamedTemporaryFile(); "
@@ -122,7 +134,7 @@ LIBRARY_HOST_ACTS: tuple[DemoAction, ...] = (
         "Watch opened files by fanotify",
         "Warning",
         "Creates a fanotify group that watches nothing, and closes it.",
-        python("import ctypes, os; os.close(ctypes.CDLL(None).syscall(300, 1, 0))"),
+        python(f"import ctypes, os; os.close(ctypes.CDLL(None).syscall({NUMBERS['fanotify_init']}, 1, 0))"),
         NOTHING,
     ),
     DemoAction(
@@ -252,7 +264,7 @@ LIBRARY_HOST_ACTS: tuple[DemoAction, ...] = (
         "Handle page faults without privileges",
         "Notice",
         "Creates a userfaultfd of user space only, as the user nobody, and closes it.",
-        python("import ctypes; ctypes.CDLL(None).syscall(323, 1)", user=NOBODY),
+        python(f"import ctypes; ctypes.CDLL(None).syscall({NUMBERS['userfaultfd']}, 1)", user=NOBODY),
         NOTHING,
     ),
     DemoAction(

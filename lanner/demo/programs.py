@@ -12,7 +12,7 @@ from pathlib import Path
 _PTRACE_SEIZE, _PTRACE_DETACH = 0x4206, 17
 _BPF_PROG_LOAD = 5
 _SOCKET_FILTER = 1
-_BPF_X86_64 = 321
+_BPF = {"x86_64": 321, "aarch64": 280}
 _FINIT_MODULE = {"x86_64": 313, "aarch64": 273}
 
 
@@ -32,7 +32,7 @@ def load_bpf() -> None:
     license_name = ctypes.create_string_buffer(b"GPL")
     addresses = ctypes.addressof(instructions), ctypes.addressof(license_name)
     attributes = ctypes.create_string_buffer(struct.pack("<IIQQ", _SOCKET_FILTER, 2, *addresses) + bytes(96))
-    ctypes.CDLL(None).syscall(_BPF_X86_64, _BPF_PROG_LOAD, attributes, 48)
+    ctypes.CDLL(None).syscall(_BPF[os.uname().machine], _BPF_PROG_LOAD, attributes, 48)
 
 
 def load_module(path: str) -> None:

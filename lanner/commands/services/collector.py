@@ -1,7 +1,6 @@
 """`lanner collector`: publishes this host's events to Kafka."""
 
 import json
-import platform
 import sys
 from pathlib import Path
 
@@ -123,8 +122,8 @@ command: click.Group = click.group(
 def build_cache(options: Options, target: Path) -> None:
     """Compile the eBPF program for hosts without a compiler or kernel headers.
 
-    It works on all kernels, with the same version of Lanner: put the file into /opt/lanner/cache there, or set
-    collector.bpf_cache to it. Needs BCC and kernel headers here; each collector verifies it on start.
+    It works on all kernels of x86-64 and arm64, with the same version of Lanner: put the file into /opt/lanner/cache
+    there, or set collector.bpf_cache to it. Needs BCC and kernel headers here; each collector verifies it on start.
     """
     from collector.bpf.build import build_cache
 
@@ -134,7 +133,7 @@ def build_cache(options: Options, target: Path) -> None:
     else:
         raise BadInput(f"{target}: there is no folder {target.parent}.")
     if not options.quiet:
-        note(f"{path}: {path.stat().st_size // 1024} KiB, for {platform.machine()} and this version of Lanner.")
+        note(f"{path}: {path.stat().st_size // 1024} KiB, for this version of Lanner on x86-64 and arm64.")
         note("On other hosts: put it into /opt/lanner/cache, owned by root, or set collector.bpf_cache.")
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from collector.bpf.program_cache import BuildTarget, ProgramMismatch, find, read, write
 
-HERE = BuildTarget("x86_64", "program")
+HERE = BuildTarget("program")
 RESULT = {"bcc": "0.26.0", "maps": {"events": {}}, "variants": {"typed": {"on_exit": {"code": "lQAAAAAAAAA="}}}}
 NOBODY = 65534
 
@@ -37,19 +37,10 @@ def test_a_new_compilation_takes_the_old_one_s_place(stored: Path) -> None:
     assert list(stored.parent.iterdir()) == [stored]
 
 
-@pytest.mark.parametrize(
-    ("build_target", "reported"),
-    [
-        (replace(HERE, machine="aarch64"), "compiled for x86_64; this host is aarch64"),
-        (replace(HERE, program="other"), "another version of Lanner"),
-    ],
-)
-def test_what_was_compiled_for_another_host_does_not_fit(
-    stored: Path, build_target: BuildTarget, reported: str
-) -> None:
-    """The reason names what differs."""
-    with pytest.raises(ProgramMismatch, match=reported):
-        read(stored, build_target)
+def test_what_another_version_compiled_does_not_fit(stored: Path) -> None:
+    """The error gives the reason."""
+    with pytest.raises(ProgramMismatch, match="another version of Lanner"):
+        read(stored, replace(HERE, program="other"))
 
 
 def test_the_first_place_with_one_that_fits_is_taken(stored: Path, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from collector.events.system_calls import (
     descriptors,
     watched_numbers,
 )
-from collector.kernel import x86_64
+from collector.kernel import arm64, x86_64
+from collector.kernel.architecture import common_open_flags
 from schemas.catalog.fields import EVENTS
 from schemas.catalog.flags import FLAG_TABLES
 from tests.live.needs import lacking
@@ -126,6 +127,42 @@ class TestNumbers:
         missed = {number: name for number, name in names.items() if name in BY_EVENT and number not in table}
         assert not missed
 
+    def test_numbers_of_arm64_are_the_kernel_s(self) -> None:
+        """It has the numbers of all newer architectures; from 403 to 423, those of their 32-bit entries."""
+        path = Path("/usr/include/asm-generic/unistd.h")
+        if not path.exists():
+            lacking(f"{path} isn't there")
+        found = re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)\n", path.read_text())
+        names = {int(number): event_of(name.replace("fstatat", "newfstatat")) for name, number in found}
+        names = {number: name for number, name in names.items() if number not in range(403, 424)}
+
+        known = {number: event for number, event in arm64.NATIVE.items() if number <= max(names)}
+        assert {number: names.get(number) for number in known} == known
+        assert not {number: name for number, name in names.items() if name in BY_EVENT and number not in known}
+
+    def test_calls_that_arm64_lacks_have_newer_ones(self) -> None:
+        """Rules that name one of them must name what programs on arm64 call instead."""
+        newer = {"fork": "clone", "vfork": "clone", "creat": "openat", "access": "", "utime": "utimensat"}
+        newer |= {"futimesat": "utimensat", "utimes": "utimensat", "lchown": "fchownat", "rmdir": "unlinkat"}
+        newer |= {
+            "getdents": "getdents64",
+            "stat": "newfstatat",
+            "lstat": "newfstatat",
+            "epoll_create": "epoll_create1",
+        }
+        newer |= {event: f"{event}at" for event in ("open", "mkdir", "rename", "link", "unlink", "symlink", "mknod")}
+        newer |= {
+            "chmod": "fchmodat",
+            "chown": "fchownat",
+            "pipe": "pipe2",
+            "dup2": "dup3",
+            "inotify_init": "inotify_init1",
+        }
+        newer |= {"signalfd": "signalfd4", "eventfd": "eventfd2"}
+
+        assert set(x86_64.NATIVE.values()) - set(arm64.NATIVE.values()) == newer.keys()
+        assert set(newer.values()) - {""} <= set(arm64.NATIVE.values())
+
     def test_socketcalls_are_the_kernel_s(self) -> None:
         """The multiplexer's numbers, from net.h."""
         path = Path("/usr/include/linux/net.h")
@@ -205,6 +242,15 @@ class TestDescriptors:
         assert {x86_64.COMPAT[number - 512] for number in by_number if number >= 512} == STATE_CHANGING
         assert not by_socketcall
 
+    def test_32_bit_calls_of_arm64_are_not_watched(self) -> None:
+        """Their numbers aren't those of the 64-bit entry."""
+        by_number, by_socketcall = descriptors(BY_EVENT, arm64)
+
+        assert by_number.keys() == arm64.NATIVE.keys()
+        assert not by_socketcall
+        assert unpacked(by_number[56]) == unpacked(descriptors(BY_EVENT, x86_64)[0][257])
+        assert watched_numbers(by_number, BY_EVENT, arm64)[35] == PATHS_ONLY
+
     def test_a_number_is_watched_that_either_entry_gives_a_call(self) -> None:
         """5 is open by the 32-bit entry and fstat by the other; 257 is openat."""
         opens = ["open", "openat"]
@@ -249,3 +295,10 @@ class TestDescriptors:
         assert {name: found.get(name) for name in DescriptorFlag.__members__} == {
             name: int(flag) for name, flag in DescriptorFlag.__members__.items()
         }
+
+
+@pytest.mark.parametrize(("native", "common"), [(0o1101, 0o1101), (0o2040000, 0o2200000), (0o20040002, 0o20200002)])
+def test_flags_of_an_open_mean_the_same_on_arm64(native: int, common: int) -> None:
+    """O_DIRECTORY, a part of O_TMPFILE, has x86-64's number in all events."""
+    assert common_open_flags(native, arm64) == common
+    assert common_open_flags(native, x86_64) == native

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from collector.kernel import offsets
+from collector.kernel import arm64, offsets, x86_64
+from collector.kernel.architecture import ARCHITECTURES
 from collector.kernel.btf import VMLINUX, Btf
 from collector.kernel.offsets import fingerprint, numbers_of, without_types
 from foundation.errors import EnvironmentUnsupported
@@ -25,8 +26,9 @@ def kernel(
 ) -> bytes:
     """Build a kernel that has each member by its newest name, unless renamed or left out, each at a unique offset."""
     structs: dict[str, dict[str, list[str]]] = {}
-    for paths in (*offsets._OFFSETS_MEMBERS.values(), *OVERLAY, "css_set.subsys"):
-        newest = paths.split("|")[0]
+    registers = (path for each in ARCHITECTURES.values() for path in each.REGISTERS.values())
+    for paths in (*offsets._OFFSETS_MEMBERS.values(), *registers, *OVERLAY, "css_set.subsys"):
+        newest = paths.split("|")[0].split("+")[0]
         if newest not in leave_out:
             struct, member, *inner = rename.get(newest, newest).split(".")
             structs.setdefault(struct, {}).setdefault(member, []).extend(inner)
@@ -70,6 +72,19 @@ def test_a_renamed_member_is_found_by_its_older_name(tmp_path: Path, v1: Path) -
 
     older_layout = without_types(numbers_of(older, v1))
     assert older_layout == {**found, "O_INODE_CTIME_SEC": found["O_INODE_CTIME_SEC"] + 4}
+
+
+def test_arguments_are_where_each_architecture_has_them(tmp_path: Path, v1: Path) -> None:
+    """arm64 has an array of registers, and apart from it the first one, which the result replaces."""
+    path = tmp_path / "btf"
+    path.write_bytes(kernel({}))
+
+    intel, arm = (numbers_of(path, v1, architecture) for architecture in (x86_64, arm64))
+
+    assert intel.keys() == arm.keys()
+    assert arm["O_ARGUMENT_3"] == arm["O_ARGUMENT_2"] + 8 == Btf(path.read_bytes()).offset("pt_regs.regs") + 16
+    assert len({intel[f"O_ARGUMENT_{which}"] for which in range(1, 7)}) == 6
+    assert arm["O_CALL"] != intel["O_CALL"]
 
 
 def test_what_a_kernel_may_lack_is_left_out(tmp_path: Path, v1: Path) -> None:

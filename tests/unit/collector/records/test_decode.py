@@ -333,12 +333,13 @@ class TestProcesses:
             (0, 322, "execveat"),
             (packed.COMPAT, 11, "execve"),
             (packed.COMPAT, 358, "execveat"),
-            (0, 358, "execve"),
-            (packed.COMPAT, 322, "execve"),
+            (packed.COMPAT, 322, "execveat"),
+            (0, 221, "execve"),
+            (0, 281, "execveat"),
         ],
     )
     def test_the_call_s_number_identifies_execveat(self, flags: int, number: int, expected: str) -> None:
-        """Each entry has its own numbers."""
+        """Each architecture and entry has its own numbers; a 32-bit program may be executed by the 64-bit entry."""
         assert execution(packed.process(packed.EXEC, flags=flags, number=number)).event_type == expected
 
     @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ class NativeKernel:
         names = sorted(set(re.findall(r"\bO_([A-Z0-9_]+)", source)) - _TIED.keys())
         self._at = {name: 32 * number for number, name in enumerate(names)} | _TIED
         flags: dict[str, int | str] = {f"O_{name}": offset for name, offset in self._at.items()}
-        flags |= {"N_PIDS_ON_V1": 1, "N_UPID_BYTES": 16, "N_OVERLAY": 0, "N_URING": 0}
+        flags |= {"N_PIDS_ON_V1": 1, "N_UPID_BYTES": 16, "N_OVERLAY": 0, "N_URING": 0} | x86_64.CONSTANTS
         flags |= {"PLACEHOLDER": 0, "EVENT_PAGES": 1, "LIFECYCLE_PAGES": 1}
         flags |= {"MASK_WORDS": MASK_BITS // 64, "MAX_PREFIX": MAX_PREFIX, "CLASSES": CLASSES}
         flags |= {"MAX_ROWS": MAX_ROWS, "MAX_TESTS": MAX_TESTS, "MAX_VALUES": MAX_VALUES}
@@ -335,15 +335,14 @@ class NativeKernel:
             arguments[call.fd] = made.fd
         if made.fd is not None and 0 <= made.fd < _DESCRIPTORS and (made.file or made.socket):
             self._open(made.fd, made.file, made.socket)
-        self._put(self._task, "TASK_THREAD_STATUS", 2 * made.is_compat, 4)
+        self._put(self._task, "TASK_COMPAT", 2 * made.is_compat, 4)
         if made.is_compat and is_multiplexed and call.event in x86_64.SOCKETCALLS.values():
             words = b"".join((value & 0xFFFFFFFF).to_bytes(4, "little") for value in arguments)
             which = next(which for which, event in x86_64.SOCKETCALLS.items() if event == call.event)
             number, arguments = x86_64.SOCKETCALL, [which, self._text(words), 0, 0, 0, 0]
-        self._put(self._registers, "REGS_ORIG_AX", number)
-        order = ("BX", "CX", "DX", "SI", "DI", "BP") if made.is_compat else ("DI", "SI", "DX", "R10", "R8", "R9")
-        for name, value in zip(order, arguments, strict=True):
-            self._put(self._registers, f"REGS_{name}", value)
+        self._put(self._registers, "CALL", number)
+        for which, value in enumerate(arguments, start=1):
+            self._put(self._registers, f"COMPAT_ARGUMENT_{which}" if made.is_compat else f"ARGUMENT_{which}", value)
         context = (ctypes.c_uint64 * 2)(self._registers, made.result & (1 << 64) - 1)
         self._library.on_sys_exit(context)
 
