@@ -1,9 +1,11 @@
-"""A virtual machine with Debian's kernel and cgroup version 2 alone, started from a disk image made here."""
+"""Virtual machines with kernels of Debian; one has cgroup version 2 alone, and a disk image made here."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,25 @@ PACKAGES = (
     *("systemd-sysv", "dbus", "apparmor", "linux-image-cloud-amd64", "python3"),
     *("podman", "conmon", "crun", "runc", "containerd", "docker.io"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """How qemu emulates an architecture."""
+
+    program: str
+    options: tuple[str, ...]
+    console: str
+    """The kernel's name of the first serial port."""
+
+
+MACHINES = {
+    "amd64": Machine("qemu-system-x86_64", ("-cpu", "max"), "ttyS0"),
+    # The algorithm of real processors for signed pointers takes half of all time in emulation.
+    "arm64": Machine("qemu-system-aarch64", ("-M", "virt", "-cpu", "max,pauth-impdef=on"), "ttyAMA0"),
+}
+"""By Debian's name of the architecture."""
+_PACKAGES = ("bus", "collector", "foundation", "lanner", "notifier", "processor", "rules", "schemas")
 _SECONDS = 3000
 """Emulated in software, which is slow: it takes five minutes on two idle cores."""
 _INSTALL = """
@@ -22,6 +43,15 @@ mount --bind /proc "$1/proc"
 mount --bind /dev "$1/dev"
 chroot "$1" apt-get update -q
 DEBIAN_FRONTEND=noninteractive chroot "$1" apt-get install -q -y --no-install-recommends $2
+"""
+_APT = """
+APT::Architecture "{architecture}";
+APT::Architectures {{ "{architecture}"; }};
+APT::Install-Recommends "false";
+APT::Sandbox::User "root";
+Dir::State "{place}/state";
+Dir::State::status "{place}/status";
+Dir::Cache "{place}/cache";
 """
 _DOCKER = '{"bridge": "none", "iptables": false, "ip6tables": false}\n'
 _UNIT = "[Unit]\nAfter=multi-user.target\n[Service]\nExecStart=/opt/lanner/tests/guest/check.sh\n"
@@ -45,9 +75,7 @@ def results() -> Written:
     Raises:
         NoGuest: a program is missing.
     """
-    for program in ("qemu-system-x86_64", "mke2fs"):
-        if shutil.which(program) is None:
-            raise NoGuest(f"{program} is not installed")
+    require("mke2fs", MACHINES["amd64"].program)
     with tempfile.TemporaryDirectory(prefix="lanner-guest-", dir="/var/tmp") as place:
         folder = Path(place)
         root = folder / "root"
@@ -56,21 +84,89 @@ def results() -> Written:
         _add_lanner(root)
         subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, folder / "disk", "6G"], check=True)
         [kernel], [initrd] = root.glob("boot/vmlinuz-*"), root.glob("boot/initrd.img-*")
-        subprocess.run(
-            [
-                *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2048"),
-                *("-display", "none", "-monitor", "none", "-net", "none", "-no-reboot"),
-                *("-kernel", kernel, "-initrd", initrd),
-                *("-append", "root=/dev/vda rw console=ttyS0 systemd.unified_cgroup_hierarchy=1"),
-                *("-drive", f"file={folder}/disk,if=virtio,format=raw"),
-                *("-serial", f"file:{folder}/console", "-serial", f"file:{folder}/results"),
-            ],
-            check=True,
-            timeout=_SECONDS,
-            stdin=subprocess.DEVNULL,
-        )
+        disk, ports = f"file={folder}/disk,if=virtio,format=raw", (f"file:{folder}/console", f"file:{folder}/results")
+        append = "root=/dev/vda rw systemd.unified_cgroup_hierarchy=1"
+        boot("amd64", kernel, initrd, append, "-m", "2048", "-drive", disk, "-serial", ports[0], "-serial", ports[1])
         alerts, _, log = (folder / "results").read_text(errors="replace").partition("--- log\n")
         return Written(alerts.splitlines(), log)
+
+
+def require(*programs: str) -> None:
+    """Raise NoGuest if a program isn't installed."""
+    for program in programs:
+        if shutil.which(program) is None:
+            raise NoGuest(f"{program} is not installed")
+
+
+def boot(architecture: str, kernel: Path, initrd: Path, append: str, *options: str, seconds: int = _SECONDS) -> None:
+    """Run a kernel until it powers off or panics.
+
+    Args:
+        architecture: Debian's name for it.
+        kernel: its image.
+        initrd: its initial file system.
+        append: further words of its command line.
+        options: of qemu, such as memory, disks and serial ports; the first of these is the console.
+        seconds: time limit.
+    """
+    machine = MACHINES[architecture]
+    command = [machine.program, *machine.options, "-accel", "tcg,thread=multi", "-smp", "2", *options]
+    command += ["-display", "none", "-monitor", "none", "-nic", "none", "-no-reboot", "-kernel", kernel]
+    command += ["-initrd", initrd, "-append", f"console={machine.console} panic=-1 {append}"]
+    subprocess.run(command, check=True, timeout=seconds, stdin=subprocess.DEVNULL)
+
+
+def unpacked(architecture: str, packages: Sequence[str]) -> Path:
+    """Return a folder with the files of packages and of all that they need; nothing is installed in it.
+
+    Args:
+        architecture: Debian's name for it, which may not be this machine's.
+        packages: their names.
+
+    Raises:
+        NoGuest: they can't be downloaded.
+    """
+    name = hashlib.sha256(" ".join((architecture, *packages)).encode()).hexdigest()[:8]
+    target = cache_directory() / f"unpacked-{architecture}-{name}"
+    if target.exists():
+        return target
+    half = target.with_suffix(".half")
+    shutil.rmtree(half, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="lanner-guest-", dir="/var/tmp") as place:
+        # Lists and status of its own: this machine's architecture and packages stay as they are.
+        for each in ("state/lists/partial", "cache/archives/partial"):
+            Path(place, each).mkdir(parents=True)
+        Path(place, "status").touch()
+        Path(place, "apt.conf").write_text(_APT.format(architecture=architecture, place=place))
+        for command in (["update", "-qq"], ["install", "-qq", "-y", "--download-only", *packages]):
+            done = subprocess.run(
+                ["apt-get", *command],
+                env={**os.environ, "APT_CONFIG": f"{place}/apt.conf"},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                raise NoGuest("apt-get failed: " + "\n".join(done.stderr.splitlines()[-5:]))
+        half.mkdir(parents=True)
+        for package in sorted(Path(place, "cache/archives").glob("*.deb")):
+            subprocess.run(["dpkg-deb", "--extract", package, half], check=True)
+    half.rename(target)
+    return target
+
+
+def archive(target: Path, *roots: Path, exclude: Sequence[str] = ()) -> None:
+    """Write an initial file system that consists of folders, of which later ones come on top."""
+    with target.open("wb") as file:
+        for root in roots:
+            names = subprocess.run(
+                ["find", ".", *(word for each in exclude for word in ("-path", each, "-prune", "-o")), "-print0"],
+                cwd=root,
+                check=True,
+                capture_output=True,
+            ).stdout
+            command = ["cpio", "--null", "--create", "--quiet", "--format=newc", "--owner=+0:+0"]
+            subprocess.run(command, cwd=root, input=names, stdout=file, check=True)
 
 
 def _system() -> Path:
@@ -99,19 +195,7 @@ def _add_lanner(root: Path) -> None:
     """Copy this checkout with its environment and a compiled program, and let the guest run the check."""
     at = root / "opt/lanner"
     at.mkdir(parents=True)
-    copied = (
-        "bus",
-        "collector",
-        "foundation",
-        "lanner",
-        "notifier",
-        "processor",
-        "rules",
-        "schemas",
-        "tests/guest",
-        "pyproject.toml",
-    )
-    subprocess.run(["tar", "-C", at, "-x"], check=True, input=_archive(*copied))
+    subprocess.run(["tar", "-C", at, "-x"], check=True, input=_archive(*_PACKAGES, "tests/guest", "pyproject.toml"))
     subprocess.run(["cp", "-a", ROOT / ".venv", at], check=True)
     # Compiled under this kernel, loaded under the guest's.
     (at / "cache").mkdir()
