@@ -26,8 +26,10 @@ from schemas.filter import PushdownFilter
 _POLL, _BUSY_POLL, _IDLE_POLL = 0.006, 0.020, 0.020
 """Seconds between two reads. On a busy host, each wake-up finds the processor's caches filled by other programs, so
 that it costs more than the records themselves; the rings have room for several times as long."""
-_BUSY_RECORDS = 1_000
-"""In a second, from which a host is busy."""
+_BUSY_RECORDS, _BUSY_SECONDS = 1_000, 0.1
+"""In a second, from which a host is busy; and over how long that is measured."""
+_HURRY_SECONDS, _HURRY_BURST = 0.02, 0.2
+"""How often a batch is sent before its time because a rule may match: on average, and how much of that at once."""
 _LOSSES_SECONDS = 1.0
 _MAX_REPEATING = 4096
 
@@ -93,6 +95,10 @@ class Collector:
         self._last_counters: Mapping[str, int] = {}
         self._interval = _POLL
         self._is_quiet = False
+        self._recent, self._read_at = 0.0, self._last_flush
+        """Records read in the last _BUSY_SECONDS, about; and when, monotonic s."""
+        self._hurried_until = 0.0
+        """What was sent before its time is compensated for at this time, monotonic s."""
         self._has_read = False
         """True if records were read since losses were last counted."""
         self._count_losses_at = 0.0
@@ -236,6 +242,9 @@ class Collector:
             self._compare(now)
             waited = now - self._last_flush
             wait = self.settings.wait_seconds(self.batch.count, waited)
+            if self.batch.is_urgent and self._may_hurry(now):
+                self._hurried_until = max(self._hurried_until, now) + _HURRY_SECONDS
+                wait = 0
             if (self.batch.count and waited >= wait) or waited >= self.settings.heartbeat_seconds:
                 self._flush()
             rest = deadline - now
@@ -275,11 +284,19 @@ class Collector:
         self._sweep.step(now, time.clock_gettime_ns(time.CLOCK_BOOTTIME), self._feed.read_until)
 
     def _sleep(self, seconds: float) -> None:
-        """Sleep until the next read: a fixed time while records come, else until the kernel reports one."""
-        if self._feed is None or not self._is_quiet or self.intake.has_waiting:
+        """Sleep until the next read: a fixed time while many records come, else until the kernel reports one."""
+        if self._feed is None or self.intake.has_waiting:
             time.sleep(max(0.0, min(self._interval, seconds)))
-        else:
+        elif self._is_quiet:
             self._feed.wait(max(0.0, seconds))
+        elif self._may_hurry(time.monotonic()):
+            self._feed.wait(max(0.0, min(_IDLE_POLL, seconds)), only_urgent=True)
+        else:
+            time.sleep(max(0.0, min(self._interval, seconds)))
+
+    def _may_hurry(self, now: float) -> bool:
+        """Return whether few batches were sent before their time lately, and few records came."""
+        return self.settings.hurries and self._hurried_until <= now + _HURRY_BURST
 
     def stop(self) -> None:
         """Detach, emit what is left, and release all kernel resources."""
@@ -308,9 +325,15 @@ class Collector:
             self._feed.unignore(pid)
 
     def _take(self, records: list[bytes]) -> None:
+        now = time.monotonic()
+        self._recent = self._recent * max(0.0, 1 - (now - self._read_at) / _BUSY_SECONDS) + len(records)
+        self._read_at = now
         if records:
             self._has_read = True
-            self._interval = _BUSY_POLL if len(records) >= _BUSY_RECORDS * self._interval else _POLL
+            is_busy = self._recent >= _BUSY_RECORDS * _BUSY_SECONDS
+            self._interval = _BUSY_POLL if is_busy else _POLL
+            if is_busy:
+                self._hurried_until = now + 2 * _HURRY_BURST
         else:
             # The longer nothing has happened, the longer until the next read.
             self._interval = min(self._interval * 1.5, _IDLE_POLL)

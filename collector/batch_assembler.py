@@ -108,6 +108,8 @@ class BatchAssembler:
             lambda uid: users.names(uid, None, None, None, ()).user,
             lambda gid: users.names(-1, gid, None, None, ()).group,
         )
+        self.is_urgent = False
+        """True if the batch has an event that a rule may match: a call that passed the filter, or an exec."""
         self._sequence = 0
         self._addresses: list[str] = []
         self._first_number = 1
@@ -161,10 +163,12 @@ class BatchAssembler:
                 self.events += 1 + back.repeats
             elif raw and not entry.is_stale:
                 self._repeated.remember(self._builder, raw, record, event, entry)
+            self.is_urgent = True
         elif isinstance(record, Exit):
             add_exit(self._builder, record, origin, time_of_event)
         else:
             add_exec(self._builder, record, origin, time_of_event)
+            self.is_urgent = True
         self.events += 1
         self._flush_if_full()
 
@@ -180,6 +184,7 @@ class BatchAssembler:
             stopping: whether this is the collector's last batch.
         """
         builder, self._builder = self._builder, BatchBuilder()
+        self.is_urgent = False
         if watched[0]:
             # They may change, and are read as rarely as what is watched is reported.
             self._addresses = host_addresses()

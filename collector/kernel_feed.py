@@ -36,7 +36,9 @@ _COUNTERS = (
 KERNEL_LOSSES = ("events_ring_full", "lifecycle_ring_full", "events_over_share", "lifecycle_over_share")
 """Reasons of losses that the kernel side counts."""
 _LIFECYCLE_LOSSES = ("lifecycle_ring_full", "lifecycle_over_share")
-_SETTING_ASLEEP, _SETTING_SENT_WHOLE, _SETTING_FACTS_VERSION, _SETTING_HOST_MOUNTS = 1, 2, 3, 4
+_SETTING_WAKING, _SETTING_SENT_WHOLE, _SETTING_FACTS_VERSION, _SETTING_HOST_MOUNTS = 1, 2, 3, 4
+_NEVER, _URGENT, _ALWAYS = 0, 1, 2
+"""Which records wake the reader."""
 _SOON_SECONDS = 0.002
 SENT_WHOLE = 10
 """Equal calls of one process that are sent whole per second and CPU."""
@@ -54,7 +56,8 @@ class KernelFeed:
         """Take ownership of a loaded program; close() closes it."""
         self._program = program
         self._exact_paths = exact_paths
-        self._is_attached = self._has_paths = self._has_connections = self._is_asleep = False
+        self._is_attached = self._has_paths = self._has_connections = False
+        self._waking = _NEVER
         self._events = Ring(program.maps["events"], sizes.events)
         self._lifecycle = Ring(program.maps["lifecycle"], sizes.lifecycle)
         self._queues: tuple[tuple[Ring, list[tuple[int, bytes]]], ...] = ((self._events, []), (self._lifecycle, []))
@@ -203,37 +206,42 @@ class KernelFeed:
             del queue[:end]
         if ready:
             # Left on while nothing comes, because switching costs more than everything else of a wake-up.
-            self._set_asleep(is_asleep=False)
+            self._set_waking(_NEVER)
         ready.sort(key=_by_time)
         return [record for _, record in ready]
 
-    def wait(self, seconds: float, until_readable: int | None = None) -> bool:
+    def wait(self, seconds: float, until_readable: int | None = None, *, only_urgent: bool = False) -> bool:
         """Sleep until a record is sent or the time is over.
 
-        The wake-up is paid by the traced program, so use this only while the host is quiet.
+        The wake-up is paid by the traced program, so use this only while few records come.
 
         Args:
             seconds: maximum time to sleep.
             until_readable: file descriptor that ends the sleep when it is readable; always the same one.
+            only_urgent: whether only an exec or an event that a rule may match ends it.
 
         Returns:
             Whether there is something to read.
         """
-        if until_readable is not None:
-            self._wake.register(until_readable, select.POLLIN)
         if any(queue for _, queue in self._queues):
             time.sleep(min(seconds, _SOON_SECONDS))
             return True
-        self._set_asleep(is_asleep=True)
+        self._set_waking(_URGENT if only_urgent else _ALWAYS)
         # Records sent before the kernel side read the setting wake nobody.
-        is_empty = self._events.is_empty and self._lifecycle.is_empty
-        return not is_empty or bool(self._wake.poll(seconds * 1000))
+        if not (self._events.is_empty and self._lifecycle.is_empty):
+            return True
+        if until_readable is None:
+            return bool(self._wake.poll(seconds * 1000))
+        self._wake.register(until_readable, select.POLLIN)
+        found = self._wake.poll(seconds * 1000)
+        self._wake.unregister(until_readable)
+        return bool(found)
 
-    def _set_asleep(self, *, is_asleep: bool) -> None:
-        """Switch wake-ups by the kernel side on or off."""
-        if is_asleep != self._is_asleep:
-            self._is_asleep = is_asleep
-            self._set(_SETTING_ASLEEP, int(is_asleep))
+    def _set_waking(self, which: int) -> None:
+        """Set which records wake the reader."""
+        if which != self._waking:
+            self._waking = which
+            self._set(_SETTING_WAKING, which)
 
     def repeats(self) -> list[RepeatCount]:
         """Return the repeat counts that have changed since the last call.

@@ -26,6 +26,8 @@ class CollectorSettings:
     """Approximate size of events, processes and containers together; one event may exceed it by a bounded amount."""
     flush_seconds: float = 0.1
     """How long a batch waits for more events; half as long while `flush_events` or more come per second."""
+    hurries: bool = False
+    """True if, while few records come, a batch with an event that a rule may match waits for no more events."""
     heartbeat_seconds: float = 15.0
     """A batch is sent at least this often, even without events, so that a quiet host differs from a dead one."""
     variables: frozenset[str] = frozenset()

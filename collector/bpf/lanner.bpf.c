@@ -82,7 +82,7 @@ enum counter {
   C_EVENTS, C_EVENTS_LOST, C_LIFECYCLE, C_LIFECYCLE_LOST, C_FILTERED, C_REPEATS, C_EVENTS_OVER_SHARE,
   C_LIFECYCLE_OVER_SHARE, C_COUNT,
 };
-enum setting { S_INTEREST, S_ASLEEP, S_SENT_WHOLE, S_FACTS_VERSION, S_HOST_MOUNTS, S_COUNT };
+enum setting { S_INTEREST, S_WAKING, S_SENT_WHOLE, S_FACTS_VERSION, S_HOST_MOUNTS, S_COUNT };
 enum variable_use { FOR_RULES = 1, FOR_PROGRAMS = 2, FOR_SCRIPTS = 4 };
 enum watching { UNWATCHED, WATCHED, WATCHED_BY_NAME };
 enum ring { RING_EVENTS, RING_LIFECYCLE, RING_COUNT };
@@ -729,11 +729,11 @@ static __always_inline u32 walk_cgroup(void *node, struct path_buffer *buffer) {
     (off) += n;                                                                     \
   } while (0)
 
-/* A wake-up costs the traced program more than everything else, so only send one while the reader sleeps. */
-static __always_inline u64 whether_to_wake(void) {
-  u32 setting = S_ASLEEP;
-  u64 *asleep = settings.lookup(&setting);
-  return asleep && *(volatile u64 *)asleep ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+/* A wake-up costs the traced program more than everything else, so only send one if the reader waits for such a record. */
+static __always_inline u64 whether_to_wake(bool is_urgent) {
+  u32 setting = S_WAKING;
+  u64 *waking = settings.lookup(&setting);
+  return waking && *(volatile u64 *)waking > !is_urgent ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
 static __always_inline u64 mix(u64 hash, u64 value) {
@@ -828,7 +828,8 @@ static __always_inline enum outcome write_record(enum ring ring, void *record, u
   struct ring_use *use = ring_uses.lookup(&key);
   enum outcome outcome = use ? take_share(ring, use, in_ring(size)) : NO_ROOM;
   if (!use || outcome != SENT) return outcome;
-  u64 wake = whether_to_wake();
+  /* Only these may raise an alert. */
+  u64 wake = whether_to_wake(ring == RING_EVENTS || ((struct head *)record)->kind == K_EXEC);
   if (ring == RING_EVENTS ? events.ringbuf_output(record, size, wake) : lifecycle.ringbuf_output(record, size, wake))
     return NO_ROOM;
   __sync_fetch_and_add(&use->written, in_ring(size));

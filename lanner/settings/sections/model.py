@@ -97,7 +97,9 @@ class CollectorSection:
     )
     batch_events: int = about("A batch is sent at this many events,", 500)
     batch_ms: int = about(
-        "or this many milliseconds after its first event; small, because batches are cheap in one process.", 20
+        "or this many milliseconds after its first event; small, because batches are cheap in one process. While few\n"
+        "events come, one that a rule may match waits for no others.",
+        20,
     )
     bpf_cache: str | None = about(
         "Compiled eBPF program for hosts without compiler or kernel headers, or a folder of them: output of\n"

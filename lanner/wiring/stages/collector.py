@@ -65,6 +65,8 @@ def make_collector(
             sent_whole=SENT_WHOLE if section.count_repeats else 0,
             flush_events=section.batch_events,
             flush_seconds=(flush_ms or section.batch_ms) / 1000,
+            # A batch for a broker costs much more than one for this process.
+            hurries=flush_ms is None,
             variables=variables,
             given_programs=given_programs(settings),
             docker_socket=Path(section.docker_socket),

@@ -44,6 +44,32 @@ class TestCollector:
         assert (self.batches[0].watched, self.batches[1].watched) == (["openat"], [])
         assert self.collector.events == 7
 
+    def test_an_event_that_a_rule_may_match_waits_for_no_others_while_few_come(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Ten are sent at once, then those within 20 ms together; in a flood, none is sent before its time."""
+        now = 100.0
+        monkeypatch.setattr("collector.agent.time.monotonic", lambda: now)
+        settings = CollectorSettings(docker_socket=tmp_path / "docker.sock", flush_seconds=5.0, hurries=True)
+        collector = Collector(("openat",), on_batch=self.batches.append, settings=settings)
+        record = syscall(event=BY_EVENT["openat"].number, path1=b"/x")
+
+        def sent(count: int) -> int:
+            before = len(self.batches)
+            for _ in range(count):
+                collector._take([record])
+                collector.poll(0)
+            return len(self.batches) - before
+
+        assert sent(20) == 11
+        now += 0.02
+        assert sent(20) == 1
+        now += 3.0
+        collector._take([record] * 100)
+        assert sent(1) == 0
+        now += 0.3
+        assert sent(1) == 1
+
     def test_a_batch_names_the_rules_that_require_its_events(self, tmp_path: Path) -> None:
         """A processor thus knows that nothing was left out that its version needs, from the first batch on."""
         settings = CollectorSettings(docker_socket=tmp_path / "docker.sock", host_name="web-1")
