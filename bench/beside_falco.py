@@ -1,9 +1,11 @@
 """Measure Lanner and Falco in one run: `python -m bench.beside_falco FALCO FALCO.yaml RULES.yaml [--rounds N]`.
 
-Each workload runs alone, beside Falco and beside `lanner run`, alternating, both with the same rules. Its processor
-time counts, including the kernel's on its behalf. The table shows ratios of the lowest times of all rounds, since other
-work on the machine only adds time, and each round's ratio in parentheses. A detector's own processor time is the lowest
-of the rounds, without what it uses at rest.
+Each workload runs alone, beside Falco and beside `lanner run`, alternating, both with the same rules, or Lanner with
+those that are built in (`--built-in`). Its processor time counts, including the kernel's on its behalf. The table shows
+ratios of the lowest times of all rounds, since other work on the machine only adds time, and each round's ratio in
+parentheses. A detector's own processor time is that of all its processes, the lowest of the rounds, without what it
+uses at rest; its memory is that of all its processes after the workloads. In further starts, the time from the start to
+the first action that is reported, and from actions of new processes to their lines (bench.latency).
 """
 
 import argparse
@@ -17,14 +19,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.latency import Delays, acting
 from bench.live import COMPILE, SEARCH, counters, processor_seconds
-from bench.running import HERE, cpu_seconds, lanner_run, rss_mib, workload
+from bench.running import HERE, cpu_seconds, lanner_command, lanner_run, pss_mib, rss_mib, workload
 
 ROUNDS = 12
 STARTS = 3_000
 _SHORT_RUNS, _OPERATIONS = "60", "2000"
 _START_SECONDS = 60
-_REST_SECONDS = 1.0
+_SETTLE_SECONDS, _REST_SECONDS = 3.0, 15.0
+_LATENCY_ROUNDS, _ACTIONS = 3, 200
 _DRAIN_SECONDS = 1.2
 _LEAST_ADDED = 0.02
 
@@ -53,6 +57,7 @@ def main() -> None:
     parser.add_argument("configuration", help="its configuration, which loads the container plugin")
     parser.add_argument("rules", help="the rules of both")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--built-in", action="store_true", help="run Lanner with its built-in rules")
     parser.add_argument("-o", dest="settings", action="append", default=[], help="a setting for Lanner")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -60,26 +65,39 @@ def main() -> None:
         works = _works(folder)
         alone: dict[str, list[float]] = {text: [] for text in works}
         figures = {each: {text: _Beside() for text in works} for each in ("Falco", "Lanner")}
-        memory = dict.fromkeys(figures, 0.0)
+        memory = dict.fromkeys(figures, (0.0, 0.0))
+        rules = [] if options.built_in else [options.rules]
         rest: dict[str, list[float]] = {each: [] for each in figures}
         for turn in range(options.rounds):
             for text, work in works.items():
                 alone[text].append(work())
             starts = {
                 "Falco": lambda: _falco(options.falco, options.configuration, options.rules, folder),
-                "Lanner": lambda: _lanner(folder, options.rules, options.settings),
+                "Lanner": lambda: _lanner(folder, rules, options.settings),
             }
             for each in sorted(starts, reverse=bool(turn % 2)):
                 with starts[each]() as detector:
-                    time.sleep(_REST_SECONDS)
+                    time.sleep(_SETTLE_SECONDS)
                     before = cpu_seconds(detector.pid)
                     time.sleep(_REST_SECONDS)
                     rest[each].append((cpu_seconds(detector.pid) - before) / _REST_SECONDS)
                     for text, work in works.items():
                         _measure(detector, work, figures[each][text], rest[each][-1])
-                    memory[each] = max(memory[each], rss_mib(detector.pid))
+                    memory[each] = max(memory[each], (rss_mib(detector.pid), pss_mib(detector.pid)))
+        commands = {
+            "Falco": _falco_command(options.falco, options.configuration, options.rules, "stdout_output.enabled=true"),
+            "Lanner": lanner_command(folder, rules, options.settings),
+        }
+        delays: dict[str, list[tuple[float, Delays]]] = {each: [] for each in commands}
+        for _ in range(_LATENCY_ROUNDS):
+            for each, command in commands.items():
+                with acting(command, folder / "messages") as (_, actions):
+                    delays[each].append((actions.first(), actions.delays(_ACTIONS)))
     for each in figures:
-        print(f"{each}: at rest {100 * min(rest[each]):.1f} % of a core, {memory[each]:.0f} MiB at most")
+        rss, pss = memory[each]
+        print(f"{each}: at rest {100 * min(rest[each]):.2f} % of a core; after load {rss:.0f} MiB RSS, {pss:.0f} PSS")
+        for start, found in delays[each]:
+            print(f"{each}: {start:.2f} s to the first action that was reported; {found}")
     print(f"{'':<46} {'alone':>9}  {'Falco':^24} {'Lanner':^24} added   CPU: Falco   Lanner   lost: Falco  Lanner")
     for text in works:
         _print(text, alone[text], figures["Falco"][text], figures["Lanner"][text])
@@ -123,9 +141,10 @@ def _measure(detector: _Detector, work: Callable[[], float], row: _Beside, at_re
 def _falco(program: str, configuration: str, rules: str, folder: Path) -> Iterator[_Detector]:
     metrics = folder / "metrics"
     metrics.unlink(missing_ok=True)
-    settings = (
-        "engine.kind=modern_ebpf",
-        "json_output=false",
+    command = _falco_command(
+        program,
+        configuration,
+        rules,
         "stdout_output.enabled=false",
         "file_output.enabled=true",
         "file_output.keep_alive=true",
@@ -135,7 +154,6 @@ def _falco(program: str, configuration: str, rules: str, folder: Path) -> Iterat
         f"metrics.output_file={metrics}",
         "metrics.kernel_event_counters_enabled=true",
     )
-    command = [program, "-c", configuration, "-r", rules, *(part for each in settings for part in ("-o", each))]
     with (folder / "falco.messages").open("wb") as messages:
         process = subprocess.Popen(command, stdout=messages, stderr=messages)
         try:
@@ -155,9 +173,16 @@ def _falco(program: str, configuration: str, rules: str, folder: Path) -> Iterat
             process.wait()
 
 
+def _falco_command(program: str, configuration: str, rules: str, *settings: str) -> list[str]:
+    always = ("engine.kind=modern_ebpf", "json_output=false")
+    # -U: each line is written at once.
+    options = (part for each in (*always, *settings) for part in ("-o", each))
+    return [program, "-U", "-c", configuration, "-r", rules, *options]
+
+
 @contextmanager
-def _lanner(folder: Path, rules: str, settings: Sequence[str]) -> Iterator[_Detector]:
-    with lanner_run(folder, [rules], alerts=False, settings=settings) as running, counters(running.process.pid) as read:
+def _lanner(folder: Path, rules: Sequence[str], settings: Sequence[str]) -> Iterator[_Detector]:
+    with lanner_run(folder, rules, alerts=False, settings=settings) as running, counters(running.process.pid) as read:
         yield _Detector(running.process.pid, lambda: read()[1])
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from bench.running import HERE, Running, lanner_run, workload
 from collector.kernel import bpf_syscall
+from collector.kernel_feed import COUNTERS, KERNEL_LOSSES
 
 ROUNDS = 5
 RUNS = 3
@@ -141,10 +142,10 @@ def _watched(running: Running, row: _Figures) -> Iterator[_Figures]:
 
 @contextmanager
 def counters(pid: int) -> Iterator[Callable[[], tuple[int, int, int]]]:
-    """Read the kernel side's counters from the map that the process holds: made, lost, left out."""
+    """Read the kernel side's counters from the map that the process holds: made, lost for any reason, left out."""
     for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
         facts = dict(row.split(":", 1) for row in entry.read_text().splitlines() if ":" in row)
-        if facts.get("map_type", "").strip() == "6" and 5 <= int(facts["max_entries"]) < 16:
+        if facts.get("map_type", "").strip() == "6" and int(facts["max_entries"]) == len(COUNTERS):
             break
     else:
         sys.exit("no counters found: is this another version of Lanner?")
@@ -152,12 +153,12 @@ def counters(pid: int) -> Iterator[Callable[[], tuple[int, int, int]]]:
     descriptor = ctypes.CDLL(None).syscall(_NR_PIDFD_GETFD, process, int(entry.name), 0)
     cpus = bpf_syscall.possible_cpus()
 
-    def total(number: int) -> int:
-        values = bpf_syscall.lookup(descriptor, struct.pack("<I", number), 8 * cpus)
-        return sum(struct.unpack(f"<{cpus}Q", values))
+    def total(*names: str) -> int:
+        keys = (struct.pack("<I", COUNTERS.index(name)) for name in names)
+        return sum(sum(struct.unpack(f"<{cpus}Q", bpf_syscall.lookup(descriptor, key, 8 * cpus))) for key in keys)
 
     try:
-        yield lambda: (total(0), total(1), total(4))
+        yield lambda: (total("events", "lifecycle"), total(*KERNEL_LOSSES), total("filtered"))
     finally:
         os.close(descriptor)
         os.close(process)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,39 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _START_SECONDS = 60
 
 
+def _family(pid: int) -> dict[int, list[int]]:
+    """Return a process and all below it, by pid: the processor time of each, and of children that have ended."""
+    children: dict[int, list[int]] = {}
+    times: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            fields = path.read_text(encoding="utf-8", errors="replace").rsplit(") ", 1)[1].split()
+            found = int(path.parent.name)
+            children.setdefault(int(fields[1]), []).append(found)
+            times[found] = [int(each) for each in fields[11:15]]
+    family = [pid]
+    for each in family:
+        family += children.get(each, [])
+    return {each: times[each] for each in family}
+
+
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(") ", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    """Return the processor time that a program has used, with all its processes."""
+    return sum(map(sum, _family(pid).values())) / _TICKS
 
 
 def rss_mib(pid: int, row: str = "VmRSS:") -> float:
-    """Return a process's current RSS, MiB; with VmHWM: its highest."""
-    rows = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    return next(int(each.split()[1]) for each in rows if each.startswith(row)) / 1024
+    """Return the current RSS of all processes of a program, MiB; with VmHWM: the sum of the highest of each."""
+    return sum(_kib(Path(f"/proc/{each}/status"), row) for each in _family(pid)) / 1024
+
+
+def pss_mib(pid: int) -> float:
+    """Return the current PSS of all processes of a program, MiB: a page that several map counts once."""
+    return sum(_kib(Path(f"/proc/{each}/smaps_rollup"), "Pss:") for each in _family(pid)) / 1024
+
+
+def _kib(path: Path, row: str) -> int:
+    return next(int(each.split()[1]) for each in path.read_text().splitlines() if each.startswith(row))
 
 
 @contextmanager
@@ -67,21 +90,22 @@ class Running:
         self._errors = errors
 
     def cpu_seconds(self) -> float:
-        """Return the processor time used so far."""
+        """Return the processor time that all its processes have used."""
         return cpu_seconds(self.process.pid)
 
     def memory_mib(self) -> float:
-        """Return its current RSS, MiB."""
+        """Return the current RSS of all its processes, MiB."""
         return rss_mib(self.process.pid)
 
     def lines(self, seconds: float) -> Iterator[tuple[int, bytes]]:
         """Yield each line with its arrival time (wall clock, ns), until none arrives for this long."""
         assert self.process.stdout is not None
         while select.select([self.process.stdout], [], [], seconds)[0]:
+            came = time.time_ns()
             line = self.process.stdout.readline()
             if not line:
                 return
-            yield time.time_ns(), line
+            yield came, line
 
     def messages(self) -> str:
         """Return what it has logged."""
@@ -125,12 +149,17 @@ def lanner_run(
         alerts: whether its output is read.
         settings: further settings, as `-o` takes them.
     """
-    options = [part for path in rules for part in ("-r", path)]
-    options += [part for each in (f"keep.folder={folder}/kept", *settings) for part in ("-o", each)]
-    command = [sys.executable, "-m", "lanner", "--format", "json", *options, "run"]
     output = subprocess.PIPE if alerts else subprocess.DEVNULL
+    command = lanner_command(folder, rules, settings)
     with started(command, folder / "messages", "watching", stdout=output, bufsize=0) as running:
         yield running
+
+
+def lanner_command(folder: Path, rules: Sequence[str] = (), settings: Sequence[str] = ()) -> list[str]:
+    """Return the command of `lanner run`; the arguments are those of lanner_run()."""
+    options = [part for path in rules for part in ("-r", path)]
+    options += [part for each in (f"keep.folder={folder}/kept", *settings) for part in ("-o", each)]
+    return [sys.executable, "-m", "lanner", "--format", "json", *options, "run"]
 
 
 @cache

@@ -29,10 +29,11 @@ _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 _VARIABLE = struct.Struct(f"<I{VARIABLE_BYTES}s")
 _MAX_VARIABLES = 2048
 """Half of the map's capacity, which contains old and new ones during a change."""
-_COUNTERS = (
+COUNTERS = (
     *("events", "events_ring_full", "lifecycle", "lifecycle_ring_full", "filtered", "repeats"),
     *("events_over_share", "lifecycle_over_share"),
 )
+"""What the kernel side counts, in the order of its map."""
 KERNEL_LOSSES = ("events_ring_full", "lifecycle_ring_full", "events_over_share", "lifecycle_over_share")
 """Reasons of losses that the kernel side counts."""
 _LIFECYCLE_LOSSES = ("lifecycle_ring_full", "lifecycle_over_share")
@@ -272,7 +273,7 @@ class KernelFeed:
 
     def counters(self) -> Mapping[str, int]:
         """Return the kernel side's counters: records made, records lost per ring, and events filtered."""
-        return {name: self._counter(name) for name in _COUNTERS}
+        return {name: self._counter(name) for name in COUNTERS}
 
     def losses(self) -> Mapping[str, int]:
         """Return the counters of KERNEL_LOSSES only, because each takes a system call."""
@@ -290,7 +291,7 @@ class KernelFeed:
         bpf_syscall.update(self._program.maps["settings"], _U32.pack(setting), _U64.pack(value))
 
     def _counter(self, name: str) -> int:
-        return self._sum("counters", _COUNTERS.index(name))
+        return self._sum("counters", COUNTERS.index(name))
 
     def _sum(self, name: str, number: int) -> int:
         values = bpf_syscall.lookup(self._program.maps[name], _U32.pack(number), 8 * self._cpus)
