@@ -6,7 +6,7 @@ bits, the file name, the process. Only the rules whose bits remain are evaluated
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from processor.compiler import bounds
 from processor.compiler.codegen import Constants, Emitter, Expression
 from processor.compiler.mapping import compile_items
 from processor.compiler.operators import SLOW_OPERATORS
-from processor.compiler.simplify import Folded, simplify
+from processor.compiler.simplify import by_type
 from processor.compiler.types import Shape
 from processor.fields import extract
 from processor.fields.extract import condition_expression
@@ -24,13 +24,11 @@ from processor.language.ast import (
     And,
     Check,
     Field,
-    Literal,
     Macro,
     Node,
     Not,
     Or,
     Transformer,
-    ValueList,
     checks,
     deep,
     walk,
@@ -50,8 +48,6 @@ host."""
 
 _SHARED_MACRO_CHECKS = 3
 _CACHED_USES = 2
-_OTHER = "\0"
-"""Represents all event types that a condition does not name; no literal can equal it."""
 
 
 class BatchAccess:
@@ -77,45 +73,21 @@ class TypeClass:
 ALWAYS = And(())
 
 
-def classes(conditions: Iterable[tuple[int, Node]]) -> list[TypeClass]:
-    """Partition the event types into classes, for the conditions of rules by index, resolved and without errors."""
-    by_type: dict[str, list[tuple[int, Node]]] = {}
-    for index, condition in conditions:
-        named = named_types(condition)
-        others = None if named is None else _folded(simplify(condition, _OTHER))
-        for event_type in ALL_EVENT_TYPES if named is None or others is not None else named & ALL_EVENT_TYPES:
-            folded = others if named is not None and event_type not in named else None
-            if folded is None:
-                folded = _folded(simplify(condition, event_type))
-            if folded is not None:
-                by_type.setdefault(event_type, []).append((index, folded))
+def classes(conditions: Sequence[Node], evaluated: Sequence[int]) -> list[TypeClass]:
+    """Partition the event types into classes, for conditions that are resolved and without errors.
+
+    Args:
+        conditions: one per rule.
+        evaluated: indexes of those on system calls.
+    """
+    of_type: dict[str, list[tuple[int, Node]]] = {}
+    for at, event_type, folded in by_type([conditions[index] for index in evaluated], ALL_EVENT_TYPES):
+        node = ALWAYS if isinstance(folded, bool) else folded
+        of_type.setdefault(event_type, []).append((evaluated[at], node))
     groups: dict[tuple[tuple[int, Node], ...], set[str]] = {}
-    for event_type, rules in by_type.items():
+    for event_type, rules in of_type.items():
         groups.setdefault(tuple(rules), set()).add(event_type)
     return [TypeClass(frozenset(types), rules) for rules, types in groups.items()]
-
-
-def _folded(condition: Folded) -> Node | None:
-    if condition is False:
-        return None
-    return ALWAYS if condition is True else condition
-
-
-def named_types(condition: Node) -> frozenset[str] | None:
-    """Return the event types that a condition compares evt.type with; None if it compares otherwise than by value."""
-    found: set[str] = set()
-    for check in checks(condition):
-        if not isinstance(check.left, Field) or check.left.name != "evt.type" or check.operator == "exists":
-            continue
-        if check.operator not in ("=", "==", "!=", "in", "intersects"):
-            return None
-        if isinstance(check.right, ValueList):
-            found.update(item.text for item in check.right.items)
-        elif isinstance(check.right, Literal):
-            found.add(check.right.text)
-        else:
-            return None
-    return frozenset(found)
 
 
 @dataclass(slots=True)
@@ -354,7 +326,7 @@ def compile_rules(conditions: Sequence[Node], sources: Sequence[frozenset[str]] 
     matchers: dict[str, ClassMatcher] = {}
     predicates: dict[str, list[tuple[int, Predicate]]] = {}
     with deep():
-        for group in classes((index, each) for index, each in enumerate(conditions) if SYSCALL in of[index]):
+        for group in classes(conditions, [index for index, sources in enumerate(of) if SYSCALL in sources]):
             matcher = compile_class(group)
             for event_type in group.types:
                 matchers[event_type] = matcher

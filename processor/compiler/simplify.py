@@ -4,7 +4,7 @@ Each function's docstring states its algebra. A check is either true or false: a
 false. So the laws of two-valued logic apply.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from processor.compiler.operators import predicate
@@ -21,43 +21,88 @@ from processor.language.ast import (
     Not,
     Or,
     ValueList,
+    checks,
     literals,
 )
 from processor.language.event_types import ALL_EVENT_TYPES
 
 Folded = Node | bool
 """A tree, or the constant that it always evaluates to."""
+KnownMacros = dict[tuple[Macro, str | None], Folded]
+"""Simplified macros, by the event type that they were simplified for."""
+
+_OTHER = "\0"
+"""Represents all event types that a condition does not name; no literal can equal it."""
 
 _PATH = Field("evt.path")
 _CONSTANT_FIELDS = {"evt.dir": "<", "evt.source": "syscall"}
 
 
-def simplify(condition: Node, event_type: str | None = None) -> Folded:
-    """Simplify a condition for events of one type; None leaves checks on evt.type and evt.path unchanged."""
+def simplify(condition: Node, event_type: str | None = None, known: KnownMacros | None = None) -> Folded:
+    """Simplify a condition for events of one type.
+
+    Args:
+        condition: with macros resolved.
+        event_type: None leaves checks on evt.type and evt.path unchanged.
+        known: macros that were simplified before, for conditions that share them; new ones are added.
+    """
     if isinstance(condition, Check):
         return _decide(condition, event_type)
     if isinstance(condition, Macro):
-        return _macro(condition, event_type)
+        if known is None:
+            return _macro(condition, event_type, None)
+        key = condition, event_type
+        found = known.get(key)
+        if found is None:
+            found = known[key] = _macro(condition, event_type, known)
+        return found
     if isinstance(condition, Not):
-        return _not(simplify(condition.child, event_type))
+        return _not(simplify(condition.child, event_type, known))
     if isinstance(condition, Ancestor):
-        return _ancestor(condition)
+        return _ancestor(condition, known)
     if isinstance(condition, And | Or):
-        return _combined(type(condition), (simplify(child, event_type) for child in condition.children))
+        return _combined(type(condition), (simplify(child, event_type, known) for child in condition.children))
     raise TypeError(f"macro {condition.name} is not resolved")
 
 
-def _ancestor(node: Ancestor) -> Folded:
+def by_type(conditions: Sequence[Node], event_types: frozenset[str]) -> Iterator[tuple[int, str, Folded]]:
+    """Yield the index of each condition with each event type for which it can be true, simplified for that type."""
+    known: KnownMacros = {}
+    for index, condition in enumerate(conditions):
+        named = named_types(condition)
+        # What is false for a type that the condition doesn't name is false for all such types.
+        is_for_named = named is not None and simplify(condition, _OTHER, known) is False
+        for event_type in named & event_types if named is not None and is_for_named else event_types:
+            folded = simplify(condition, event_type, known)
+            if folded is not False:
+                yield index, event_type, folded
+
+
+def named_types(condition: Node) -> frozenset[str] | None:
+    """Return the event types that a condition compares evt.type with; None if it compares otherwise than by value."""
+    found: set[str] = set()
+    for check in checks(condition):
+        if not isinstance(check.left, Field) or check.left.name != "evt.type" or check.operator == "exists":
+            continue
+        if check.operator not in ("=", "==", "!=", "in", "intersects"):
+            return None
+        if not isinstance(check.right, Literal | ValueList):
+            return None
+        found.update(item.text for item in literals(check))
+    return frozenset(found)
+
+
+def _ancestor(node: Ancestor, known: KnownMacros | None) -> Folded:
     """Rewrite: ancestor(false) -> false; ancestor(true) stays, because there may be no ancestor."""
-    inner = simplify(node.condition)
+    inner = simplify(node.condition, None, known)
     if isinstance(inner, bool):
         return node if inner else False
     return Ancestor(inner, node.span)
 
 
-def _macro(node: Macro, event_type: str | None) -> Folded:
+def _macro(node: Macro, event_type: str | None, known: KnownMacros | None) -> Folded:
     """Rewrite: M -> its body if that is now a constant or a single check; otherwise M, so that it stays shared."""
-    body = simplify(node.body, event_type)
+    body = simplify(node.body, event_type, known)
     if isinstance(body, bool | Check | Macro):
         return body
     return node if body is node.body else Macro(node.name, body, node.span)

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from dataclasses import field as attribute
 from functools import partial
+from typing import Any, TypeAlias, TypeVar
 from typing import Literal as OneOf
-from typing import TypeAlias, TypeVar
 
 from foundation.yaml.text import Span
 
@@ -62,6 +62,30 @@ Modifier: TypeAlias = OneOf["oneof", "anyof", "allof"]
 NO_SPAN: Span = (0, 0)
 """The span of generated nodes."""
 
+_Class = TypeVar("_Class", bound=type)
+
+
+class _Tree:
+    """Has room for the hash of a node, which takes a walk through all that is below it."""
+
+    __slots__ = ("_hash",)
+
+
+def _hashed_once(cls: _Class) -> _Class:
+    """Make the nodes of a class remember their hash."""
+    compute = cls.__hash__
+
+    def hash_of(self: Any) -> int:
+        try:
+            return self._hash  # type: ignore[no-any-return]
+        except AttributeError:
+            value: int = compute(self)  # type: ignore[call-arg]
+            object.__setattr__(self, "_hash", value)
+            return value
+
+    cls.__hash__ = hash_of  # type: ignore[assignment]
+    return cls
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -83,8 +107,9 @@ class Literal:
     span: Span = attribute(default=NO_SPAN, compare=False)
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class ValueList:
+class ValueList(_Tree):
     """The values on the right of a list operator or a modifier."""
 
     items: tuple[Literal, ...]
@@ -99,8 +124,9 @@ class ArgumentList:
     span: Span = attribute(default=NO_SPAN, compare=False)
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class Transformer:
+class Transformer(_Tree):
     """A function of fields and values: tolower(proc.name), getopt(proc.aargs, "nt:")[t]."""
 
     name: str
@@ -125,8 +151,9 @@ Right: TypeAlias = Literal | ValueList | FieldValue | Transformer
 Argument: TypeAlias = Field | Transformer | Literal | ArgumentList
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class Check:
+class Check(_Tree):
     """One comparison; exists has no right side.
 
     The operator is as written: `=` and `==` are distinct here although they mean the same. The right side
@@ -149,8 +176,9 @@ class MacroRef:
     span: Span = attribute(default=NO_SPAN, compare=False)
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class Macro:
+class Macro(_Tree):
     """A resolved macro: its body, and its name so that the body can be shared.
 
     The span is that of the name where it is used; spans inside the body are offsets in the macro's own text.
@@ -161,32 +189,36 @@ class Macro:
     span: Span = attribute(default=NO_SPAN, compare=False)
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class Not:
+class Not(_Tree):
     """True if the child is not true."""
 
     child: "Node"
     span: Span = attribute(default=NO_SPAN, compare=False)
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class And:
+class And(_Tree):
     """True if all children are true; there are at least two."""
 
     children: tuple["Node", ...]
     span: Span = attribute(default=NO_SPAN, compare=False)
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class Or:
+class Or(_Tree):
     """True if any child is true; there are at least two."""
 
     children: tuple["Node", ...]
     span: Span = attribute(default=NO_SPAN, compare=False)
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class Ancestor:
+class Ancestor(_Tree):
     """True if the condition is true of some known ancestor of the process, as if that were the event's process."""
 
     condition: "Node"

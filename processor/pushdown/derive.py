@@ -7,7 +7,7 @@ list of clauses, each with its predicates and path patterns.
 import re
 from collections.abc import Iterable, Sequence
 
-from processor.compiler.simplify import Folded, simplify
+from processor.compiler.simplify import Folded, by_type, simplify
 from processor.language.ast import Ancestor, And, Check, Node, Not, Or, children, deep
 from processor.pushdown.checks import negated, upper
 from schemas.filter import EVERY_VARIABLE, Clause, PathPattern, Predicate, PushdownFilter, without_narrower
@@ -29,9 +29,10 @@ def derive(
         events: the event types that any of the rules is evaluated for.
         variables: names of the environment variables that rules use.
     """
-    clauses = frozenset(
-        clause for event in events for condition in conditions for clause in clauses_of(condition, event)
-    )
+    with deep():
+        clauses = frozenset(
+            clause for _, event, folded in by_type(conditions, frozenset(events)) for clause in bound(folded, event)
+        )
     return PushdownFilter(without_narrower(clauses), variables)
 
 
