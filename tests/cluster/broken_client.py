@@ -8,7 +8,7 @@ from typing import Any
 from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.consumer import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import Fetcher
-from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.consumer.group_coordinator import CoordinatorGroupRebalance, GroupCoordinator
 from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownError
 from aiokafka.structs import TopicPartition
 
@@ -38,6 +38,8 @@ FAULTS: dict[str, tuple[type, str, Callable[[], BaseException], range]] = {
     "revoked": (AIOKafkaConsumer, "end_offsets", AssertionError, range(1, 2)),
     # All partitions go, without a rebalance.
     "gone": (AIOKafkaConsumer, "end_offsets", AssertionError, range(1, 4)),
+    # A broker that has just started reports no topic yet when the processor is given its partitions.
+    "no topics": (CoordinatorGroupRebalance, "perform_group_join", AssertionError, range(1, 2)),
     "watching": (StalledPartitions, "look", lambda: RuntimeError("broken for a test"), range(2, 4)),
     "commit": (AIOKafkaConsumer, "commit", UnknownError, range(1, 2)),
     "positions": (AIOKafkaConsumer, "seek_to_committed", UnknownError, range(1, 2)),
@@ -96,6 +98,15 @@ def break_at(where: str) -> None:
             return found
 
         setattr(owner, name, revoking)
+    elif where == "no topics":
+
+        async def forgetting(rebalance: Any) -> Any:
+            found = await whole(rebalance)
+            if due():
+                rebalance._coordinator._cluster._partitions.clear()
+            return found
+
+        setattr(owner, name, forgetting)
     elif asyncio.iscoroutinefunction(whole):
 
         async def broken_later(*arguments: Any, **options: Any) -> Any:

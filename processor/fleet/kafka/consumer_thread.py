@@ -173,6 +173,9 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
             if not by.startswith(_PROCESSOR) or (own is not None and offset > own):
                 self.group_findings.append(OffsetsChanged(each.topic, each.partition, own, offset, by))
                 moved.append(each)
+            elif own is not None and offset < own:
+                # The broker went away before it had them.
+                moved.append(each)
             found[each] = max(offset if own is None else own, oldest[their])
         self._committed = {each: at for each, at in self._committed.items() if each in self.assignment()} | found
         if moved:

@@ -5,6 +5,7 @@ it, and delay it. So processors have a protocol of their own, and believe only m
 Strangers are given no partitions; leaders that assign something else, and members that delay the group, are removed.
 """
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ _MARK = b"lanner processor\0"
 _MAX_METADATA_BYTES = 1 << 20
 _MAX_TOPICS = 200
 _MAX_NAME = 200
+_TOPIC_TRIES, _TOPIC_SECONDS = 10, 0.2
+"""How often, and at what interval, to query a broker that does not report assigned topics, as while it starts."""
 STUCK_SECONDS = 12.0
 """How long the group may take to gather: longer than a hung processor may delay it, which is 8 s."""
 
@@ -118,10 +121,13 @@ class Membership:
             return response
 
         async def complete_checked(generation: int, member_id: str, protocol: str, data: bytes) -> None:
-            checked = await self._checked(data)
+            checked, is_whole = await self._checked(data)
             self.kept = frozenset(self._owned if generation == self._generation + 1 else ())
             self._generation = generation
             await complete(generation, member_id, protocol, checked)
+            if not is_whole:
+                # Otherwise nobody would read the partitions that were left out.
+                coordinator.request_rejoin()
 
         coordinator._send_req = send_noting_leader  # noqa: SLF001
         coordinator._on_join_complete = complete_checked  # noqa: SLF001
@@ -160,10 +166,11 @@ class Membership:
             for each in others:
                 await client.send(node, LeaveGroupRequest(group, each[0]))
 
-    async def _checked(self, data: bytes) -> bytes:
-        """Return an assignment as far as it is usable, and remove a leader that is no processor."""
+    async def _checked(self, data: bytes) -> tuple[bytes, bool]:
+        """Return the usable part of an assignment, and whether that is all; remove a leader that is no processor."""
         coordinator = self._coordinator
         topics = coordinator._subscription.subscription.topics  # noqa: SLF001
+        cluster = coordinator._cluster  # noqa: SLF001
         assigned: Sequence[tuple[str, list[int]]] = ()
         try:
             found = ConsumerProtocolMemberAssignment.decode(data)
@@ -171,15 +178,23 @@ class Membership:
             assigned = found.assignment if is_genuine else ()
         except (ValueError, TypeError, MemoryError, OverflowError):
             is_genuine = False
-        usable = []
-        for topic, numbers in assigned:
-            known = coordinator._cluster.partitions_for_topic(topic) or () if topic in topics else ()  # noqa: SLF001
-            usable.append((topic, sorted(set(numbers) & set(known))))
+        assigned = [(topic, numbers) for topic, numbers in assigned if topic in topics and numbers]
+        for _ in range(_TOPIC_TRIES):
+            if all(cluster.partitions_for_topic(topic) for topic, _ in assigned):
+                break
+            # A broker that has just started may not have reported its topics.
+            await coordinator._client.force_metadata_update()  # noqa: SLF001
+            await asyncio.sleep(_TOPIC_SECONDS)
+        usable = [
+            (topic, sorted({*numbers} & (cluster.partitions_for_topic(topic) or set()))) for topic, numbers in assigned
+        ]
         if not is_genuine and self._leader != coordinator.member_id:
             self._on_stranger("a member that is no processor led the group and assigned its partitions: it was removed")
             await coordinator._send_req(LeaveGroupRequest(coordinator.group_id, self._leader))  # noqa: SLF001
         encoded: bytes = ConsumerProtocolMemberAssignment(0, usable, _MARK).encode()
-        return encoded
+        return encoded, all(
+            len(found) >= len(numbers) for (_, numbers), (_, found) in zip(assigned, usable, strict=True)
+        )
 
     async def _lead(self, response: Any) -> Mapping[str, ConsumerProtocolMemberAssignment]:
         """Assign partitions; replaces aiokafka's, which ends for a member whose bytes it can't decode."""

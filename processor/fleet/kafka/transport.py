@@ -139,11 +139,15 @@ class Consumer(aiokafka.Consumer):
         self._hold_to(self.orders)
 
     def _hold_to(self, orders: Mapping[TP, ReadOrder]) -> None:
-        """Replace offsets that somebody else committed, which would keep Faust from committing what is evaluated."""
+        """Replace offsets that would keep Faust from committing what is evaluated: it waits for those in between.
+
+        Higher ones are somebody else's. Lower ones are the broker's if it went away before the last ones arrived.
+        """
         for partition, order in orders.items():
             reached = max(order.first, self._settled.get(partition, 0))
-            if (self._committed_offset.get(partition) or 0) > reached:
-                self._committed_offset[partition] = reached
+            committed = self._committed_offset.get(partition)
+            if committed is not None:
+                self._committed_offset[partition] = min(max(committed, order.first), reached)
 
     async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109  Faust's call
         if not self.flow_active or not self._buffered_partitions & self.assignment():

@@ -81,29 +81,67 @@ def test_what_a_processor_joins_with_is_bounded() -> None:
     assert json.loads(data[data.index(b"[") :])[1]["lanner.events"][:2] == [0, 1]
 
 
+class Coordinator:
+    """The part of aiokafka's that a membership takes over."""
+
+    member_id = "me"
+    _subscription = SimpleNamespace(subscription=SimpleNamespace(topics={"events"}))
+
+    def __init__(self, membership: Membership, *reported: dict[str, set[int]]) -> None:
+        """Begin. reported: the partitions of topics that the broker reports first, when asked again, and so on."""
+        self.membership = membership
+        self.reported = list(reported)
+        self.rejoins = 0
+        self._cluster = SimpleNamespace(partitions_for_topic=self._partitions)
+        self._client = SimpleNamespace(force_metadata_update=self._ask)
+        membership.guard(self)
+
+    def request_rejoin(self) -> None:
+        """Count it."""
+        self.rejoins += 1
+
+    def _partitions(self, topic: str) -> set[int] | None:
+        return self.reported[0].get(topic)
+
+    async def _ask(self) -> None:
+        if len(self.reported) > 1:
+            del self.reported[0]
+
+    async def _send_req(self, request: object) -> object:
+        return SimpleNamespace(leader_id="me", request=request)
+
+    async def _on_join_complete(self, _generation: int, _member: str, _protocol: str, data: bytes) -> None:
+        self.membership.on_assignment(ConsumerProtocolMemberAssignment.decode(data))
+
+
+BOTH = [TopicPartition("events", 0), TopicPartition("events", 1)]
+
+
 def test_partitions_were_kept_only_from_one_generation_to_the_next() -> None:
     """After a generation without this processor, another one may have had them."""
-
-    class Coordinator:
-        """The part of aiokafka's that a membership takes over."""
-
-        member_id = "me"
-        _subscription = SimpleNamespace(subscription=SimpleNamespace(topics={"events"}))
-        _cluster = SimpleNamespace(partitions_for_topic=lambda _topic: {0, 1})
-
-        async def _send_req(self, request: object) -> object:
-            return SimpleNamespace(leader_id="me", request=request)
-
-        async def _on_join_complete(self, _generation: int, _member: str, _protocol: str, data: bytes) -> None:
-            membership.on_assignment(ConsumerProtocolMemberAssignment.decode(data))
-
-    membership, coordinator = Membership("w", lambda _: None), Coordinator()
-    membership.guard(coordinator)
-    both = [TopicPartition("events", 0), TopicPartition("events", 1)]
+    membership = Membership("w", lambda _: None)
+    coordinator = Coordinator(membership, {"events": {0, 1}})
     kept = []
-    for generation, partitions in ((4, both), (5, both[:1]), (6, both), (8, both)):
+    for generation, partitions in ((4, BOTH), (5, BOTH[:1]), (6, BOTH), (8, BOTH)):
         data = _assignment(partitions).encode()
         asyncio.run(coordinator._on_join_complete(generation, "me", PROTOCOL, data))
         kept.append(membership.kept & set(partitions))
 
-    assert kept == [set(), {both[0]}, {both[0]}, set()]
+    assert kept == [set(), {BOTH[0]}, {BOTH[0]}, set()]
+    assert not coordinator.rejoins
+
+
+@pytest.mark.parametrize(
+    ("reported", "owned", "rejoins"),
+    [([{}, {}, {"events": {0, 1}}], BOTH, 0), ([{"events": {0}}], BOTH[:1], 1), ([{"other": {0, 1}}], [], 1)],
+)
+def test_a_partition_that_the_broker_does_not_report_is_not_forgotten(
+    monkeypatch: pytest.MonkeyPatch, reported: list[dict[str, set[int]]], owned: list[TopicPartition], rejoins: int
+) -> None:
+    """The broker is asked again, and then the group is joined again: otherwise nobody would read the partition."""
+    monkeypatch.setattr("processor.fleet.kafka.membership._TOPIC_SECONDS", 0)
+    membership = Membership("w", lambda _: None)
+    coordinator = Coordinator(membership, *reported)
+    asyncio.run(coordinator._on_join_complete(1, "me", PROTOCOL, _assignment(BOTH).encode()))
+    assert list(membership._owned) == owned
+    assert coordinator.rejoins == rejoins

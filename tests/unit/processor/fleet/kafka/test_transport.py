@@ -5,9 +5,11 @@ import asyncio
 import aiokafka
 import faust
 import pytest
+from faust.types import TP
 
 from bus.connection import Connection
 from processor.fleet.detect_service import make_app
+from processor.fleet.kafka.read_order import ReadOrder
 from processor.fleet.kafka.transport import Consumer
 
 
@@ -108,3 +110,13 @@ def test_no_folder_is_made_for_tables_that_nobody_uses() -> None:
 
     assert not app.conf.datadir.exists()
     assert "_create_directories" in faust.App.on_first_start.__code__.co_names
+
+
+@pytest.mark.parametrize(("committed", "held"), [(399, 468), (468, 468), (480, 480), (541, 541), (600, 541)])
+def test_faust_waits_for_no_offset_that_is_not_delivered_again(committed: int, held: int) -> None:
+    """Reading began at 468, and 540 is evaluated: a broker may not have the last commits, or those of a stranger."""
+    made, partition = consumer(), TP("events", 1)
+    made._committed_offset[partition] = committed
+    made._settled[partition] = 541
+    made._hold_to({partition: ReadOrder(468, 0.0)})
+    assert made.committed() == {partition: held}
