@@ -23,12 +23,17 @@ from collector.records.repeat_counts import REPEAT_SLOTS
 from foundation.errors import EnvironmentUnsupported
 
 _TRACEPOINT = "kmem_cache_free"
-_CALLS = {
-    **dict.fromkeys(("access", "chdir", "rmdir", "unlink", "chmod", "chown", "mkdir", "mknod", "execve"), 1),
-    **dict.fromkeys(("rename", "link", "symlink"), 2),
+_CALLS: Mapping[str, tuple[int, ...]] = {
+    **dict.fromkeys(("access", "chdir", "rmdir", "unlink", "chmod", "chown", "mkdir", "mknod", "execve"), (0,)),
+    **dict.fromkeys(("rename", "link", "symlink"), (0, 1)),
+    **dict.fromkeys(("unlinkat", "fchmodat", "fchownat", "mkdirat", "mknodat"), (1,)),
+    **dict.fromkeys(("renameat", "linkat"), (1, 3)),
+    "symlinkat": (0, 2),
 }
-"""Event types of calls that free paths in different functions of the kernel, and their number of paths, which are the
-first arguments. The sandboxes of systemd and of container runtimes permit them all."""
+"""Event types of calls that free paths in different functions of the kernel, and which of their arguments are paths.
+
+The sandboxes of systemd and of container runtimes permit them all; arm64 lacks most of those without a directory.
+"""
 _U32 = struct.Struct("<I")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -89,18 +94,18 @@ class PathCopies:
         numbers = {event: number for number, event in HERE.NATIVE.items() if event in _CALLS}
         return {(event, at) for event, number in numbers.items() for at in self._copied(number, _CALLS[event])}
 
-    def _copied(self, number: int, count: int) -> set[int]:
-        paths = [f"/{secrets.token_hex(16)}/{at}".encode() for at in range(count)]
+    def _copied(self, number: int, places: tuple[int, ...]) -> set[int]:
+        paths = {at: f"/{secrets.token_hex(16)}/{at}".encode() for at in places}
         watched, copied = self._maps["watched"], self._maps["copied_names"]
         thread, key = _U32.pack(threading.get_native_id()), _U32.pack(number)
         before = bpf_syscall.lookup(watched, key, 1)
         bpf_syscall.update(watched, key, PATHS_ONLY)
-        _libc.syscall(ctypes.c_long(number), *map(ctypes.c_char_p, paths + [None] * (6 - count)))
+        _libc.syscall(ctypes.c_long(number), *(ctypes.c_char_p(paths.get(at)) for at in range(6)))
         bpf_syscall.update(watched, key, before)
         with suppress(OSError):  # nothing was copied
             copies = bpf_syscall.lookup(copied, thread, self._copy_bytes)
             bpf_syscall.delete(copied, thread)
-            return {at for at, path in enumerate(paths) if path + b"\0" in copies}
+            return {at for at, path in paths.items() if path + b"\0" in copies}
         return set()
 
 

@@ -21,7 +21,10 @@ instead() {
     exit 3
 }
 
-[ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || instead "live detection needs Linux on x86-64; this is $(uname -s) on $(uname -m)."
+case "$(uname -s)-$(uname -m)" in
+    Linux-x86_64 | Linux-aarch64) ;;
+    *) instead "live detection needs Linux on x86-64 or arm64; this is $(uname -s) on $(uname -m)." ;;
+esac
 
 todo=$(deploy/setup/system.sh list | paste -sd, | sed 's/,/, /g')
 may_be_root "${todo:+$todo, and }load the eBPF programs that watch this host" ||

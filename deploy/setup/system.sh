@@ -11,6 +11,7 @@ cd "$(dirname "$0")/../.."
 purpose=${1:-run}
 release=$(uname -r)
 modules=/lib/modules/$release
+architecture=$(dpkg --print-architecture 2>/dev/null || echo amd64)
 
 packages=(python3-venv)
 compiles=1
@@ -18,7 +19,7 @@ if [ "$purpose" != test ] && PYTHONDONTWRITEBYTECODE=1 "${PYTHON:-/usr/bin/pytho
     compiles=''
 else
     packages+=(python3-bpfcc)
-    [ -e "$modules/build" ] || packages+=(linux-headers-amd64)
+    [ -e "$modules/build" ] || packages+=("linux-headers-$architecture")
 fi
 if [ "$purpose" = test ]; then
     packages+=(bpftool busybox-static chromium debootstrap docker.io docker-compose gcc gcc-multilib iptables kmod podman shellcheck systemd)
@@ -33,7 +34,7 @@ fi
 
 installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
-# newest KIND: the newest installed Debian header tree, of kind amd64 or common.
+# newest KIND: the newest installed Debian header tree, of an architecture or of kind common.
 newest() { find /usr/src -maxdepth 1 -name "linux-headers-[0-9]*-$1" 2>/dev/null | sort -V | tail -n 1; }
 
 mounted_tracefs() { grep -q ' tracefs ' /proc/mounts; }
@@ -87,12 +88,12 @@ fi
 
 [ -n "$compiles" ] || exit 0
 if [ ! -e "$modules/build" ]; then
-    tree=$(newest amd64)
+    tree=$(newest "$architecture")
     if [ -n "$tree" ]; then
         as_root mkdir -p "$modules"
         as_root ln -sfn "$tree" "$modules/build"
     else
-        say "no kernel headers found in /usr/src: install linux-headers-amd64."
+        say "no kernel headers found in /usr/src: install linux-headers-$architecture."
         exit 3
     fi
 fi

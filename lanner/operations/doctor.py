@@ -17,6 +17,7 @@ from typing import Literal
 from collector.bpf.build import SYSTEM_PYTHON, find_compiled
 from collector.containers.docker import DEFAULT_SOCKET, PODMAN_SOCKET
 from collector.containers.runtimes import versions
+from collector.kernel.architecture import ARCHITECTURES
 from collector.kernel.btf import VMLINUX, Btf
 from collector.kernel.offsets import uring_layout
 from collector.settings import CACHE
@@ -66,11 +67,11 @@ def _run(*command: str) -> tuple[int, str]:
 
 
 def system() -> DoctorCheck:
-    """Check the system: the eBPF programs read the registers of x86-64 Linux."""
+    """Check the system: the collector knows the numbers and registers of some architectures of Linux."""
     found = f"{platform.system()} {platform.machine()}"
-    if found == "Linux x86_64":
+    if platform.system() == "Linux" and platform.machine() in ARCHITECTURES:
         return DoctorCheck("system", "ok", found)
-    return DoctorCheck("system", "missing", found, "Live detection needs Linux on x86-64; replay works here.")
+    return DoctorCheck("system", "missing", found, "Live detection needs Linux on x86-64 or arm64; replay works here.")
 
 
 def kernel() -> DoctorCheck:
@@ -202,7 +203,7 @@ def headers() -> DoctorCheck:
     build = Path(f"/lib/modules/{platform.release()}/build")
     if build.exists():
         return DoctorCheck("kernel headers", "ok", f"{build} -> {build.resolve()}")
-    remedy = "make setup, or: apt-get install linux-headers-amd64, and link its trees as build and source there."
+    remedy = "make setup, or: apt-get install linux-headers-amd64 (or -arm64), and link its trees as build and source there."
     return DoctorCheck("kernel headers", "missing", f"no {build}", remedy)
 
 

@@ -14,7 +14,7 @@ from tests.live.compiled import bytecode
 from tests.live.needs import lacking
 
 RETURN_0 = bytes.fromhex("b7000000 00000000 95000000 00000000")
-EVERY_PATH = {(event, at) for event, count in _CALLS.items() for at in range(count)}
+EVERY_PATH = {(event, at) for event, places in _CALLS.items() for at in places}
 
 
 @pytest.fixture
