@@ -203,7 +203,7 @@ def headers() -> DoctorCheck:
     build = Path(f"/lib/modules/{platform.release()}/build")
     if build.exists():
         return DoctorCheck("kernel headers", "ok", f"{build} -> {build.resolve()}")
-    remedy = "make setup, or: apt-get install linux-headers-amd64 (or -arm64), and link its trees as build and source there."
+    remedy = "make setup, or: apt-get install linux-headers-amd64 or -arm64, and link them as build and source there."
     return DoctorCheck("kernel headers", "missing", f"no {build}", remedy)
 
 
