@@ -12,6 +12,7 @@ from typing import Any
 
 from processor.compiler import bounds
 from processor.compiler.codegen import Constants, Emitter, Expression
+from processor.compiler.kinds import KINDS
 from processor.compiler.mapping import compile_items
 from processor.compiler.operators import SLOW_OPERATORS
 from processor.compiler.simplify import by_type
@@ -48,6 +49,11 @@ host."""
 
 _SHARED_MACRO_CHECKS = 3
 _CACHED_USES = 2
+_OF_KIND = frozenset({"process", "c_bits", "c_res"})
+"""The sources of what is equal for all calls of processes of a kind that have equal bits and results."""
+_MANY_OF_KIND = 8
+"""So many rules take longer than finding out the kind of a process."""
+_MAX_FOUND = 1024
 
 
 class BatchAccess:
@@ -146,7 +152,7 @@ class _Writer:
 
     def _ancestor(self, node: Ancestor) -> tuple[str, frozenset[str]]:
         """Find once for each process whether the condition is true of it, and whether it is of one of its ancestors."""
-        text, _ = self.expression(node.condition)
+        text, sources = self.expression(node.condition)
         name = self.macros.get(node)
         if name is None:
             name = self.macros[node] = f"m{len(self.macros)}"
@@ -161,7 +167,7 @@ class _Writer:
                     f"        if v is None: v = {function}_of[p] = {value}",
                     "        return v",
                 ]
-        return f"{name}(i, p, q, n)", frozenset({"process"})
+        return f"{name}(i, p, q, n)", sources | {"process"}
 
     def _macro(self, node: Macro, depth: int) -> tuple[str, frozenset[str]]:
         if node.body not in self.shared:
@@ -170,7 +176,7 @@ class _Writer:
         name = self.macros.get(node.body)
         if name is None:
             name = self.macros[node.body] = f"m{len(self.macros)}"
-            if sources <= {"process"}:
+            if sources <= extract.OF_PROCESS:
                 self.memos.append(f"{name}_of")
                 self.lines += [
                     f"    def {name}(i, p, q, n):",
@@ -221,27 +227,34 @@ def compile_class(group: TypeClass) -> ClassMatcher:
     writer = _Writer(emitter, shared=_shared_macros(group.rules))
     writer.cache_transformers(group.rules)
     named: list[bool] = []
+    of_kind = 0
     bodies: list[str] = []
     for index, (_, condition) in enumerate(group.rules):
         text, sources = writer.expression(condition)
         named.append("name" in sources)
+        of_kind |= (sources <= _OF_KIND) << index
         bodies.append(f"    def r{index}(i, p, q, n): return {text}")
     masks = bounds.Masks(emitter, [condition for _, condition in group.rules])
     everything = (1 << len(group.rules)) - 1
     by_name = sum(1 << index for index, flag in enumerate(named) if flag)
     body = [*writer.lines, *bodies]
     body += [f"    R = ({', '.join(f'r{index}' for index in range(len(bodies)))},)"]
-    body += _match_lines(masks, everything, by_name)
-    lines = [*masks.lines, *masks.excluding(everything), "def bind(B, fault):", *extract.prelude(body)]
+    if of_kind.bit_count() < _MANY_OF_KIND:
+        of_kind = 0
+    body += _match_lines(masks, everything, by_name, of_kind)
+    lines = [*masks.lines, *masks.excluding(everything), "found_of = {}", "def bind(B, fault):"]
+    lines += extract.prelude(body)
     lines += [f"    {memo} = {{}}" for memo in writer.memos]
     lines += ["    N = [None] * len(S); Q = [None] * len(P)"]
+    if of_kind:
+        lines += ["    Z = [None] * len(P); kind_of = KINDS.of(B)"]
     source = "\n".join([*lines, *body])
     rules = tuple(index for index, _ in group.rules)
-    names = extract.execute(source, {**constants.values, "RULES": rules, "NONE": ()}, "<rules>")
+    names = extract.execute(source, {**constants.values, "RULES": rules, "NONE": (), "KINDS": KINDS}, "<rules>")
     return ClassMatcher(group.types, rules, source, names["bind"], names["excluded"])
 
 
-def _match_lines(masks: bounds.Masks, everything: int, by_name: int) -> list[str]:
+def _match_lines(masks: bounds.Masks, everything: int, by_name: int, of_kind: int) -> list[str]:
     lines = ["    def match(i):"]
     pad = "        "
     if masks.bits:
@@ -282,6 +295,19 @@ def _match_lines(masks: bounds.Masks, everything: int, by_name: int) -> list[str
             f"{pad}m &= x",
             f"{pad}if not m: return NONE",
         ]
+    if of_kind:
+        # Leave out rules of the kind that were false of another process of it.
+        lines += [
+            f"{pad}z = Z[p]",
+            f"{pad}if z is None: z = Z[p] = kind_of(p)",
+            f"{pad}z = z, c_bits[i], c_res[i]",
+            f"{pad}x = found_of.get(z)",
+            f"{pad}if x is not None:",
+            f"{pad}    m &= x",
+            f"{pad}    if not m: return NONE",
+            f"{pad}    z = None",
+            f"{pad}x = {everything ^ of_kind}",
+        ]
     lines += [
         f"{pad}q = P[p]",
         f"{pad}hits = []",
@@ -289,15 +315,18 @@ def _match_lines(masks: bounds.Masks, everything: int, by_name: int) -> list[str
         f"{pad}    k = (m & -m).bit_length() - 1",
         f"{pad}    m &= m - 1",
         f"{pad}    try:",
-        f"{pad}        if R[k](i, p, q, n): hits.append((RULES[k], n))",
+        f"{pad}        if R[k](i, p, q, n): hits.append((RULES[k], n)){'; x |= 1 << k' if of_kind else ''}",
     ]
     if by_name:
         lines += [f"{pad}        elif o and {by_name} >> k & 1 and R[k](i, p, q, o): hits.append((RULES[k], o))"]
-    lines += [
-        f"{pad}    except Exception as problem: fault(RULES[k], problem)",
-        f"{pad}return hits",
-        "    return match",
-    ]
+    lines += [f"{pad}    except Exception as problem: fault(RULES[k], problem){'; x |= 1 << k' if of_kind else ''}"]
+    if of_kind:
+        lines += [
+            f"{pad}if z:",
+            f"{pad}    if len(found_of) >= {_MAX_FOUND}: found_of.clear()",
+            f"{pad}    found_of[z] = x",
+        ]
+    lines += [f"{pad}return hits", "    return match"]
     return lines
 
 

@@ -35,6 +35,7 @@ _OTHER = "\0"
 """Represents all event types that a condition does not name; no literal can equal it."""
 
 _PATH = Field("evt.path")
+_NEVER = (Field("evt.num"), "<", Literal("0"))
 _CONSTANT_FIELDS = {"evt.dir": "<", "evt.source": "syscall"}
 
 
@@ -109,8 +110,13 @@ def _macro(node: Macro, event_type: str | None, known: KnownMacros | None) -> Fo
 
 
 def _decide(node: Check, event_type: str | None) -> Folded:
-    """Rewrite: evt.type OP x -> its value if the type is known; evt.dir, evt.source likewise; x in () -> false."""
+    """Rewrite: evt.type OP x -> its value if the type is known; evt.dir, evt.source likewise; x in () -> false.
+
+    Rewrite: evt.num < 0 -> false, by which rules have places for exceptions.
+    """
     if isinstance(node.right, ValueList) and not node.right.items and node.operator != "pmatch":
+        return False
+    if (node.left, node.operator, node.right) == _NEVER:
         return False
     node = _about_path(node, event_type)
     if not isinstance(node.left, Field):

@@ -77,7 +77,8 @@ class FieldExpression:
 
     expression: str
     sources: frozenset[str]
-    """``process``, ``name``, ``event`` or single columns such as ``c_bits``."""
+    """``process``, with ``identity`` if it is about what distinguishes equal processes; ``name``, ``event`` or single
+    columns such as ``c_bits``."""
     several: bool = False
     """True if the expression returns a tuple of values, any of which a condition may match."""
     subject: str = ""
@@ -91,7 +92,17 @@ class FieldExpression:
 
 _OWN = {"proc.apid": PLAIN["proc.pid"], "proc.aenv": PLAIN["proc.env"]}
 """Ancestor fields that without a level are those of the process itself in output."""
+IDENTITY = frozenset({
+    *("pid", "ppid", "vpid", "pgid", "vpgid", "sid", "start_time", "exec_time", "pidns_init_start_time"),
+    "exec_generation",
+})  # fmt: skip
+"""The members of a process in which those differ that run the same program in the same way."""
+_LEADER = re.compile(r"\bis_leader\([^()]*\)")
+"""Reads such members only to compare them; kinds of processes have the results."""
+_READ_IDENTITY = IDENTITY | {"login_shell", "session_leader", "group_leader"}
 _OF_PROCESS = ("proc.", "user.", "group.", "thread.", "container.", "k8s.")
+OF_PROCESS = frozenset({"process", "identity"})
+"""The sources of what depends on nothing but the process."""
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -100,6 +111,8 @@ def _sources(expression: str) -> frozenset[str]:
     found = {word for word in words if word.startswith("c_")}
     if "q" in words:
         found.add("process")
+    if _READ_IDENTITY.intersection(_WORD.findall(_LEADER.sub("", expression))):
+        found.add("identity")
     if "n" in words:
         found.add("name")
     if "B" in words and not found & {"c_time"}:
@@ -144,7 +157,7 @@ def condition_expression(field: str, argument: str | None = None) -> FieldExpres
         is_made = what.endswith("(a)")
         values = f"{what} for a in ancestors(P, q)"
         expression = f"present(*within_line({values}))" if is_made else f"present(*[{values}])"
-        return FieldExpression(expression, frozenset({"process"}), several=True)
+        return FieldExpression(expression, _sources(expression), several=True)
     return value_expression(field, argument)
 
 
@@ -152,7 +165,7 @@ def condition_expression(field: str, argument: str | None = None) -> FieldExpres
 def is_of_process(field: str, argument: str | None = None) -> bool:
     """Return whether a field's value depends on nothing but the process, so that an ancestor has it too."""
     found = condition_expression(field, argument)
-    return field.startswith(_OF_PROCESS) and (found is None or found.sources <= {"process"})
+    return field.startswith(_OF_PROCESS) and (found is None or found.sources <= OF_PROCESS)
 
 
 @cache

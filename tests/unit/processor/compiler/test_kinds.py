@@ -1,0 +1,104 @@
+"""Rules are evaluated once for processes that they can't tell apart."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from processor.compiler.batch import compile_rules
+from processor.compiler.kinds import MAX_KINDS, Kinds
+from processor.detection.budget import BOUNDLESS, Budget
+from processor.detection.view import BatchView
+from processor.fields.extract import IDENTITY, condition_expression, event_names
+from processor.language.parser import parse
+from schemas.batch import Container, EventBatch, Process
+from schemas.catalog.fields import FIELDS
+from schemas.pod import Pod
+from tests.unit.processor.batches import batch_of
+
+_CONTAINER = Container(
+    id="3d09256ebd53", full_id="3d09256ebd53" * 5, type="docker", pod=Pod(uid="1", name="web", namespace="x")
+)
+_OF_PROCESS = {"process", "c_bits", "c_res"}
+_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "": (),
+    "index": ("0", "1", "2"),
+    "key": ("A", "/"),
+    "index or key": ("1", "A"),
+}
+
+
+def _line(first: int) -> list[Process]:
+    """Return a shell, its child and the child's child: numbers and times begin at a number, all else is the same."""
+    identity = {name: value for value, name in enumerate(sorted(IDENTITY - {"exec_generation"}), first)}
+    return [
+        Process(**identity, name="bash", exe="bash", args=("-c", "x"), env=("A=b",), tty=7),  # type: ignore[arg-type]
+        Process(**identity, name="sh", exe="sh", args=(), parent=0, container=0),  # type: ignore[arg-type]
+        Process(**identity, name="true", exe="true", args=("y",), cwd="/", parent=1, container=0),  # type: ignore[arg-type]
+    ]
+
+
+def _batch(processes: Sequence[Process], count: int = 1) -> EventBatch:
+    row = len(processes) - 1
+    return batch_of(*[{"type": "execve", "process": row}] * count, processes=[*processes], containers=[_CONTAINER])
+
+
+def test_no_field_that_counts_as_equal_for_a_kind_differs() -> None:
+    """Whatever a condition may read of a process and isn't marked as its identity."""
+    some, others = (event_names(_batch(_line(first)), 0) for first in (100, 200))
+    names: list[tuple[str, str | None]] = [(name, None) for name in FIELDS]
+    names += [(name, each) for name, spec in FIELDS.items() for each in _ARGUMENTS[spec.argument_kind]]
+    read = {
+        at: (eval(found.expression, some), eval(found.expression, others))  # noqa: S307
+        for at in names
+        if (found := condition_expression(*at)) is not None and found.sources <= _OF_PROCESS
+    }
+    assert ("proc.name", None) in read
+    assert ("proc.is_sid_leader", None) in read
+    assert ("proc.pid", None) not in read
+    assert {at: values for at, values in read.items() if values[0] != values[1]} == {}
+
+
+def test_processes_of_a_kind_have_its_number_in_all_batches() -> None:
+    """They differ in another kind of parent, other arguments, however long, or another container's facts."""
+    kinds = Kinds()
+
+    def number(processes: Sequence[Process]) -> int:
+        return kinds.of(_batch(processes))(len(processes) - 1)
+
+    shell, child, last = _line(1)
+    same = number([shell, child, last])
+    assert number(_line(50)) == same
+    long = [Process(pid=1, args=("x" * 5_000, end), parent=1) for end in ("a", "b", "a")]
+    of_long = [number([shell, child, each]) for each in long]
+    assert of_long[0] == of_long[2] != of_long[1]
+    numbers = {
+        same,
+        number([shell, child]),
+        number([shell]),
+        number([replace(shell, sid=shell.pid)]),
+        number([Process(pid=1, name="zsh"), child, last]),
+        of_long[0],
+        of_long[1],
+        *(number([Process(pid=1, name=f"p{each}")]) for each in range(2 * MAX_KINDS)),
+        number(_line(70)),
+    }
+    assert len(numbers) == 7 + 2 * MAX_KINDS + 1
+
+
+def test_each_process_matches_as_if_it_were_alone() -> None:
+    """Rules about its number, the event or its file are evaluated for each; one that raises is so each time."""
+    conditions = [
+        *(f"proc.name = {name}" for name in ("true", "sh", "bash", "zsh", "csh", "ksh", "fish")),
+        "proc.pname = sh and proc.aname[2] = bash",
+        "proc.pid >= 200",
+        "evt.rawres = 7",
+        "container.id = 3d09256ebd53",
+    ]
+    compiled = compile_rules([parse(each) for each in conditions])
+    assert "kind_of(p)" in compiled.matchers["execve"].source
+    found = []
+    for first, count in ((100, 2), (300, 1)):
+        batch = _batch(_line(first), count)
+        batch.columns["res"][-1] = 7
+        for _, hits in BatchView(batch).hits(compiled, lambda *_: None, Budget(BOUNDLESS)):
+            found.append([rule for rule, _ in hits])
+    assert found == [[0, 7, 10], [0, 7, 9, 10], [0, 7, 8, 9, 10]]
