@@ -46,9 +46,8 @@ class CompiledDetection:
     active_rules: ActiveRules
     """The loaded rules."""
 
-    exclusions: Mapping[str, Excludes] | None
-    """By event type that matters to a rule: whether an event of it can't match one. None if rules compare events with
-    those before them, so that all matter."""
+    compares_events: bool
+    """True if rules compare events with those before them, so that all matter."""
     has_audit_log: bool = False
     """True if `lanner run` follows a Kubernetes audit log."""
 
@@ -56,6 +55,11 @@ class CompiledDetection:
     def event_types(self) -> frozenset[str]:
         """The event types that the collector has to watch."""
         return self.ruleset.event_types
+
+    @property
+    def exclusions(self) -> Mapping[str, Excludes] | None:
+        """By event type that matters to a rule: whether an event of it can't match one. None if all events matter."""
+        return None if self.compares_events else self.ruleset.exclusions
 
     @property
     def host_names(self) -> tuple[str, ...]:
@@ -112,8 +116,15 @@ def compile_rules(choices: RuleChoices, *, warnings: bool = True) -> CompiledDet
     texts += [name for leg in ruleset.plan.legs for name in leg.fields]
     texts += [name for rule in ruleset.plan.rules for name in rule.suppress.by]
     texts += [form or name for fields in loaded.extra_fields.values() for name, form in fields.items()]
-    exclusions = None if any(_PREVIOUS in text for text in texts) else ruleset.exclusions
+    compares_events = any(_PREVIOUS in text for text in texts)
     variables = variables_in(texts)
     return CompiledDetection(
-        ruleset, choices.origin, loaded.notices, choices.watched, variables, loaded, exclusions, choices.has_audit_log
+        ruleset,
+        choices.origin,
+        loaded.notices,
+        choices.watched,
+        variables,
+        loaded,
+        compares_events,
+        choices.has_audit_log,
     )

@@ -5,6 +5,7 @@ first ANDs masks that have one bit per rule. Each mask is cached by a value that
 bits, the file name, the process. Only the rules whose bits remain are evaluated.
 """
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -210,18 +211,59 @@ def _shared_macros(rules: Sequence[tuple[int, Node]]) -> frozenset[Node]:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassMatcher:
-    """The compiled rules of one class; ``bind`` returns the function for a batch."""
-
-    types: frozenset[str]
-    rules: tuple[int, ...]
+class _Generated:
     source: str
     bind: Callable[[EventBatch, Fault], Match]
     excludes: Excludes
 
 
-def compile_class(group: TypeClass) -> ClassMatcher:
-    """Compile the rules of one class of event types."""
+class ClassMatcher:
+    """The rules of one class; ``bind`` returns the function for a batch.
+
+    They are compiled when they are first needed: a host has events of a few classes, and the others take most of the
+    time and memory.
+    """
+
+    def __init__(self, group: TypeClass) -> None:
+        """Store the rules."""
+        self.types = group.types
+        self.rules = tuple(index for index, _ in group.rules)
+        self._group: TypeClass | None = group
+        self._lock = threading.Lock()
+        self._made: _Generated | None = None
+
+    @property
+    def is_compiled(self) -> bool:
+        """True if compiling the rules is not part of the next use."""
+        return self._made is not None
+
+    @property
+    def source(self) -> str:
+        """The generated code."""
+        return self._compiled().source
+
+    @property
+    def excludes(self) -> Excludes:
+        """Whether no rule can match an event."""
+        return self._compiled().excludes
+
+    def bind(self, batch: EventBatch, fault: Fault) -> Match:
+        """Return the function for a batch. fault: receives the errors of rules."""
+        return self._compiled().bind(batch, fault)
+
+    def _compiled(self) -> _Generated:
+        if self._made is not None:
+            return self._made
+        with self._lock:
+            if self._group is not None:
+                with deep():
+                    self._made = _generate(self._group)
+                self._group = None
+            assert self._made is not None  # noqa: S101  made once, under the lock
+            return self._made
+
+
+def _generate(group: TypeClass) -> _Generated:
     constants = Constants()
     emitter = Emitter(BatchAccess(), constants)
     writer = _Writer(emitter, shared=_shared_macros(group.rules))
@@ -251,7 +293,7 @@ def compile_class(group: TypeClass) -> ClassMatcher:
     source = "\n".join([*lines, *body])
     rules = tuple(index for index, _ in group.rules)
     names = extract.execute(source, {**constants.values, "RULES": rules, "NONE": (), "KINDS": KINDS}, "<rules>")
-    return ClassMatcher(group.types, rules, source, names["bind"], names["excluded"])
+    return _Generated(source, names["bind"], names["excluded"])
 
 
 def _match_lines(masks: bounds.Masks, everything: int, by_name: int, of_kind: int) -> list[str]:
@@ -356,7 +398,7 @@ def compile_rules(conditions: Sequence[Node], sources: Sequence[frozenset[str]] 
     predicates: dict[str, list[tuple[int, Predicate]]] = {}
     with deep():
         for group in classes(conditions, [index for index, sources in enumerate(of) if SYSCALL in sources]):
-            matcher = compile_class(group)
+            matcher = ClassMatcher(group)
             for event_type in group.types:
                 matchers[event_type] = matcher
         for index, condition in enumerate(conditions):

@@ -50,9 +50,13 @@ class Budget:
         self.shortened = 0
         """Results that were shortened."""
         self._limits = limits
-        self._began, self._spent_before = time.perf_counter(), time.thread_time()
         self._results = 0
         self._characters = 0
+        self.restart_clocks()
+
+    def restart_clocks(self) -> None:
+        """Begin with all of the time again: what was done until now is not the batch's cost."""
+        self._began, self._spent_before = time.perf_counter(), time.thread_time()
 
     @property
     def elapsed(self) -> float:

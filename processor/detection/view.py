@@ -167,7 +167,11 @@ class BatchView:
                 match = matches[type_index]
                 if match is None:
                     matcher = matchers.get(strings[type_index] or "")
+                    is_new = matcher is not None and not matcher.is_compiled
                     match = matches[type_index] = False if matcher is None else matcher.bind(batch, on_fault)
+                    if is_new:
+                        # Compiled once for all messages: not the cost of the first one.
+                        budget.restart_clocks()
                 if match is False:
                     continue
                 hits = match(index)  # type: ignore[operator]

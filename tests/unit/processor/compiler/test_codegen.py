@@ -69,3 +69,25 @@ def test_file_names_without_case_exclude_rules(side: str) -> None:
     batch = batch_of(*({"type": "openat", "fd_name": name} for name in ("/etc/PASSWD", "/etc/group", "")))
     found = list(BatchView(batch).hits(compiled, lambda *_: None, Budget(BOUNDLESS)))
     assert [index for index, _ in found] == [0]
+
+
+class _Clocks(Budget):
+    """Counts how often the time begins anew."""
+
+    starts = 0
+
+    def restart_clocks(self) -> None:
+        """Count it."""
+        super().restart_clocks()
+        self.starts += 1
+
+
+def test_rules_are_compiled_when_the_first_event_comes_that_they_are_about() -> None:
+    """What no event needs costs no time and no memory, and the first message that needs it doesn't pay for it."""
+    compiled = compile_rules([parse("evt.type = openat and fd.name = /a"), parse("evt.type = execve and fd.name = /a")])
+    batch = batch_of({"type": "openat", "fd_name": "/a"}, {"type": "openat", "fd_name": "/b"})
+    first, second = _Clocks(), _Clocks()
+    for budget in (first, second):
+        assert [index for index, _ in BatchView(batch).hits(compiled, lambda *_: None, budget)] == [0]
+    assert [compiled.matchers[each].is_compiled for each in ("openat", "execve")] == [True, False]
+    assert (first.starts, second.starts) == (2, 1)
