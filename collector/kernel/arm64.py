@@ -136,30 +136,202 @@ NATIVE = {
 }
 """The 64-bit entry."""
 
-COMPAT: dict[int, str] = {}
-"""Calls of 32-bit programs aren't reported; their execs, forks and exits are."""
+COMPAT = {
+    2: "fork",
+    3: "read",
+    4: "write",
+    5: "open",
+    6: "close",
+    8: "creat",
+    9: "link",
+    10: "unlink",
+    11: "execve",
+    12: "chdir",
+    14: "mknod",
+    15: "chmod",
+    16: "lchown",
+    19: "lseek",
+    21: "mount",
+    23: "setuid",
+    24: "getuid",
+    26: "ptrace",
+    33: "access",
+    37: "kill",
+    38: "rename",
+    39: "mkdir",
+    40: "rmdir",
+    41: "dup",
+    42: "pipe",
+    45: "brk",
+    46: "setgid",
+    47: "getgid",
+    49: "geteuid",
+    50: "getegid",
+    52: "umount2",
+    54: "ioctl",
+    55: "fcntl",
+    57: "setpgid",
+    61: "chroot",
+    63: "dup2",
+    66: "setsid",
+    70: "setreuid",
+    71: "setregid",
+    75: "setrlimit",
+    79: "settimeofday",
+    83: "symlink",
+    91: "munmap",
+    92: "truncate",
+    93: "ftruncate",
+    94: "fchmod",
+    95: "fchown",
+    103: "syslog",
+    106: "stat",
+    107: "lstat",
+    108: "fstat",
+    115: "swapoff",
+    120: "clone",
+    124: "adjtimex",
+    125: "mprotect",
+    128: "init_module",
+    129: "delete_module",
+    133: "fchdir",
+    140: "llseek",  # _llseek
+    141: "getdents",
+    143: "flock",
+    145: "readv",
+    146: "writev",
+    150: "mlock",
+    151: "munlock",
+    152: "mlockall",
+    153: "munlockall",
+    164: "setresuid",
+    165: "getresuid",
+    170: "setresgid",
+    171: "getresgid",
+    172: "prctl",
+    182: "chown",
+    183: "getcwd",
+    185: "capset",
+    187: "sendfile",
+    190: "vfork",
+    191: "getrlimit",  # ugetrlimit
+    192: "mmap2",
+    195: "stat64",
+    196: "lstat64",
+    197: "fstat64",
+    198: "lchown",  # lchown32
+    199: "getuid",  # getuid32
+    200: "getgid",  # getgid32
+    201: "geteuid",  # geteuid32
+    202: "getegid",  # getegid32
+    203: "setreuid",  # setreuid32
+    204: "setregid",  # setregid32
+    207: "fchown",  # fchown32
+    208: "setresuid",  # setresuid32
+    209: "getresuid",  # getresuid32
+    210: "setresgid",  # setresgid32
+    211: "getresgid",  # getresgid32
+    212: "chown",  # chown32
+    213: "setuid",  # setuid32
+    214: "setgid",  # setgid32
+    217: "getdents64",
+    221: "fcntl",  # fcntl64
+    226: "setxattr",
+    227: "lsetxattr",
+    228: "fsetxattr",
+    238: "tkill",
+    239: "sendfile",  # sendfile64
+    250: "epoll_create",
+    262: "clock_settime",
+    268: "tgkill",
+    269: "utimes",
+    281: "socket",
+    282: "bind",
+    283: "connect",
+    284: "listen",
+    285: "accept",
+    286: "getsockname",
+    287: "getpeername",
+    288: "socketpair",
+    289: "send",
+    290: "sendto",
+    291: "recv",
+    292: "recvfrom",
+    293: "shutdown",
+    294: "setsockopt",
+    295: "getsockopt",
+    296: "sendmsg",
+    297: "recvmsg",
+    311: "keyctl",
+    316: "inotify_init",
+    322: "openat",
+    323: "mkdirat",
+    324: "mknodat",
+    325: "fchownat",
+    326: "futimesat",
+    327: "newfstatat",  # fstatat64
+    328: "unlinkat",
+    329: "renameat",
+    330: "linkat",
+    331: "symlinkat",
+    333: "fchmodat",
+    337: "unshare",
+    340: "splice",
+    348: "utimensat",
+    349: "signalfd",
+    350: "timerfd_create",
+    351: "eventfd",
+    352: "fallocate",
+    355: "signalfd4",
+    356: "eventfd2",
+    357: "epoll_create1",
+    358: "dup3",
+    359: "pipe2",
+    360: "inotify_init1",
+    361: "preadv",
+    362: "pwritev",
+    365: "recvmmsg",
+    366: "accept4",
+    367: "fanotify_init",
+    369: "prlimit",  # prlimit64
+    371: "open_by_handle_at",
+    372: "clock_adjtime",
+    374: "sendmmsg",
+    375: "setns",
+    376: "process_vm_readv",
+    377: "process_vm_writev",
+    379: "finit_module",
+    382: "renameat2",
+    383: "seccomp",
+    385: "memfd_create",
+    386: "bpf",
+    387: "execveat",
+    388: "userfaultfd",
+    390: "mlock2",
+    391: "copy_file_range",
+    404: "clock_settime",  # clock_settime64
+    405: "clock_adjtime",  # clock_adjtime64
+    412: "utimensat",  # utimensat_time64
+    417: "recvmmsg",  # recvmmsg_time64
+    **EVERYWHERE,
+}
+"""The 32-bit entry, of 32-bit ARM programs, after arch/arm64/include/asm/unistd32.h.
 
-TIME64: frozenset[int] = frozenset()
+Without pread64, pwrite64, truncate64 and ftruncate64: an unused register lies before their number of 64 bits.
+"""
+
+TIME64 = frozenset({404, 412})
 POINTED: frozenset[int] = frozenset()
 SOCKETCALL = 102
 SOCKETCALLS: dict[int, str] = {}
-"""As in x86_64; of 32-bit calls alone."""
+"""As in x86_64; these programs don't multiplex socket calls."""
 
+# When a call returns, its result has replaced the first argument in its register.
+_ARGUMENTS = ("orig_x0", "regs+8", "regs+16", "regs+24", "regs+32", "regs+40")
 REGISTERS = {
     "CALL": "pt_regs.syscallno",
-    # When a call returns, its result has replaced the first argument.
-    "ARGUMENT_1": "pt_regs.orig_x0",
-    "ARGUMENT_2": "pt_regs.regs+8",
-    "ARGUMENT_3": "pt_regs.regs+16",
-    "ARGUMENT_4": "pt_regs.regs+24",
-    "ARGUMENT_5": "pt_regs.regs+32",
-    "ARGUMENT_6": "pt_regs.regs+40",
-    "COMPAT_ARGUMENT_1": "pt_regs.orig_x0",
-    "COMPAT_ARGUMENT_2": "pt_regs.regs+8",
-    "COMPAT_ARGUMENT_3": "pt_regs.regs+16",
-    "COMPAT_ARGUMENT_4": "pt_regs.regs+24",
-    "COMPAT_ARGUMENT_5": "pt_regs.regs+32",
-    "COMPAT_ARGUMENT_6": "pt_regs.regs+40",
+    **{f"ARGUMENT_{which}": f"pt_regs.{register}" for which, register in enumerate(_ARGUMENTS, 1)},
+    **{f"COMPAT_ARGUMENT_{which}": f"pt_regs.{register}" for which, register in enumerate(_ARGUMENTS, 1)},
     "TASK_COMPAT": "task_struct.thread_info.flags",
 }
 """As in x86_64."""

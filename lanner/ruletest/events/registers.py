@@ -10,6 +10,7 @@ from signal import Signals
 from typing import Any
 
 from collector.events.system_calls import NONE, Argument, Call
+from collector.kernel.architecture import common_open_flags
 from foundation.text import did_you_mean
 from foundation.yaml import mappings
 from foundation.yaml.mappings import BadMapping, MappingReader, Parse
@@ -109,7 +110,10 @@ _PARSERS: Mapping[str, Parse[int | bytes]] = {
 
 def _value(argument: Argument, node: Node) -> int | bytes:
     if argument.kind in _FLAG_KINDS:
-        return flags_of(node, argument.name, argument.table or _FLAG_KINDS[argument.kind])
+        table = argument.table or _FLAG_KINDS[argument.kind]
+        flags = flags_of(node, argument.name, table)
+        # The collector converts this machine's numbers to the tables'; the same conversion leads back.
+        return common_open_flags(flags) if table == "file_flags" else flags
     return _PARSERS[argument.kind](node, argument.name)
 
 
