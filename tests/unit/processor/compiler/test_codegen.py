@@ -72,7 +72,7 @@ def test_file_names_without_case_exclude_rules(side: str) -> None:
 
 
 class _Clocks(Budget):
-    """Counts how often the time begins anew."""
+    """Counts how often the time begins again."""
 
     starts = 0
 
