@@ -63,7 +63,7 @@ class Collector:
         self.host: HostFacts = this_host(self.settings.host_id, self.settings.host_name)
         self._versions = versions
         """Versions of the published rules whose filter is active; a batch lists those active for all its events."""
-        self._on_batch = on_batch
+        self._on_batch, self._on_note = on_batch, on_note
         self._further_losses = further_losses
         self._pushdown_filter = pushdown_filter
         self._feed: KernelFeed | None = None
@@ -107,6 +107,14 @@ class Collector:
     def is_attached(self) -> bool:
         """True if the program is attached and has passed its self-test."""
         return self._feed is not None
+
+    @property
+    def attachment(self) -> str:
+        """Return whether the program is attached, and what is off under this kernel."""
+        if self._feed is None:
+            return "not attached yet"
+        off = f"; off: {', '.join(self._feed.off)}" if self._feed.off else ""
+        return f"attached, and the self-test passed{off}"
 
     @property
     def events(self) -> int:
@@ -180,6 +188,8 @@ class Collector:
         except BaseException:
             self._look_ups.close()
             raise
+        for feature, reason in self._feed.off.items():
+            self._on_note(f"off: {feature}: {reason}")
         if self._look_ups.pid is not None:
             self._ignore(self._look_ups.pid)
         # Attached first, so that a fork during the read of /proc comes as a record.

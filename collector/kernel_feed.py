@@ -17,6 +17,7 @@ from collector.bpf.self_test import run_self_test
 from collector.events.io_uring import uring_descriptors
 from collector.events.system_calls import CALLS, NO_DESCRIPTOR, PATHS_ONLY, descriptors, watched_numbers
 from collector.kernel import bpf_syscall
+from collector.kernel.offsets import features_off, has_all_features
 from collector.pushdown.maps import FilterMaps
 from collector.records.decode import decode
 from collector.records.environment import VARIABLE_BYTES, kernel_keys
@@ -67,6 +68,8 @@ class KernelFeed:
         self._watched: tuple[frozenset[int], ...] = (frozenset(), frozenset(), frozenset())
         self._cpus = bpf_syscall.possible_cpus()
         self._facts_version = 0
+        self.off: Mapping[str, str] = {}
+        """What is off because the kernel lacks something, each with the reason."""
         self.read_until = 0
         """All records before this boot-clock time, in nanoseconds, have been returned."""
         self._uses = RingUses(program.maps["ring_uses"], (sizes.events, sizes.lifecycle))
@@ -114,8 +117,10 @@ class KernelFeed:
         Raises:
             EnvironmentUnsupported: this host, user or kernel can't run the program; the message gives the reason.
         """
-        program, loaded = load(compiled(cache, given), sizes)
+        compilation = compiled(cache, given)
+        program, loaded = load(compilation, sizes)
         feed = cls(program, sizes, exact_paths=exact_paths)
+        feed.off = {} if has_all_features(compilation.numbers) else features_off()
         try:
             bpf_syscall.update(program.maps["ignored"], _U32.pack(os.getpid()), b"\1")
             feed.send_variables(variables)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from collector.bpf import relocations
-from collector.bpf.program import FUNCTIONS, TYPED, UNTYPED, Compilation, RingSizes, check_rights
+from collector.bpf.program import CALLED, FUNCTIONS, TYPED, UNTYPED, Compilation, RingSizes, check_rights
 from collector.bpf.program_cache import BuildTarget, ProgramMismatch, find, read_trusted, write
 from collector.kernel import btf, offsets
 from collector.kernel.architecture import HERE
@@ -138,7 +138,8 @@ def _flags() -> list[str]:
         "REPEAT_SLOTS": REPEAT_SLOTS,
         "REPEAT_BYTES": REPEAT_BYTES,
     }
-    return ["-w", *(f"-D{name}={value}" for name, value in {**sizes, **relocations.definitions()}.items())]
+    called = {f"CALL_{name.upper()}": number for name, number in CALLED.items()}
+    return ["-w", *(f"-D{name}={value}" for name, value in {**sizes, **called, **relocations.definitions()}.items())]
 
 
 def build_target() -> BuildTarget:
@@ -155,23 +156,45 @@ def _source() -> str:
 def _compile() -> dict[str, Any]:
     with ThreadPoolExecutor(2) as pool:
         typed, untyped = pool.map(_compile_with, ([f"-DCAST_CALL={CAST_CALL}"], []))
-    variants = {TYPED: typed["programs"], UNTYPED: untyped["programs"]}
-    for programs in variants.values():
-        for program in programs.values():
-            code = bytearray(b64decode(program["code"]))
-            for at, _ in program["maps"]:
-                # The compiler's descriptor; without it, the same source gives the same bytes.
-                struct.pack_into("<i", code, at + 4, 0)
-            program["relocations"] = [astuple(each) for each in relocations.find(code)]
-            program["code"] = b64encode(zlib.compress(code, 9)).decode()
+    variants = {
+        variant: {name: _linked(found["programs"][name], found["programs"]) for name in FUNCTIONS}
+        for variant, found in ((TYPED, typed), (UNTYPED, untyped))
+    }
     return {"bcc": typed["bcc"], "maps": typed["maps"], "variants": variants}
+
+
+def _linked(program: Mapping[str, Any], functions: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a program with the functions that it calls, and with the places where it holds the kernel's numbers."""
+    code, maps, called = bytearray(b64decode(program["code"])), list(program["maps"]), {}
+    for name, number in CALLED.items():
+        if relocations.redirect(code, number, None):
+            called[name] = len(code)
+            maps += [(len(code) + at, map_name) for at, map_name in functions[name]["maps"]]
+            code += b64decode(functions[name]["code"])
+    for at, _ in maps:
+        # The compiler's descriptor; without it, the same source gives the same bytes.
+        struct.pack_into("<i", code, at + 4, 0)
+    found = [astuple(each) for each in relocations.find(code)]
+    packed = b64encode(zlib.compress(code, 9)).decode()
+    return {"code": packed, "maps": maps, "called": called, "relocations": found}
 
 
 def _compile_with(flags: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="lanner-bpf-") as folder:
         output, source = Path(folder) / "out.json", Path(folder) / SOURCE.name
         source.write_text(_source())
-        command = [SYSTEM_PYTHON, "-I", str(_COMPILER), str(source), str(output), *FUNCTIONS, "--", *_flags(), *flags]
+        command = [
+            SYSTEM_PYTHON,
+            "-I",
+            str(_COMPILER),
+            str(source),
+            str(output),
+            *FUNCTIONS,
+            *CALLED,
+            "--",
+            *_flags(),
+            *flags,
+        ]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
         except subprocess.TimeoutExpired:

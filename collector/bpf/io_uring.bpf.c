@@ -195,7 +195,7 @@ int on_uring_submit(struct bpf_raw_tracepoint_args *ctx) {
   struct path_buffer *buffer = path_scratch.lookup(&zero);
   struct call *call = call_scratch.lookup(&zero);
   if (!r || !buffer || !call) return 0;
-  void *task = (void *)bpf_get_current_task_btf();
+  void *task = CURRENT_TASK();
   u64 flags = long_of(req, O_REQ_FLAGS);
   struct request q = {.address = (u64)req, .ring = (u64)follow(req, O_REQ_CTX), .user_data = long_of(req, O_REQ_USER_DATA)};
   if (flags & (1ULL << NUMBER(N_REQ_CQE_SKIP))) q.flags |= Q_UNTOLD;
@@ -342,7 +342,7 @@ static __always_inline void send_result(struct request *q, void *req, s32 result
   struct syscall_record *r = syscall_scratch.lookup(&zero);
   struct path_buffer *buffer = path_scratch.lookup(&zero);
   if (!r || !buffer) return;
-  void *task = (void *)bpf_get_current_task_btf(), *file = 0;
+  void *task = CURRENT_TASK(), *file = 0;
   u64 off = begin_request(r, task, K_RESULT, q);
   r->result = result;
   r->event = 0;

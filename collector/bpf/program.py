@@ -18,7 +18,7 @@ from collector.bpf.relocations import Relocation
 from collector.events.system_calls import PATHS_ONLY
 from collector.kernel import bpf_syscall
 from collector.kernel.architecture import HERE
-from collector.kernel.offsets import CAST, CAST_CALL, PUTNAME, SYS_EXIT, TRACEPOINTS, URING
+from collector.kernel.offsets import CAST, CAST_CALL, PATH_COPIES, PUTNAME, SYS_EXIT, TRACEPOINTS, URING
 from collector.records.repeat_counts import REPEAT_SLOTS
 from foundation.errors import EnvironmentUnsupported
 
@@ -42,10 +42,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class PathCopies:
     """The programs that take copies, at most one of them attached."""
 
-    def __init__(self, maps: dict[str, int], copy_bytes: int, freed: int, putname: int | None) -> None:
+    def __init__(self, maps: dict[str, int], copy_bytes: int, freed: int | None, putname: int | None) -> None:
         """Take ownership of programs; close() closes them. copy_bytes: size of a value of the map copied_names.
 
-        putname is None if the kernel refuses that program.
+        freed is None if the kernel lacks what both read, and no copies are taken then; putname is None if it refuses
+        that program.
         """
         self._maps = maps
         self._copy_bytes = copy_bytes
@@ -56,7 +57,7 @@ class PathCopies:
         """Take copies or not. Raises OSError if the kernel refuses."""
         if not enabled:
             self._attach(None)
-        elif self._link < 0:
+        elif self._link < 0 and self._freed is not None:
             self._attach(self._freed)
             if self._putname is not None:
                 self._try_putname()
@@ -64,7 +65,8 @@ class PathCopies:
     def close(self) -> None:
         """Release everything."""
         self._attach(None)
-        os.close(self._freed)
+        if self._freed is not None:
+            os.close(self._freed)
         self._forget_putname()
 
     def _try_putname(self) -> None:
@@ -118,8 +120,9 @@ _STEPS = ("tell_state", "judge_call", "judge_path", "tell_call", "send_call")
 TYPED, UNTYPED = "typed", "untyped"
 FUNCTIONS = (*_PROBES, _FREED, _PUTNAME, _CONNECTING, _ENTRY, *_STEPS, *TRACEPOINTS)
 """All programs of the source."""
-_INSTRUCTION, _CALL, _TO_KERNEL_FUNCTION = 8, 0x85, 2
-"""Size of an instruction, its code for a call, and BPF_PSEUDO_KFUNC_CALL."""
+CALLED = {"append_variables": 0x7FFF0002, "walk_path": 0x7FFF0003}
+"""Functions of the source that the verifier follows once in each program that calls them, and the numbers that stand
+for them in compiled programs."""
 _ARRAY = 2
 """BPF_MAP_TYPE_ARRAY."""
 
@@ -211,7 +214,7 @@ def load(compilation: Compilation, sizes: RingSizes) -> tuple[LoadedProgram, dic
         for descriptor in maps.values():
             os.close(descriptor)
         raise EnvironmentUnsupported(*_refusal(error)) from error
-    freed, putname = loaded.pop(_FREED), loaded.pop(_PUTNAME, None)
+    freed, putname = loaded.pop(_FREED, None), loaded.pop(_PUTNAME, None)
     copies = PathCopies(maps, compilation.maps["copied_names"]["value_size"], freed, putname)
     return LoadedProgram(maps, copies, loaded.pop(_CONNECTING)), loaded
 
@@ -227,6 +230,7 @@ def _load_programs(compilation: Compilation, maps: Mapping[str, int]) -> dict[st
 def _load_variant(compilation: Compilation, variant: str, maps: Mapping[str, int]) -> dict[str, int]:
     numbers = compilation.numbers
     absent = {*(() if numbers.get(URING) else TRACEPOINTS), *(() if PUTNAME in numbers else (_PUTNAME,))}
+    absent |= set() if numbers.get(PATH_COPIES) else {_FREED, _PUTNAME}
     loaded: dict[str, int] = {}
     try:
         for name, program in compilation.variants[variant].items():
@@ -236,26 +240,19 @@ def _load_variant(compilation: Compilation, variant: str, maps: Mapping[str, int
             for at, map_name in program["maps"]:
                 struct.pack_into("<i", code, at + 4, maps[map_name])
             relocations.apply(code, [Relocation(*each) for each in program["relocations"]], numbers)
-            _call_cast(code, numbers.get(CAST, 0))
+            relocations.redirect(code, CAST_CALL, numbers.get(CAST, 0))
             if name == _PUTNAME:
                 # Some systems refuse all programs at functions.
                 with suppress(OSError):
                     loaded[name] = bpf_syscall.load_program(name, bytes(code), numbers[PUTNAME], at_entry=True)
                 continue
             typed = numbers[SYS_EXIT] if name == _ENTRY or name in _STEPS else 0
-            loaded[name] = bpf_syscall.load_program(name, bytes(code), typed)
+            loaded[name] = bpf_syscall.load_program(name, bytes(code), typed, called=program["called"])
     except (OSError, EnvironmentUnsupported):
         for descriptor in loaded.values():
             os.close(descriptor)
         raise
     return loaded
-
-
-def _call_cast(code: bytearray, function: int) -> None:
-    """Make the calls that stand for bpf_rdonly_cast call it, by its BTF type id."""
-    for at in range(0, len(code), _INSTRUCTION):
-        if code[at] == _CALL and struct.unpack_from("<i", code, at + 4)[0] == CAST_CALL:
-            struct.pack_into("<BBhi", code, at, _CALL, _TO_KERNEL_FUNCTION << 4, 0, function)
 
 
 def check_rights() -> None:

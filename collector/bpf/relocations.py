@@ -25,6 +25,8 @@ _LOADS = frozenset({0x61, 0x69, 0x71, 0x79})
 """BPF_LDX | BPF_MEM of each size."""
 _ADD, _MULTIPLY, _MOVE = 0x07, 0x27, 0xB7
 """BPF_ALU64 with an immediate."""
+_CALL, _TO_PROGRAM, _TO_KERNEL = 0x85, 1, 2
+"""BPF_JMP | BPF_CALL, BPF_PSEUDO_CALL and BPF_PSEUDO_KFUNC_CALL."""
 _OFFSETS = range(-(1 << 15), 1 << 15)
 
 
@@ -78,3 +80,24 @@ def apply(code: bytearray, relocations: Sequence[Relocation], numbers: Mapping[s
             struct.pack_into("<h", code, each.at + 2, value)
         else:
             struct.pack_into("<i", code, each.at + 4, value)
+
+
+def redirect(code: bytearray, number: int, kernel_function: int | None) -> bool:
+    """Redirect the calls that a number stands for, and return whether there are any.
+
+    Args:
+        code: the program.
+        number: a helper that doesn't exist.
+        kernel_function: the BTF type id of the kernel's function to call; None for what is appended to the code next.
+    """
+    calls = [
+        at
+        for at in range(0, len(code), _INSTRUCTION)
+        if code[at] == _CALL and struct.unpack_from("<i", code, at + 4)[0] == number
+    ]
+    for at in calls:
+        kind, target = _TO_KERNEL, kernel_function
+        if target is None:
+            kind, target = _TO_PROGRAM, (len(code) - at) // _INSTRUCTION - 1
+        struct.pack_into("<BBhi", code, at, _CALL, kind << 4, 0, target)
+    return bool(calls)

@@ -94,7 +94,8 @@ def _compare(record: Exec, program: str) -> None:
         "gid": (state.gid, os.getegid()),
         "sid": (state.sid, os.getsid(0)),
         "pgid": (state.pgid, os.getpgid(0)),
-        "loginuid": (state.loginuid, _loginuid()),
+        # -1 where the kernel doesn't have it.
+        "loginuid": (state.loginuid, -1 if state.loginuid == -1 else _loginuid()),
         "name": (state.comm, Path(program).name),
         "args": (record.args, (program, _ARGUMENT)),
         "exe_ino": (record.exe_ino, Path(program).stat().st_ino),

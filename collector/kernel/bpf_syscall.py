@@ -9,12 +9,19 @@ import os
 import platform
 import struct
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
+
+from collector.kernel.btf import describe_functions
 
 _NR_BPF, _NR_MEMBARRIER = (280, 283) if platform.machine() == "aarch64" else (321, 324)
 _MEMBARRIER_GLOBAL = 1
 _LONG_AGO_SECONDS = 0.1
-_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD, _RAW_TRACEPOINT_OPEN = 0, 1, 2, 3, 5, 17
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD, _RAW_TRACEPOINT_OPEN, _BTF_LOAD = 0, 1, 2, 3, 5, 17, 18
+_INSTRUCTION, _FUNCTION_INFO = 8, 8
+"""Sizes of an instruction and of a struct bpf_func_info."""
 _ATTRIBUTE_SIZE = 128
 _RAW_TRACEPOINT, _TRACING = 17, 26
 _TRACE_RAW_TP, _TRACE_FENTRY = 23, 24
@@ -51,7 +58,9 @@ def delete(descriptor: int, key: bytes) -> None:
     _bpf(_MAP_DELETE, struct.pack("<IxxxxQQQ", descriptor, _address(key_buffer), 0, 0))
 
 
-def load_program(name: str, code: bytes, typed: int = 0, *, at_entry: bool = False) -> int:
+def load_program(
+    name: str, code: bytes, typed: int = 0, *, at_entry: bool = False, called: Mapping[str, int] = MappingProxyType({})
+) -> int:
     """Load a program for a raw tracepoint, or for the entry of a kernel function, and return its descriptor.
 
     Args:
@@ -60,23 +69,25 @@ def load_program(name: str, code: bytes, typed: int = 0, *, at_entry: bool = Fal
         typed: BTF type id of the function, or of the tracepoint for a program that dereferences its arguments without a
             helper; 0 for one that doesn't.
         at_entry: whether it is for a function; it is attached as a typed tracepoint's.
+        called: its functions that are verified once, whatever calls them, and where they begin in the code.
 
     Raises:
         OSError: the kernel refused; includes the end of the verifier's log.
     """
     attached_as = _TRACE_FENTRY if at_entry else _TRACE_RAW_TP if typed else 0
-    try:
-        return _load(name, code, attached_as, typed, None)
-    except OSError as error:
-        # The verifier refuses with others, EACCES among them.
-        if error.errno == errno.EPERM:
-            raise
-        log = ctypes.create_string_buffer(_LOG_SIZE)
+    with _functions({name: 0, **called} if called else {}) as functions:
         try:
-            return _load(name, code, attached_as, typed, log)
-        except OSError:
-            tail = log.value.decode(errors="replace").strip().splitlines()[-8:]
-            raise OSError(error.errno, f"the kernel refused {name}: " + " | ".join(tail)) from error
+            return _load(name, code, attached_as, typed, functions=functions)
+        except OSError as error:
+            # The verifier refuses with others, EACCES among them.
+            if error.errno == errno.EPERM:
+                raise
+            log = ctypes.create_string_buffer(_LOG_SIZE)
+            try:
+                return _load(name, code, attached_as, typed, functions=functions, log=log)
+            except OSError:
+                tail = log.value.decode(errors="replace").strip().splitlines()[-8:]
+                raise OSError(error.errno, f"the kernel refused {name}: " + " | ".join(tail)) from error
 
 
 def attach_raw_tracepoint(program: int, tracepoint: str) -> int:
@@ -104,14 +115,41 @@ def possible_cpus() -> int:
     return int(last.split("-")[-1]) + 1
 
 
-def _load(name: str, code: bytes, attached_as: int, typed: int, log: "ctypes.Array[ctypes.c_char] | None") -> int:
+@contextmanager
+def _functions(at: Mapping[str, int]) -> Iterator[tuple[int, bytes]]:
+    """Describe functions to the kernel: yield a descriptor of their types, and a struct bpf_func_info for each."""
+    if not at:
+        yield 0, b""
+        return
+    blob, types = describe_functions(tuple(at))
+    buffer = ctypes.create_string_buffer(blob, len(blob))
+    descriptor = _bpf(_BTF_LOAD, struct.pack("<QQI", _address(buffer), 0, len(blob)))
+    try:
+        rows = zip(at.values(), types, strict=True)
+        yield descriptor, b"".join(struct.pack("<II", begin // _INSTRUCTION, of_type) for begin, of_type in rows)
+    finally:
+        os.close(descriptor)
+
+
+def _load(
+    name: str,
+    code: bytes,
+    attached_as: int,
+    typed: int,
+    *,
+    functions: tuple[int, bytes],
+    log: "ctypes.Array[ctypes.c_char] | None" = None,
+) -> int:
     instructions = ctypes.create_string_buffer(code, len(code))
     license_text = ctypes.create_string_buffer(_LICENSE)
     kind = _TRACING if typed else _RAW_TRACEPOINT
-    program = struct.pack("<IIQQ", kind, len(code) // 8, _address(instructions), _address(license_text))
+    types, rows = functions
+    table = ctypes.create_string_buffer(rows, len(rows))
+    program = struct.pack("<IIQQ", kind, len(code) // _INSTRUCTION, _address(instructions), _address(license_text))
     level, size, address = (0, 0, 0) if log is None else (1, len(log), _address(log))
     head = program + struct.pack("<IIQII", level, size, address, 0, 0)
-    tail = struct.pack("<II36xI", 0, attached_as, typed)
+    described = struct.pack("<IIQI", types, _FUNCTION_INFO, _address(table), len(rows) // _FUNCTION_INFO)
+    tail = struct.pack("<II", 0, attached_as) + described + struct.pack("<16xI", typed)
     return _bpf(_PROG_LOAD, head + name[:15].encode().ljust(16, b"\0") + tail)
 
 

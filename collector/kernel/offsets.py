@@ -4,6 +4,8 @@ Alternatives are separated by a bar, newest kernel first; what a kernel may lack
 """
 
 import hashlib
+import platform
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,6 +164,23 @@ _OFFSETS_MEMBERS = {
     "CGROUP_ANCESTORS": "cgroup.ancestors|cgroup.ancestor_ids",
     "KN_PARENT": "kernfs_node.__parent|kernfs_node.parent",
 }
+_LACKING = {
+    "N_TTY": (
+        "terminals of processes (proc.tty)",
+        "SIGNAL_TTY TTY_INDEX TTY_DRIVER TTY_DRIVER_MAJOR TTY_DRIVER_MINOR_START",
+    ),
+    "N_LOGINUID": ("login users (user.loginuid)", "TASK_LOGINUID"),
+    "N_UNIX": ("names of Unix sockets", "UNIX_ADDR UNIX_PEER UNIX_ADDRESS_NAME UNIX_ADDRESS_LEN"),
+    "N_IPV6": ("addresses of IPv6 sockets", "SOCK_V6_DADDR SOCK_V6_RCV_SADDR"),
+    "N_PATH_COPIES": (
+        "the kernel's copies of paths, without which threads can change paths unseen",
+        "FILENAME_NAME FILENAME_UPTR FILENAME_INAME FILENAME_REFCNT KMEM_CACHE_NAME",
+    ),
+}
+"""By the number that is 1 if a kernel has all members that a feature reads: what is off else, and these members."""
+_OPTIONAL = frozenset(name for _, members in _LACKING.values() for name in members.split())
+PATH_COPIES = "N_PATH_COPIES"
+URING_FEATURE = "operations of io_uring"
 _TYPES = (
     "cgroup",
     "cgroup_subsys_state",
@@ -177,6 +196,7 @@ _TYPES = (
     "sock",
     "socket",
     "super_block",
+    "task_struct",
     "vfsmount",
 )
 """Structs whose members are read without a helper where the kernel has bpf_rdonly_cast (from 6.2 on)."""
@@ -205,8 +225,18 @@ def numbers_of(
         btf = Btf(btf_path.read_bytes())
     except (OSError, ValueError) as error:
         raise EnvironmentUnsupported(*_no_types(btf_path, error)) from error
-    members = {**_OFFSETS_MEMBERS, **architecture.REGISTERS}
-    found = {f"O_{name}": _first(btf, paths) for name, paths in members.items()} | architecture.CONSTANTS
+    found = dict(architecture.CONSTANTS)
+    for name, paths in {**_OFFSETS_MEMBERS, **architecture.REGISTERS}.items():
+        try:
+            found[f"O_{name}"] = _first(btf, paths)
+        except KeyError:
+            if name not in _OPTIONAL:
+                raise EnvironmentUnsupported(
+                    f"{_without(paths)}, which the collector needs",
+                    "use a kernel from 5.15 on, or report this kernel's version",
+                ) from None
+    for number, (_, members) in _LACKING.items():
+        found[number] = int(all(f"O_{name}" in found for name in members.split()))
     with suppress(KeyError):
         # It belongs to overlayfs's own inode, in which the kernel's other inode is a member.
         found[_OVL_UPPER] = btf.offset("ovl_inode.__upperdentry") - btf.offset("ovl_inode.vfs_inode")
@@ -230,6 +260,29 @@ def numbers_of(
     return found
 
 
+def has_all_features(numbers: Mapping[str, int]) -> bool:
+    """Return whether features_off() finds nothing, which takes it a tenth of a second or more."""
+    return all(numbers.get(name) for name in (*_LACKING, URING))
+
+
+def features_off(btf_path: Path = VMLINUX) -> dict[str, str]:
+    """Return what is off under the running kernel, each with the reason; nothing if its types can't be read."""
+    try:
+        btf = Btf(btf_path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    found = {}
+    for feature, members in _LACKING.values():
+        for name in members.split():
+            try:
+                _first(btf, _OFFSETS_MEMBERS[name])
+            except KeyError:
+                found[feature] = _without(_OFFSETS_MEMBERS[name])
+    if lacking := uring_layout(btf).lacking:
+        found[URING_FEATURE] = lacking
+    return found
+
+
 def names() -> list[str]:
     """Return the names of all numbers that appear in the program, sorted."""
     members = (*_OFFSETS_MEMBERS, *HERE.REGISTERS, *_MEMBERS)
@@ -240,6 +293,7 @@ def names() -> list[str]:
         _OVERLAY,
         _CSS_SET_PIDS,
         _OVL_UPPER,
+        *(set(_LACKING) - {PATH_COPIES}),
         *HERE.CONSTANTS,
         *type_names().values(),
     )
@@ -278,14 +332,13 @@ def _no_types(path: Path, error: Exception) -> tuple[str, str]:
 def _first(btf: Btf, paths: str) -> int:
     for path in paths.split("|"):
         member, _, further = path.partition("+")
-        try:
+        with suppress(KeyError):
             return btf.offset(member) + int(further or 0)
-        except KeyError:
-            continue
-    raise EnvironmentUnsupported(
-        f"this kernel has no {paths.replace('|', ' or ')}, which the collector needs",
-        "use a kernel from 5.15 on, or report this kernel's version",
-    )
+    raise KeyError(paths)
+
+
+def _without(paths: str) -> str:
+    return f"this kernel ({platform.release()}) has no {paths.replace('|', ' or ')}"
 
 
 def _pids_on_v1(cgroups: Path) -> bool:

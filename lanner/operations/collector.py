@@ -57,7 +57,7 @@ class CollectorView:
     def _ready(self) -> list[HealthCheck]:
         attached, away = self.collector.is_attached, self.publisher.is_away
         return [
-            HealthCheck("kernel", attached, "attached, and the self-test passed" if attached else "not attached yet"),
+            HealthCheck("kernel", attached, self.collector.attachment),
             HealthCheck("broker", not away, "accepts no events: they wait on disk" if away else "accepts events"),
         ]
 

@@ -9,17 +9,18 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from collector.bpf.build import SYSTEM_PYTHON, find_compiled
+from collector.bpf.build import SYSTEM_PYTHON, build_target, find_compiled
 from collector.containers.docker import DEFAULT_SOCKET, PODMAN_SOCKET
 from collector.containers.runtimes import versions
 from collector.kernel.architecture import ARCHITECTURES
 from collector.kernel.btf import VMLINUX, Btf
-from collector.kernel.offsets import uring_layout
+from collector.kernel.offsets import URING_FEATURE, features_off, uring_layout
 from collector.settings import CACHE
 
 State = Literal["ok", "missing", "note"]
@@ -148,6 +149,15 @@ def io_uring() -> DoctorCheck:
     return DoctorCheck("io_uring", "note", lacking, remedy)
 
 
+def features() -> DoctorCheck:
+    """Check whether the kernel has all members of its structs that are read; what reads a missing one is off."""
+    off = [f"{feature}: {reason}" for feature, reason in features_off().items() if feature != URING_FEATURE]
+    if not off:
+        return DoctorCheck("features", "ok", "none is off")
+    remedy = "Use a distribution's kernel, which has them, or report this kernel's version."
+    return DoctorCheck("features", "note", f"off: {'; '.join(off)}", remedy)
+
+
 def bpf_switched_on() -> DoctorCheck:
     """Check whether kernel lockdown prevents reading kernel memory."""
     try:
@@ -190,7 +200,9 @@ def compiled_program(given: Sequence[Path]) -> DoctorCheck:
     subject = "compiled program"
     found, unfit = find_compiled(CACHE, given)
     if found is not None:
-        return DoctorCheck(subject, "ok", str(found))
+        written = time.strftime("%Y-%m-%d", time.gmtime(found.stat().st_mtime))
+        digest = build_target().program[:12]
+        return DoctorCheck(subject, "ok", f"{found}, for all kernels from 5.15 on: {digest}, written {written}")
     if unfit:
         return DoctorCheck(subject, "note", "; ".join(unfit), "Make one on another host: lanner collector build-cache.")
     return DoctorCheck(
@@ -276,6 +288,7 @@ CHECKS: tuple[Callable[[], DoctorCheck], ...] = (
     pid_namespace,
     btf,
     io_uring,
+    features,
     bpf_switched_on,
     bcc,
     headers,

@@ -1,5 +1,6 @@
 """The kernel as a stream of records: a sleeper is woken, and both rings are merged."""
 
+import contextlib
 import errno
 import os
 import struct
@@ -11,10 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from collector import kernel_feed
 from collector.bpf import build
 from collector.bpf.program import RingSizes
 from collector.kernel import bpf_syscall
+from collector.kernel.btf import VMLINUX
+from collector.kernel.offsets import features_off, numbers_of
 from collector.kernel_feed import KernelFeed
+from collector.records.decode import decode
+from collector.records.types import Exec
 from collector.settings import CollectorSettings
 from foundation.errors import EnvironmentUnsupported
 from tests.live.collector.watching import MOST_SECONDS, watching
@@ -78,6 +84,34 @@ def test_what_waits_in_both_rings_is_handed_out_whole_and_by_time(tmp_path: Path
     assert len(times) >= sum(made.values())
     # Two CPUs may take the time in one order and their ring positions in the other.
     assert max(earlier - later for earlier, later in pairwise(times)) < 1_000_000
+
+
+def test_a_kernel_without_some_members_is_watched_without_what_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under other names than we know, in the type information: all else works, and passes the self-test."""
+    path = tmp_path / "btf"
+    data = VMLINUX.read_bytes()
+    for name in (b"minor_start", b"loginuid", b"peer", b"skc_v6_daddr", b"uptr"):
+        data = data.replace(b"\0%b\0" % name, b"\0%b\0" % name.upper())
+    path.write_bytes(data)
+    numbers = numbers_of(path)
+    monkeypatch.setattr(build, "_numbers", lambda _cache: numbers)
+    monkeypatch.setattr(kernel_feed, "features_off", lambda: features_off(path))
+
+    feed = KernelFeed.open(("openat", "connect", "unlink"), tmp_path, RingSizes())
+    with contextlib.closing(feed):
+        with subprocess.Popen(["true"]) as child:
+            child.wait()
+        found = [each for each in map(decode, feed.read()) if isinstance(each, Exec)]
+        [exec_] = [each for each in found if each.state.who.pid == child.pid]
+
+    assert (exec_.state.tty, exec_.state.loginuid) == (0, -1)
+    off = list(feed.off.values())
+    assert [reason.split()[-1] for reason in off] == [
+        *("tty_driver.minor_start", "task_struct.loginuid", "unix_sock.peer"),
+        *("sock_common.skc_v6_daddr", "filename.uptr"),
+    ]
 
 
 def test_a_program_that_the_verifier_refuses_is_reported_with_its_reason() -> None:

@@ -7,14 +7,14 @@ import pytest
 
 from collector.bpf import relocations
 from collector.bpf.build import SOURCE
-from collector.bpf.relocations import Relocation, apply, definitions, find
+from collector.bpf.relocations import Relocation, apply, definitions, find, redirect
 from collector.kernel.offsets import names
 from foundation.errors import EnvironmentUnsupported
 
 PLACEHOLDERS = definitions()
 TGID = PLACEHOLDERS["O_TASK_TGID"]
 IMMEDIATE = PLACEHOLDERS["PLACEHOLDER"]
-ADD, MULTIPLY, MOVE, LOAD_WORD, STORE_WORD, LOAD_MAP = 0x07, 0x27, 0xB7, 0x61, 0x63, 0x18
+ADD, MULTIPLY, MOVE, LOAD_WORD, STORE_WORD, LOAD_MAP, CALL = 0x07, 0x27, 0xB7, 0x61, 0x63, 0x18, 0x85
 
 
 def instruction(code: int, offset: int = 0, immediate: int = 0) -> bytes:
@@ -68,6 +68,19 @@ def test_what_is_found_is_replaced_by_what_the_kernel_has() -> None:
         instruction(ADD, immediate=8),
     ]
     assert bytes(code) == b"".join([*others, *inserted])
+
+
+def test_calls_lead_to_the_kernels_function_or_to_what_is_appended() -> None:
+    """A call is relative to the instruction behind it; other calls, and what only looks like one, stay."""
+    helper, wide = instruction(CALL, immediate=14), instruction(LOAD_MAP) + instruction(0, immediate=0x7FFF0002)
+    code = bytearray(instruction(CALL, immediate=0x7FFF0002) + helper + wide + instruction(CALL, immediate=0x7FFF0001))
+
+    assert redirect(code, 0x7FFF0001, 99)
+    assert redirect(code, 0x7FFF0002, None)
+    assert not redirect(code, 0x7FFF0003, None)
+
+    to_program, to_kernel = struct.pack("<BBhi", CALL, 0x10, 0, 4), struct.pack("<BBhi", CALL, 0x20, 0, 99)
+    assert bytes(code) == to_program + helper + wide + to_kernel
 
 
 def test_a_number_that_does_not_fit_is_named() -> None:

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from collector.kernel.btf import VMLINUX, Btf
+from collector.kernel.btf import FUNC, VMLINUX, Btf, describe_functions
 from tests.unit.collector.kernel import blob
 from tests.unit.collector.kernel.blob import Blob
 
@@ -110,3 +110,10 @@ def test_offsets_of_the_running_kernel_are_bpftool_s() -> None:
         assert {each: btf.offset(f"{name}.{each}") for each in members} == {
             each: bits // 8 for each, bits in members.items()
         }
+
+
+def test_described_functions_are_found_by_their_names() -> None:
+    """The kernel reads what is written here as it writes its own."""
+    data, ids = describe_functions(("on_exec", "walk_path"))
+
+    assert [Btf(data).type_id(name, FUNC) for name in ("on_exec", "walk_path")] == ids

@@ -1,4 +1,5 @@
 import os
+import platform
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from collector.kernel import arm64, offsets, x86_64
 from collector.kernel.architecture import ARCHITECTURES
 from collector.kernel.btf import VMLINUX, Btf
-from collector.kernel.offsets import fingerprint, numbers_of, without_types
+from collector.kernel.offsets import URING_FEATURE, features_off, fingerprint, numbers_of, without_types
 from foundation.errors import EnvironmentUnsupported
 from tests.unit.collector.kernel import blob
 from tests.unit.collector.kernel.blob import Blob
@@ -109,6 +110,38 @@ def test_objects_are_read_by_helper_calls_where_the_kernel_has_no_cast(tmp_path:
     assert {"TYPE_DENTRY", "TYPE_PATH", "N_CAST"} <= found.keys()
     assert numbers_of(older, v1) == without_types(found)
     assert not [name for name in without_types(found) if name.startswith(("TYPE_", "N_CAST"))]
+
+
+@pytest.mark.parametrize(
+    ("member", "feature"),
+    [
+        ("tty_driver.minor_start", "terminals of processes"),
+        ("task_struct.loginuid", "login users"),
+        ("unix_sock.peer", "names of Unix sockets"),
+        ("sock_common.skc_v6_daddr", "addresses of IPv6 sockets"),
+        ("filename.uptr", "the kernel's copies of paths"),
+    ],
+)
+def test_only_the_feature_that_reads_a_missing_member_is_off(
+    tmp_path: Path, v1: Path, member: str, feature: str
+) -> None:
+    """And it is named with the member and the kernel; all other numbers are as they were."""
+    whole, lacking = tmp_path / "whole", tmp_path / "lacking"
+    whole.write_bytes(kernel({}))
+    lacking.write_bytes(kernel({member: f"{member}_renamed"}))
+
+    expected, found = numbers_of(whole, v1), numbers_of(lacking, v1)
+
+    assert [*features_off(whole)] == [URING_FEATURE]
+    assert {expected[number] - found[number] for number in offsets._LACKING} == {0, 1}
+    assert len(expected.keys() - found.keys()) == 1
+    assert {name: found[name] for name in found.keys() - offsets._LACKING} == {
+        name: expected[name] for name in found.keys() - offsets._LACKING
+    }
+    [off, uring] = features_off(lacking)
+    assert off.startswith(feature)
+    assert uring == URING_FEATURE
+    assert features_off(lacking)[off] == f"this kernel ({platform.release()}) has no {member}"
 
 
 def test_a_member_that_must_be_there_is_named(tmp_path: Path, v1: Path) -> None:

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from collector.bpf.build import SOURCE
+from collector.bpf.program import CALLED
 from collector.events.system_calls import CALLS, CWD, DescriptorFlag, descriptors, watched_numbers
 from collector.kernel import x86_64
 from collector.kernel.offsets import type_names
@@ -72,11 +73,13 @@ class NativeKernel:
         names = sorted(set(re.findall(r"\bO_([A-Z0-9_]+)", source)) - _TIED.keys())
         self._at = {name: 32 * number for number, name in enumerate(names)} | _TIED
         flags: dict[str, int | str] = {f"O_{name}": offset for name, offset in self._at.items()}
-        flags |= {"N_PIDS_ON_V1": 1, "N_UPID_BYTES": 16, "N_OVERLAY": 0, "N_URING": 0} | x86_64.CONSTANTS
+        flags |= {"N_PIDS_ON_V1": 1, "N_UPID_BYTES": 16, "N_OVERLAY": 0, "N_URING": 0}
+        flags |= {"N_TTY": 1, "N_LOGINUID": 1, "N_UNIX": 1, "N_IPV6": 1} | x86_64.CONSTANTS
         flags |= {"PLACEHOLDER": 0, "EVENT_PAGES": 1, "LIFECYCLE_PAGES": 1}
         flags |= {"MASK_WORDS": MASK_BITS // 64, "MAX_PREFIX": MAX_PREFIX, "CLASSES": CLASSES}
         flags |= {"MAX_ROWS": MAX_ROWS, "MAX_TESTS": MAX_TESTS, "MAX_VALUES": MAX_VALUES}
         flags |= {"REPEAT_SLOTS": REPEAT_SLOTS, "REPEAT_BYTES": REPEAT_BYTES}
+        flags |= {f"CALL_{name.upper()}": name for name in CALLED}
         if has_cast:
             flags |= {"CAST_CALL": "cast_object"} | dict.fromkeys(type_names().values(), 1)
         text, replaced = re.subn(r"(?m)^(#define (\w+)\([\w, ]+\) ).*\basm volatile.*$", _portable, source)
