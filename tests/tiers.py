@@ -33,17 +33,17 @@ MAIN = {
 """The tests of each kind of real part that find most."""
 
 COMPUTING = (
-    *("tests/conformance", "tests/unit/rules", "tests/unit/schemas", "tests/unit/test_walls.py"),
+    *("tests/conformance", "tests/fuzz", "tests/unit/rules", "tests/unit/schemas", "tests/unit/test_walls.py"),
     *(f"tests/unit/collector/{each}" for each in ("bpf", "events", "kernel")),
     *(
         f"tests/unit/processor/{each}"
         for each in ("compiler", "correlation", "detection", "fields", "language", "loading")
     ),
     *(f"tests/unit/processor/{each}" for each in ("matching", "output", "pushdown", "test_filter_bounds.py")),
-    *(f"tests/unit/lanner/{each}" for each in ("captures", "console/store", "ruleset/lint", "ruleset/test_triage.py")),
+    *(f"tests/unit/lanner/{each}" for each in ("captures", "console", "ruleset/lint", "ruleset/test_triage.py")),
     *(f"tests/unit/lanner/{each}" for each in ("sigma", "sources", "test_libraries.py", "tuning")),
 )
-"""They wait for nothing and raise no alert, so they can run whenever a processor is idle."""
+"""They wait for no other process and raise no alert, so they can run whenever a processor is idle."""
 LIVE = ("tests/live", "tests/e2e", "tests/adversary/host")
 """They watch the kernel, or run a container daemon or a cluster, and go by their own processes' events."""
 ALONE = (
