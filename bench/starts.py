@@ -1,8 +1,8 @@
-"""Measure Lanner's processor time for program starts: `python -m bench.starts`.
+"""Measure Lanner's processor time for program starts and connections: `python -m bench.starts`.
 
-3,000 times fork and exec of /bin/true beside `lanner run` with the shipped rules, and beside `lanner collector` with a
-broker: Lanner's own time, without what it uses at rest, and its RSS afterwards. Lower figures count, because other work
-on the machine adds starts and evicts caches.
+3,000 times fork and exec of /bin/true, and 10,000 connections on loopback with their accepts, beside `lanner run` with
+the shipped rules, and beside `lanner collector` with a broker: Lanner's own time, without what it uses at rest, and its
+RSS afterwards. Lower figures count, because other work on the machine adds starts and evicts caches.
 """
 
 import tempfile
@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.day import collector
 from bench.running import cpu_seconds, lanner_run, nanoseconds, rss_mib, running_broker, topics_on
 
-STARTS = 3_000
+CASES = (("forkexec", "program start", 3_000), ("connect", "connection", 10_000))
 ROUNDS = 3
 _REST_SECONDS = 2.0
 _DRAIN_SECONDS = 0.7
@@ -35,18 +35,19 @@ def _measure(command: str, pid: int) -> None:
     before = cpu_seconds(pid)
     time.sleep(_REST_SECONDS)
     at_rest = (cpu_seconds(pid) - before) / _REST_SECONDS
-    taken = []
-    for _ in range(ROUNDS):
-        before, began = cpu_seconds(pid), time.monotonic()
-        nanoseconds("forkexec", STARTS)
-        time.sleep(_DRAIN_SECONDS)
-        taken.append(cpu_seconds(pid) - before - at_rest * (time.monotonic() - began))
-    rounds = " ".join(f"{seconds:.2f}" for seconds in taken)
-    print(
-        f"{command}: {1e6 * min(taken) / STARTS:.0f} µs a program start, {STARTS:,} starts in {rounds} s, "
-        f"{rss_mib(pid):.0f} MiB",
-        flush=True,
-    )
+    for kind, name, count in CASES:
+        taken = []
+        for _ in range(ROUNDS):
+            before, began = cpu_seconds(pid), time.monotonic()
+            nanoseconds(kind, count)
+            time.sleep(_DRAIN_SECONDS)
+            taken.append(cpu_seconds(pid) - before - at_rest * (time.monotonic() - began))
+        rounds = " ".join(f"{seconds:.2f}" for seconds in taken)
+        print(
+            f"{command}: {1e6 * min(taken) / count:.1f} µs a {name}, {count:,} of them in {rounds} s, "
+            f"{rss_mib(pid):.0f} MiB",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
