@@ -17,13 +17,12 @@ from bus.messages import AVRO, CLOCK, JSON_HEADERS, SENT, Headers, HostClock
 from bus.topics import EVENTS, HOSTS, SCHEMAS
 from collector.publishing.identity import HostIdentity
 from collector.publishing.send_window import QueuedBatch, SendWindow
-from collector.publishing.spool import Spool, events_of
+from collector.publishing.spool import REFUSED, Spool, events_of
 from foundation.text import OnNote, ignore_note
 from schemas.batch import EventBatch
 from schemas.encoding.batch import EVENT_BATCH_SCHEMA, HEADER, encode_batch
 from schemas.encoding.wire import reframed
 
-REFUSED = "refused_by_broker"
 _WINDOW_BYTES = 8 << 20
 _PATIENCE_SECONDS = 2.0
 _RETRY_SECONDS = 3.0

@@ -55,8 +55,8 @@ class SequenceCheckpoint:
             write_atomically(self._path, [json.dumps({"start": start, "sequence": sequence}).encode()])
 
 
-FULL, FAILED, BROKEN = "spool_full", "spool_failed", "spool_broken_batches"
-"""Reasons of losses. A broken batch's events can't be counted, so batches are."""
+FULL, FAILED, BROKEN, REFUSED = "spool_full", "spool_failed", "spool_broken_batches", "refused_by_broker"
+"""Reasons of losses behind the collector. A broken batch's events can't be counted, so batches are."""
 _SEGMENTS = 16
 """The limit is enforced to within a sixteenth: a segment is dropped whole."""
 _MIN_SEGMENT = 64 * 1024

@@ -3,13 +3,16 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from collector.agent import Collector
 from collector.kernel_feed import KERNEL_LOSSES
-from collector.publishing.publisher import REFUSED, Publisher
-from collector.publishing.spool import BROKEN, FAILED, FULL, Spool
+from collector.publishing.spool import BROKEN, FAILED, FULL, REFUSED, Spool
 from lanner.operations.catalogue import Readings, Value
 from lanner.operations.health import Beat, Health, HealthCheck
+
+if TYPE_CHECKING:
+    from collector.publishing.publisher import Publisher
 
 STAGE = "collector"
 REASONS = (*KERNEL_LOSSES, "undecodable", "process_stale", "io_uring_requests", "look_ups_given_up")
@@ -21,7 +24,7 @@ class CollectorView:
     """Reads a running collector; changes nothing."""
 
     collector: Collector
-    publisher: Publisher
+    publisher: "Publisher"
     spool: Spool
     spool_limit: int
     """Bytes."""

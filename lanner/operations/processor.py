@@ -2,18 +2,15 @@
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lanner.operations.catalogue import Readings, Value
 from lanner.operations.collector import REASONS, SPOOL_REASONS
+from lanner.operations.detection import PASSED_OVER, repeated, rule_readings, session_readings
 from lanner.operations.health import Beat, Health, HealthCheck
 from processor.correlation.stage import EVICTED
-from processor.correlation.windows import UpdateOutcome
-from processor.detection.rule_timing import RuleTiming
-from processor.detection.ruleset import CompiledRuleset
 from processor.fleet.message_stage import BATCHES_MISSING
 from processor.fleet.producer import ResultProducer
 from processor.hosts.arrival import OUTCOMES as POD_OUTCOMES
@@ -21,8 +18,6 @@ from processor.hosts.arrival import PodRecords
 from processor.hosts.identity import OUTCOMES
 from processor.matching.packing import LEVELS
 from processor.output.internal_alerts import MEMORY_LOST
-from processor.sessions.sessions import EVICTABLE, Sessions
-from schemas.catalog.fields import SYSCALL
 
 if TYPE_CHECKING:
     from processor.fleet.worker import FleetProcessor
@@ -30,47 +25,7 @@ if TYPE_CHECKING:
 STAGE = "processor"
 ANSWER_SECONDS = 20.0
 """A processor reports its rules every five seconds, so a broker that confirmed nothing for longer is unavailable."""
-PASSED_OVER = (
-    *(each.value for each in UpdateOutcome if each is not UpdateOutcome.TAKEN),
-    "duplicate",
-    "unknown_term",
-    "without_content",
-)
 LOSS_REASONS = (*REASONS, *SPOOL_REASONS, BATCHES_MISSING, MEMORY_LOST, "other")
-
-
-def rule_readings(
-    ruleset: CompiledRuleset, timing: RuleTiming, *sources: str
-) -> dict[str, dict[tuple[str, ...], Value]]:
-    """Return the metrics of the active rules; every rule is present, with 0 if nothing happened.
-
-    sources: the sources whose events are evaluated; none for all.
-    """
-    names = ruleset.names_of(*sources)
-    errors: dict[tuple[str, ...], Value] = {(name,): 0 for name in names}
-    errors |= {(name,): number for name, number in ruleset.faults().items()}
-    seconds: dict[tuple[str, ...], Value] = {(name,): 0.0 for name in ruleset.detector.rule_names}
-    seconds |= {(name,): number for name, number in list(timing.seconds.items())}
-    return {
-        "lanner_rules": {(): len(names)},
-        "lanner_rule_errors_total": errors,
-        "lanner_rule_seconds_total": seconds,
-        "lanner_missing_group_fields_total": {(): ruleset.pre_matcher.counts.total()},
-    }
-
-
-def repeated(
-    ruleset: CompiledRuleset, counted: Mapping[str, int], suppressed: Mapping[str, int]
-) -> dict[tuple[str, ...], Value]:
-    """Return the repeats by rule: of rules that one event decides, of stateful rules, and of those with `suppress`.
-
-    Every rule is present, with 0 if nothing happened.
-    """
-    # A new version of a rule may have become stateful, so that both stages have counted its repeats.
-    numbers = Counter(dict.fromkeys(ruleset.names_of(SYSCALL), 0))
-    numbers.update(dict(counted))
-    numbers.update(dict(suppressed))
-    return {(name,): number for name, number in numbers.items()}
 
 
 def pod_readings(pods: PodRecords) -> dict[str, dict[tuple[str, ...], Value]]:
@@ -79,15 +34,6 @@ def pod_readings(pods: PodRecords) -> dict[str, dict[tuple[str, ...], Value]]:
         "lanner_pods_known": {(): len(pods)},
         "lanner_pods_refused_total": {("no_room",): pods.dropped, ("invalid",): pods.refused},
         "lanner_pod_lookups_total": {(outcome,): pods.lookups.get(outcome, 0) for outcome in POD_OUTCOMES},
-    }
-
-
-def session_readings(sessions: Sessions) -> dict[str, dict[tuple[str, ...], Value]]:
-    """Return the metrics of people's sessions."""
-    evicted = sessions.evicted
-    return {
-        "lanner_sessions": {(): len(sessions)},
-        "lanner_sessions_evicted_total": {(kind,): evicted[kind] for kind in EVICTABLE},
     }
 
 

@@ -10,10 +10,10 @@ from lanner.intake.local import LocalAuditLog
 from lanner.known_state.host import StatefulEvaluator
 from lanner.operations.catalogue import Readings, Value
 from lanner.operations.collector import REASONS
+from lanner.operations.detection import PASSED_OVER, repeated, rule_readings, session_readings
 from lanner.operations.freshness import Freshness
 from lanner.operations.health import Health, HealthCheck, degraded, problem_readings, turning
 from lanner.operations.notifier import SinkView, fresh, outcomes, sink_readings
-from lanner.operations.processor import PASSED_OVER, repeated, rule_readings, session_readings
 from lanner.ruleset.compile import CompiledDetection
 from notifier.delivery.outputs import AlertDelivery, DirectDelivery, OutboxDelivery
 from processor.detection.rule_timing import RuleTiming

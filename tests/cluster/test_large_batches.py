@@ -11,7 +11,7 @@ from bus.connection import Connection, client_config
 from bus.topics import EVENTS
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
-from collector.publishing.publisher import REFUSED
+from collector.publishing.spool import REFUSED
 from processor.fleet.message_stage import BATCHES_MISSING
 from processor.hosts.identity import NOT_VERIFIED
 from processor.output.internal_alerts import EVENTS_LOST

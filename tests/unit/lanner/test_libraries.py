@@ -34,9 +34,11 @@ SERVICES = (
     ("kubernetes", ("kubernetes_audit",), "notifier"),
     ("kubernetes", ("kubernetes",), "kubernetes"),
     ("console", ("command", "_serve", "_folder"), "console"),
+    ("run", ("command", "_run_with_metrics"), "none"),
 )
-"""Module, its functions and its stage's that run the service, and the extra whose libraries its image has."""
+"""Module, its functions and its stage's that run the service, and the extra whose libraries it needs."""
 EXTRAS = {
+    "none": set(),
     "collector": {"confluent_kafka", "prometheus_client"},
     "processor": {"confluent_kafka", "prometheus_client", "cryptography", "faust", "aiohttp"},
     "notifier": {"confluent_kafka", "prometheus_client", "aiohttp", "jinja2", "slack_sdk", "urllib3"},

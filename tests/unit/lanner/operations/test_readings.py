@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from lanner.operations.processor import repeated
+from lanner.operations.detection import repeated
 from lanner.operations.run import RunView
 from lanner.ruleset.compile import CompiledDetection, active_text
 from lanner.settings import Settings
