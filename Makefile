@@ -6,7 +6,7 @@ PYTHON ?= /usr/bin/python3
 ARGS ?=
 export PYTHON YES PREFIX DESTDIR
 
-.PHONY: help setup install uninstall run console run-cluster cluster test test-fast test-rest test-all lint test-kubernetes test-guest bench prove soak docs site constraints objects tarball wheel
+.PHONY: help setup install uninstall run console run-cluster cluster test test-fast test-rest test-all lint test-kubernetes test-guest test-kernels bench prove soak docs site constraints objects tarball wheel
 
 help:
 	@echo 'make run     watch this host now             make test   each kind of real part: kernel, containers, a broker …'
@@ -24,6 +24,7 @@ help:
 	@echo 'make wheel   Lanner for a Python 3.11 to 3.13, with rules and the compiled eBPF program'
 	@echo 'make bench-live   what Lanner costs the programs beside it; ARGS=falco_rules.yaml for those rules as well'
 	@echo 'make test-kubernetes   compile Kubernetes, once, and test the manifest and the Helm chart on a real node'
+	@echo 'make test-kernels   check Debian'"'"'s kernels in virtual machines (root), and write docs/kernels.md'
 	@echo 'make test-guest   test with a kernel of Debian in a virtual machine (needs qemu-system-x86)'
 	@echo 'make docs    write the generated pages again  make site   the documentation as a site, in build/site'
 
@@ -91,6 +92,10 @@ soak:
 test-kubernetes:
 	@deploy/setup/setup.sh test
 	@LANNER_KUBERNETES=1 .venv/bin/python -m pytest tests/kubernetes $(ARGS)
+
+test-kernels:
+	@deploy/setup/setup.sh test
+	@.venv/bin/python -m bench.kernels $(ARGS)
 
 test-guest:
 	@deploy/setup/setup.sh test

@@ -35,6 +35,8 @@ MACHINES = {
 }
 """By Debian's name of the architecture."""
 _PACKAGES = ("bus", "collector", "foundation", "lanner", "notifier", "processor", "rules", "schemas")
+_ONLY_FOR_TESTS = ("playwright*", "atheris*", "*fuzzer*", "mypy*", "*__mypyc*", "babel*", "material*", "lanner-cache")
+"""Half of what the environment takes on disk."""
 _SECONDS = 3000
 """Emulated in software, which is slow: it takes five minutes on two idle cores."""
 _INSTALL = """
@@ -80,7 +82,7 @@ def results() -> Written:
         folder = Path(place)
         root = folder / "root"
         root.mkdir()
-        subprocess.run(["tar", "-C", root, "-xf", _system()], check=True)
+        subprocess.run(["tar", "-C", root, "-xf", system(PACKAGES)], check=True)
         _add_lanner(root)
         subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, folder / "disk", "6G"], check=True)
         [kernel], [initrd] = root.glob("boot/vmlinuz-*"), root.glob("boot/initrd.img-*")
@@ -169,10 +171,10 @@ def archive(target: Path, *roots: Path, exclude: Sequence[str] = ()) -> None:
             subprocess.run(command, cwd=root, input=names, stdout=file, check=True)
 
 
-def _system() -> Path:
-    """Return a tar file of Debian with a kernel and container runtimes, made once."""
+def system(packages: Sequence[str]) -> Path:
+    """Return a tar file of Debian with more packages, made once."""
     base = debian_tar()
-    content = hashlib.sha256(" ".join(PACKAGES).encode()).hexdigest()[:8]
+    content = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:8]
     target = cache_directory() / f"guest-{base.stem}-{content}.tar"
     if target.exists():
         return target
@@ -182,7 +184,7 @@ def _system() -> Path:
         subprocess.run(["tar", "-C", root, "-xf", base], check=True)
         # The mounts end with their namespace.
         command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _INSTALL, "sh"]
-        done = subprocess.run([*command, root, " ".join(PACKAGES)], capture_output=True, text=True, check=False)
+        done = subprocess.run([*command, root, " ".join(packages)], capture_output=True, text=True, check=False)
         if done.returncode:
             raise NoGuest("apt-get failed: " + "\n".join((done.stdout + done.stderr).splitlines()[-5:]))
         half = target.with_suffix(".half")
@@ -191,19 +193,24 @@ def _system() -> Path:
     return target
 
 
-def _add_lanner(root: Path) -> None:
-    """Copy this checkout with its environment and a compiled program, and let the guest run the check."""
+def add_checkout(root: Path, *further: str) -> Path:
+    """Copy this checkout with its environment and a compiled program, and return where it is."""
     at = root / "opt/lanner"
     at.mkdir(parents=True)
-    subprocess.run(["tar", "-C", at, "-x"], check=True, input=_archive(*_PACKAGES, "tests/guest", "pyproject.toml"))
-    subprocess.run(["cp", "-a", ROOT / ".venv", at], check=True)
     # Compiled under this kernel, loaded under the guest's.
-    (at / "cache").mkdir()
-    subprocess.run([ROOT / ".venv/bin/lanner", "collector", "build-cache", at / "cache"], check=True)
+    subprocess.run([ROOT / ".venv/bin/python", "-m", "collector.bpf.build"], check=True, cwd=ROOT)
+    subprocess.run(["tar", "-C", at, "-x"], check=True, input=_archive(*_PACKAGES, "pyproject.toml", *further))
+    subprocess.run(["tar", "-C", at, "-x"], check=True, input=_archive(".venv", leave_out=_ONLY_FOR_TESTS))
     for file in (*at.glob(".venv/bin/*"), *at.glob(".venv/lib/*/site-packages/__editable__*")):
         text = file.read_bytes() if file.is_file() and not file.is_symlink() else b""
         if str(ROOT).encode() in text:
             file.write_bytes(text.replace(str(ROOT).encode(), b"/opt/lanner"))
+    return at
+
+
+def _add_lanner(root: Path) -> None:
+    """Add this checkout, and let the guest run the check."""
+    add_checkout(root, "tests/guest")
     base = debian_tar()
     shutil.copy(base, root / "opt/image.tar")
     (root / "opt/rootfs").mkdir()
@@ -219,7 +226,6 @@ def _add_lanner(root: Path) -> None:
         (wanted / name).unlink(missing_ok=True)
 
 
-def _archive(*paths: str) -> bytes:
-    return subprocess.run(
-        ["tar", "-C", ROOT, "--exclude=__pycache__", "-c", *paths], check=True, capture_output=True
-    ).stdout
+def _archive(*paths: str, leave_out: Sequence[str] = ("__pycache__",)) -> bytes:
+    excluded = [f"--exclude={pattern}" for pattern in leave_out]
+    return subprocess.run(["tar", "-C", ROOT, *excluded, "-c", *paths], check=True, capture_output=True).stdout

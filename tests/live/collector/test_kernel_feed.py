@@ -3,10 +3,14 @@
 import contextlib
 import errno
 import os
+import platform
 import struct
 import subprocess
 import threading
 import time
+import zlib
+from base64 import b64encode
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +18,7 @@ import pytest
 
 from collector import kernel_feed
 from collector.bpf import build
-from collector.bpf.program import RingSizes
+from collector.bpf.program import RingSizes, load
 from collector.kernel import bpf_syscall
 from collector.kernel.btf import VMLINUX
 from collector.kernel.offsets import features_off, numbers_of
@@ -24,6 +28,9 @@ from collector.records.types import Exec
 from collector.settings import CollectorSettings
 from foundation.errors import EnvironmentUnsupported
 from tests.live.collector.watching import MOST_SECONDS, watching
+
+NO_CODE = b64encode(zlib.compress(struct.pack("<BBhi", 0x95, 0, 0, 0))).decode()
+"""Returns, but nothing."""
 
 
 def test_who_sleeps_is_woken_by_what_is_sent(tmp_path: Path) -> None:
@@ -122,6 +129,18 @@ def test_a_program_that_the_verifier_refuses_is_reported_with_its_reason() -> No
         bpf_syscall.load_program("nothing", returns_nothing)
 
     assert refused.value.errno == errno.EACCES
+
+
+def test_a_kernel_that_is_too_old_is_reported_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its verifier only names a function that it doesn't know, which nobody understands."""
+    compilation = build.compiled(tmp_path)
+    helpless = {"on_exec": compilation.variants["typed"]["on_exec"] | {"code": NO_CODE, "maps": [], "relocations": []}}
+    monkeypatch.setattr(platform, "release", lambda: "5.10.0-46-cloud-amd64")
+
+    with pytest.raises(EnvironmentUnsupported, match=r"this kernel \(5\.10\.0-46-cloud-amd64\) is too old") as refused:
+        load(replace(compilation, variants={"typed": helpless, "untyped": helpless}), RingSizes())
+
+    assert refused.value.remedy == "use a kernel from 5.15 on"
 
 
 def test_a_compilation_that_takes_too_long_is_reported_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

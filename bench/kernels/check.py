@@ -1,0 +1,215 @@
+"""Runs in a guest: checks Lanner under its kernel, and prints what it found as one line of JSON.
+
+    python -m bench.kernels.check SECONDS
+
+SECONDS is how long it is loaded at the end.
+"""
+
+import ctypes
+import json
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from collector.bpf import program
+from collector.bpf.build import compiled
+from collector.bpf.program import TYPED, RingSizes
+from collector.events.system_calls import CALLS
+from collector.kernel import bpf_syscall
+from collector.kernel.architecture import HERE
+from collector.kernel_feed import KernelFeed
+from collector.records.decode import decode
+from collector.records.types import Syscall
+from foundation.errors import EnvironmentUnsupported
+
+CACHE = Path("/var/cache/lanner")
+_LANNER = (sys.executable, "-m", "lanner")
+_PATIENT = "from lanner.demo import runner; runner.PATIENCE = 60; from lanner.__main__ import main; main()"
+"""Emulated, an alert takes longer than anywhere else."""
+_NOT_MADE = frozenset({"exit", "exit_group", "fork", "vfork", "clone", "clone3", "pause", "rt_sigreturn", "sigreturn"})
+"""They don't return, return twice or wait; the self-test and the demo start processes."""
+_FEW_FILES = 2000
+_START_SECONDS = 300
+_CALL_SECONDS, _DEMO_SECONDS = 60, 1200
+
+
+def check(seconds: float) -> dict[str, Any]:
+    """Return what each step found, up to the first without which the others can't be made."""
+    found: dict[str, Any] = {"release": platform.release(), "machine": platform.machine(), "steps": {}}
+    steps: dict[str, str] = found["steps"]
+    began = time.monotonic()
+    try:
+        compilation = compiled(CACHE)
+        began = time.monotonic()
+        with _verified() as verified:
+            loaded, programs = program.load(compilation, RingSizes())
+        found |= {"load_ms": _since(began), "verified": sum(verified.values()), "programs": verified}
+        found["is_typed"] = verified.get("tell_call") == _followed_typed(compilation, loaded)
+        for descriptor in programs.values():
+            os.close(descriptor)
+        loaded.close()
+        began = time.monotonic()
+        feed = KernelFeed.open(_types(), CACHE, RingSizes())
+    except EnvironmentUnsupported as error:
+        return found | {"refused": error.reason, "remedy": error.remedy, "refused_ms": _since(began)}
+    found["attach_ms"] = _since(began)
+    _step(steps, "attach and self-test", lambda: "")
+    try:
+        copies = feed._program.path_copies  # noqa: SLF001
+        found["copies"] = "putname" if copies._putname is not None else "kmem_cache_free"  # noqa: SLF001
+        _step(steps, "every event type", lambda: _every_type(feed))
+        _step(steps, "copies of paths", lambda: _copies(feed))
+    finally:
+        feed.close()
+    _step(steps, "demo", _demo)
+    _step(steps, f"{seconds:.0f} s under load", lambda: _load(seconds))
+    _step(steps, "the kernel's log", _kernel_log)
+    return found
+
+
+def _step(steps: dict[str, str], name: str, act: Callable[[], str]) -> None:
+    """Note what was wrong; nothing if all was right."""
+    try:
+        steps[name] = act()
+    except Exception as error:  # noqa: BLE001 (whatever it is, the other steps are made)
+        steps[name] = f"{type(error).__name__}: {error}"
+    sys.stderr.write(f"{name}: {steps[name] or 'passed'}\n")
+
+
+@contextmanager
+def _verified() -> Iterator[dict[str, int]]:
+    """Count the instructions that the verifier follows in each program that is loaded."""
+    found: dict[str, int] = {}
+    load = bpf_syscall.load_program
+
+    def counted(name: str, *arguments: Any, **options: Any) -> int:
+        descriptor = load(name, *arguments, **options)
+        rows = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
+        found[name] = next((int(row.split()[1]) for row in rows if row.startswith("verified_insns")), 0)
+        return descriptor
+
+    bpf_syscall.load_program = counted
+    try:
+        yield found
+    finally:
+        bpf_syscall.load_program = load
+
+
+def _followed_typed(compilation: program.Compilation, loaded: program.LoadedProgram) -> int | None:
+    """Return how many the typed variant of one program takes; None if it is refused."""
+    one = {TYPED: {"tell_call": compilation.variants[TYPED]["tell_call"]}}
+    alone = program.Compilation(compilation.maps, one, compilation.numbers)
+    try:
+        with _verified() as verified:
+            for descriptor in program._load_variant(alone, TYPED, loaded.maps).values():  # noqa: SLF001
+                os.close(descriptor)
+    except OSError:
+        return None
+    return verified["tell_call"]
+
+
+def _types() -> list[str]:
+    return sorted({call.event for call in CALLS})
+
+
+def _every_type(feed: KernelFeed) -> str:
+    """Make each call once, with arguments that the kernel refuses, and find its event."""
+    numbers = {event: number for number, event in HERE.NATIVE.items() if event in set(_types()) - _NOT_MADE}
+    child = os.fork()
+    if child == 0:
+        libc, refused = ctypes.CDLL(None), [ctypes.c_long(-1)] * 6
+        for number in numbers.values():
+            libc.syscall(ctypes.c_long(number), *refused)
+        os._exit(0)
+    os.waitpid(child, 0)
+    seen: set[str] = set()
+    deadline = time.monotonic() + _CALL_SECONDS
+    while time.monotonic() < deadline and numbers.keys() - seen:
+        for record in feed.read():
+            call = decode(record)
+            if isinstance(call, Syscall) and call.who.pid == child:
+                seen.add(CALLS[call.event].event)
+        time.sleep(0.05)
+    missing = sorted(numbers.keys() - seen)
+    return f"{len(missing)} of {len(numbers)} missing: {' '.join(missing)}" if missing else ""
+
+
+def _copies(feed: KernelFeed) -> str:
+    """Pass paths that don't exist, and find the kernel's copies of all of them."""
+    seen = feed._program.path_copies._seen()  # noqa: SLF001
+    known = set(HERE.NATIVE.values())
+    expected = {(event, at) for event, places in program._CALLS.items() if event in known for at in places}  # noqa: SLF001
+    missing = sorted(f"{event} {at}" for event, at in expected - seen)
+    return f"missing: {', '.join(missing)}" if missing else ""
+
+
+def _demo() -> str:
+    command = [sys.executable, "-c", _PATIENT, "--format", "json", "demo"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_DEMO_SECONDS)
+    try:
+        made = json.loads(done.stdout)
+    except ValueError:
+        return (done.stderr.strip().splitlines() or ["no output"])[-1]
+    missed = [each["rule"] for each in made if not each["skipped"] and each["seen"] != each["expected"]]
+    return f"not detected: {', '.join(missed)}" if missed else ""
+
+
+def _load(seconds: float) -> str:
+    """Flood and load a running Lanner, which has to alert afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        messages, alerts = Path(folder, "messages"), Path(folder, "alerts")
+        with messages.open("w") as log, alerts.open("w") as output:
+            lanner = subprocess.Popen([*_LANNER, "run", "-o", "json_output=true"], stdout=output, stderr=log)
+        try:
+            if not _wait(lambda: "watching" in messages.read_text(), _START_SECONDS):
+                return "it did not start: " + messages.read_text()[-300:]
+            deadline = time.monotonic() + seconds
+            shell = subprocess.Popen(["sh", "-c", "while :; do cat /etc/hostname >/dev/null; done"])
+            while time.monotonic() < deadline:
+                for number in range(_FEW_FILES):
+                    Path(folder, str(number % 7)).write_bytes(b"")
+            shell.kill()
+            shell.wait()
+            subprocess.run(["cat", "/etc/shadow"], check=True, stdout=subprocess.DEVNULL)
+            if not _wait(lambda: "/etc/shadow" in alerts.read_text(errors="replace"), _START_SECONDS):
+                return "no alert after the load: " + messages.read_text()[-300:]
+        finally:
+            lanner.send_signal(signal.SIGINT)
+            try:
+                ended = lanner.wait(_START_SECONDS)
+            except subprocess.TimeoutExpired:
+                lanner.kill()
+                ended = lanner.wait()
+        return "" if ended == 0 else f"it ended with {ended}: " + messages.read_text()[-300:]
+
+
+def _kernel_log() -> str:
+    text = subprocess.run(["dmesg"], capture_output=True, text=True, errors="replace", check=True).stdout
+    bad = re.findall(r"(?m)^.*(?:BUG:|Oops|WARNING:|Call Trace|rcu.*stall|blocked for more).*$", text)
+    return "; ".join(bad[:3])
+
+
+def _wait(is_met: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not is_met():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def _since(began: float) -> int:
+    return round(1000 * (time.monotonic() - began))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(check(float(sys.argv[1]))) + "\n")

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Runs in a guest as its first process: Lanner is checked, what it prints goes to the second serial port.
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANNER_LOG=off
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev 2>/dev/null
+mount -t tmpfs tmp /tmp
+mount -t tmpfs run /run
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t tracefs tracefs /sys/kernel/tracing
+busybox ip link set lo up
+cd /opt/lanner || exit
+.venv/bin/python -m bench.kernels.check "$1" >/dev/ttyS1 2>/dev/ttyS0
+busybox poweroff -f
