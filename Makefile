@@ -6,7 +6,7 @@ PYTHON ?= /usr/bin/python3
 ARGS ?=
 export PYTHON YES PREFIX DESTDIR
 
-.PHONY: help setup install uninstall run console run-cluster cluster test test-fast test-rest test-all lint test-kubernetes test-guest test-kernels bench prove soak docs site constraints objects tarball wheel
+.PHONY: help setup install uninstall run console run-cluster cluster test test-fast test-rest test-all lint test-kubernetes test-guest test-kernels bench prove soak docs site constraints objects tarball wheel packages test-packages
 
 help:
 	@echo 'make run     watch this host now             make test   each kind of real part: kernel, containers, a broker …'
@@ -22,6 +22,7 @@ help:
 	@echo 'make objects compile the eBPF program for what is built here, or for checkouts on hosts without BCC'
 	@echo 'make tarball the collector with its own Python, for hosts without one'
 	@echo 'make wheel   Lanner for a Python 3.11 to 3.13, with rules and the compiled eBPF program'
+	@echo 'make packages   a .deb, a .rpm and the wheel, with SBOMs and checksums; make test-packages tests them'
 	@echo 'make bench-live   what Lanner costs the programs beside it; ARGS=falco_rules.yaml for those rules as well'
 	@echo 'make test-kubernetes   compile Kubernetes, once, and test the manifest and the Helm chart on a real node'
 	@echo 'make test-kernels   check Debian'"'"'s kernels in virtual machines (root), and write docs/kernels.md'
@@ -122,3 +123,11 @@ tarball:
 wheel:
 	@deploy/setup/venv.sh run
 	@deploy/packages/build.sh wheel
+
+packages:
+	@deploy/setup/venv.sh run
+	@deploy/packages/build.sh packages
+
+test-packages:
+	@deploy/setup/setup.sh test
+	@LANNER_PACKAGES=$${LANNER_PACKAGES:-1} .venv/bin/python -m pytest tests/packages $(ARGS)

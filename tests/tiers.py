@@ -72,9 +72,9 @@ FIRST = (
 """The long ones, so that none runs alone at the end; three of them build something."""
 
 
-ON_REQUEST = ("tests/soak", "tests/kubernetes", "tests/guest")
-"""Left to `make soak`, `make test-kubernetes` and `make test-guest`: pytest collects files that are named, whatever a
-conftest ignores."""
+ON_REQUEST = ("tests/soak", "tests/kubernetes", "tests/guest", "tests/packages")
+"""Left to `make soak`, `make test-kubernetes`, `make test-guest` and `make test-packages`: pytest collects files that
+are named, whatever a conftest ignores."""
 
 
 def files() -> list[str]:

@@ -15,7 +15,7 @@ _BOOT = r"""
 set -e
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$1"; cd "$1"; mkdir up work root
-mount -t overlay overlay -o lowerdir=/,upperdir=up,workdir=work root
+mount -t overlay overlay -o lowerdir="$3",upperdir=up,workdir=work root
 cd root
 mount -t proc proc proc
 mount -t sysfs -o ro sysfs sys
@@ -32,11 +32,14 @@ mount -t tmpfs tmpfs tmp
 mount --rbind /dev dev
 : >etc/fstab
 rm -rf etc/systemd/system/*.wants etc/lanner usr/local/bin/lanner
-mkdir -p usr/local/bin opt/checkout etc/lanner
-mount --bind "$2" opt/checkout
-printf '#!/bin/sh\nPYTHONPATH=/opt/checkout exec /opt/checkout/.venv/bin/python -m lanner "$@"\n' >usr/local/bin/lanner
-chmod 755 usr/local/bin/lanner
-cp opt/checkout/deploy/systemd/*.service etc/systemd/system/
+if [ -n "$2" ]; then
+    mkdir -p usr/local/bin opt/checkout etc/lanner
+    mount --bind "$2" opt/checkout
+    printf '#!/bin/sh\nPYTHONPATH=/opt/checkout exec /opt/checkout/.venv/bin/python -m lanner "$@"\n' \
+        >usr/local/bin/lanner
+    chmod 755 usr/local/bin/lanner
+    cp opt/checkout/deploy/systemd/*.service etc/systemd/system/
+fi
 printf '[Unit]\nRequires=basic.target\n' >etc/systemd/system/machine.target
 # Not chroot, in which the kernel allows no user namespaces.
 mkdir mnt/before; pivot_root . mnt/before
@@ -48,12 +51,13 @@ container=lxc exec /lib/systemd/systemd --system --unit=machine.target
 class Machine:
     """A booted machine; stop it after use."""
 
-    def __init__(self, folder: Path, checkout: Path) -> None:
+    def __init__(self, folder: Path, checkout: Path | None, beneath: str = "/") -> None:
         """Boot it.
 
         Args:
             folder: an empty folder that is its place to mount.
             checkout: with its .venv; it is /opt/checkout in there, and /usr/local/bin/lanner runs it.
+            beneath: root directories below its writable layer, the first on top, joined by colons.
         """
         self._group = f"lanner-test-{os.getpid()}"
         self._groups = [Path("/sys/fs/cgroup", name) for name in _HIERARCHIES if Path("/sys/fs/cgroup", name).is_dir()]
@@ -61,7 +65,7 @@ class Machine:
         for group in self._groups:
             (group / self._group).mkdir(exist_ok=True)
         self._process = subprocess.Popen(
-            ["unshare", "-mpfCiu", "--kill-child", "bash", "-c", _BOOT, "boot", str(folder), str(checkout)],
+            ["unshare", "-mpfCiu", "--kill-child", "bash", "-c", _BOOT, "boot", folder, checkout or "", beneath],
             preexec_fn=self._enter,  # noqa: PLW1509  (no threads run yet that hold locks)
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
