@@ -71,6 +71,9 @@ def _reported_exec(read: Callable[[], list[Record]], lost: Callable[[], int], pr
         # A fork bomb leaves no process for us. The loss counters show whether that is the reason.
         time.sleep(_BUSY_WAIT_SECONDS)
         return None
+    except OSError as error:
+        reason = f"the self-test can't start {program}: {error.strerror}"
+        raise EnvironmentUnsupported(reason, "install coreutils, which contain it") from error
     started = time.monotonic()
     found = None
     # Read while the child runs as well: a ring may fill up before the child ends.

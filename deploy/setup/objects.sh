@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # `make objects`: compile the eBPF program into collector/bpf/objects, unless it's there. Tarball, packages, wheel and
-# images carry what that folder has, and a checkout with it needs neither BCC nor kernel headers. A program of another
-# architecture, compiled there, can be put beside it.
+# images carry what that folder has, and a checkout with it needs neither BCC nor kernel headers.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=deploy/setup/ask.sh

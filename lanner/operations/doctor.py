@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -51,10 +51,8 @@ def findings(given: Sequence[Path] = (), sockets: ContainerSockets | None = None
     """Check this host and yield the findings. given: eBPF programs compiled on similar hosts, or folders of them."""
     program = compiled_program(given)
     for check in CHECKS:
-        finding = check()
-        if check in {bcc, headers} and finding.state == "missing" and program.state == "ok":
-            finding = replace(finding, state="note", remedy="Not needed, because a compiled program is present.")
-        yield finding
+        if check not in {bcc, headers, tracefs} or program.state != "ok":
+            yield check()
     yield from container_runtimes(sockets or ContainerSockets())
     yield program
 
@@ -240,12 +238,13 @@ def python() -> DoctorCheck:
 
 
 def cache() -> DoctorCheck:
-    """Check whether compiled eBPF programs can be cached; otherwise each start compiles for a second."""
+    """Check whether there can be a cache; otherwise each start does again what takes less than a second."""
     folder = CACHE
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if os.access(nearest, os.W_OK):
         return DoctorCheck("cache", "ok", str(folder))
-    return DoctorCheck("cache", "note", f"{folder} is not writable", "Each start compiles again, which takes a second.")
+    remedy = "Each start reads the kernel's types again, and compiles if no compiled program is present."
+    return DoctorCheck("cache", "note", f"{folder} is not writable", remedy)
 
 
 def container_runtimes(sockets: ContainerSockets) -> Iterator[DoctorCheck]:

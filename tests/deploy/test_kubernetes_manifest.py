@@ -18,7 +18,7 @@ def test_every_object_is_valid(version: str) -> None:
     assert [fault for each in EVERY for fault in faults(version, each)] == []
 
 
-def test_the_pod_has_three_capabilities_and_two_folders_to_write_to() -> None:
+def test_the_pod_has_three_capabilities_and_one_folder_to_write_to() -> None:
     """It isn't privileged, has no rights at the API, and everything else of the host is read-only."""
     [container] = POD["containers"]
     security = container["securityContext"]
@@ -27,7 +27,7 @@ def test_the_pod_has_three_capabilities_and_two_folders_to_write_to() -> None:
     assert POD["automountServiceAccountToken"] is False
     host = {volume["name"]: volume["hostPath"]["path"] for volume in POD["volumes"] if "hostPath" in volume}
     writable = {host.get(each["name"]) for each in container["volumeMounts"] if not each.get("readOnly")} - {None}
-    assert writable == {"/var/cache/lanner", "/var/lib/lanner"}
+    assert writable == {"/var/lib/lanner"}
 
 
 def test_it_is_in_one_namespace_that_admits_it() -> None:

@@ -26,7 +26,6 @@ _BOUND = {
     "containers": "/var/log/containers",
     "cni": "/var/lib/cni",
     "state": "/var/lib/lanner",
-    "cache": "/var/cache/lanner",
 }
 """Folders of the node that the kubelet or a manifest names, and where they are."""
 _SYSCTLS = {"vm/overcommit_memory": "1", "kernel/panic": "10", "kernel/panic_on_oops": "1"}

@@ -31,6 +31,7 @@ step() {
     }
 }
 
+step objects deploy/setup/objects.sh
 step debian .venv/bin/python -c 'from tests.live.debian_image import debian_tar; print(debian_tar())'
 tar=$(cat "$work/debian.log")
 # Each import creates a different image, which would cause everything to be built again.
@@ -68,9 +69,6 @@ others() {
         fi
         step "$target" "${build[@]}" --target "$target" -t "lanner-local/$target" "$context"
     done
-    # This builder would first build what precedes it in the file.
-    awk -v RS='FROM ' 'NR == 1 { printf "%s", $0 } / AS (python|bcc)\n/ { printf "FROM %s", $0 }' deploy/images/Dockerfile >"$context/bcc"
-    step bcc "${build[@]}" --target bcc -t lanner-local/bcc -f "$context/bcc" "$context"
 }
 
 lanner build

@@ -101,3 +101,10 @@ def test_a_silent_kernel_side_is_refused(program: str, monkeypatch: pytest.Monke
         run_self_test(kernel.read, kernel.lost, program=program)
     assert not isinstance(found.value, TooBusy)
     assert len(kernel.reported) == 1
+
+
+def test_a_host_without_the_program_that_it_starts_is_told_so() -> None:
+    """The collector's image has no shell, and other systems put programs elsewhere."""
+    kernel = Kernel(losses=0)
+    with pytest.raises(EnvironmentUnsupported, match="can't start /none/true: No such file"):
+        run_self_test(kernel.read, kernel.lost, program="/none/true")
