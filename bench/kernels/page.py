@@ -35,7 +35,7 @@ What may be off, and why:
 - **cheap copies of paths**: where a program can't be attached to the kernel's function `putname`, copies are taken when
   the kernel frees an object of any kind. No fact is missing.
 
-A kernel older than 5.15 is refused, and so is one without BTF; `lanner doctor` gives the reason.
+A kernel older than 5.15 (on arm64: 6.0) is refused, and so is one without BTF; `lanner doctor` gives the reason.
 """
 
 

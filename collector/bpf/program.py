@@ -127,8 +127,6 @@ CALLED = {"append_variables": 0x7FFF0002, "walk_path": 0x7FFF0003}
 for them in compiled programs."""
 _ARRAY = 2
 """BPF_MAP_TYPE_ARRAY."""
-_OLDEST = (5, 15)
-"""The first Linux with bpf_task_pt_regs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,10 +268,12 @@ def check_rights() -> None:
 def _refusal(error: OSError) -> tuple[str, str]:
     release = platform.release()
     # Some distributions add to older kernels what the programs need; before 5.11, too large maps give EPERM.
-    if tuple(int(part) for part in re.findall(r"\d+", release)[:2]) < _OLDEST and (
+    if tuple(int(part) for part in re.findall(r"\d+", release)[:2]) < HERE.OLDEST and (
         error.errno != errno.EPERM or not os.geteuid()
     ):
-        return f"this kernel ({release}) is too old for the BPF program", "use a kernel from 5.15 on"
+        return f"this kernel ({release}) is too old for the BPF program", "use a kernel from {}.{} on".format(
+            *HERE.OLDEST
+        )
     if error.errno == errno.EPERM:
         return (
             "the kernel does not let this user load BPF programs",

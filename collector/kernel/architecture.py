@@ -19,6 +19,7 @@ class Architecture(Protocol):
     SOCKETCALLS: dict[int, str]
     REGISTERS: dict[str, str]
     CONSTANTS: dict[str, int]
+    OLDEST: tuple[int, int]
     OPEN_FLAGS: dict[int, int]
 
 

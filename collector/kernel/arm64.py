@@ -339,5 +339,7 @@ REGISTERS = {
 CONSTANTS = {"N_COMPAT": 1 << 22, "N_CONNECT": 203, "N_TMPFILE": 0o20040000}
 """As in x86_64; the flag is TIF_32BIT."""
 
+OLDEST = (6, 0)
+"""The first Linux whose JIT permits tail calls in eBPF programs with functions of their own."""
 OPEN_FLAGS = {0o40000: 0o200000, 0o100000: 0o400000, 0o200000: 0o40000, 0o400000: 0o100000}
 """x86-64's numbers of O_DIRECTORY, O_NOFOLLOW, O_DIRECT and O_LARGEFILE."""

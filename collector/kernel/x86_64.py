@@ -421,5 +421,7 @@ REGISTERS = {
 CONSTANTS = {"N_COMPAT": 2, "N_CONNECT": 42, "N_TMPFILE": 0o20200000}
 """The flag of a call by the 32-bit entry (TS_COMPAT), the number of connect, and O_TMPFILE."""
 
+OLDEST = (5, 15)
+"""The first Linux with bpf_task_pt_regs, which finds the arguments of calls."""
 OPEN_FLAGS: dict[int, int] = {}
 """Flags of open that other architectures number differently; schemas.catalog.flags has these numbers."""

@@ -18,7 +18,7 @@ from typing import Literal
 from collector.bpf.build import SYSTEM_PYTHON, build_target, find_compiled
 from collector.containers.docker import DEFAULT_SOCKET, PODMAN_SOCKET
 from collector.containers.runtimes import versions
-from collector.kernel.architecture import ARCHITECTURES
+from collector.kernel.architecture import ARCHITECTURES, HERE
 from collector.kernel.btf import VMLINUX, Btf
 from collector.kernel.offsets import URING_FEATURE, features_off, uring_layout
 from collector.settings import CACHE
@@ -74,13 +74,15 @@ def system() -> DoctorCheck:
 
 
 def kernel() -> DoctorCheck:
-    """Check the kernel version: bpf_task_pt_regs, which finds the arguments, needs 5.15; ring buffers need 5.8."""
+    """Check the kernel version."""
     release = platform.release()
     match = re.match(r"(\d+)\.(\d+)", release)
     version = (int(match[1]), int(match[2])) if match else (0, 0)
-    if version >= (5, 15):
+    if version >= HERE.OLDEST:
         return DoctorCheck("kernel", "ok", release)
-    return DoctorCheck("kernel", "missing", release, "The eBPF programs need Linux 5.15 or newer: upgrade the kernel.")
+    oldest = ".".join(map(str, HERE.OLDEST))
+    remedy = f"The eBPF programs need Linux {oldest} or newer: upgrade the kernel."
+    return DoctorCheck("kernel", "missing", release, remedy)
 
 
 def rights() -> DoctorCheck:
@@ -200,7 +202,7 @@ def compiled_program(given: Sequence[Path]) -> DoctorCheck:
     if found is not None:
         written = time.strftime("%Y-%m-%d", time.gmtime(found.stat().st_mtime))
         digest = build_target().program[:12]
-        return DoctorCheck(subject, "ok", f"{found}, for all kernels from 5.15 on: {digest}, written {written}")
+        return DoctorCheck(subject, "ok", f"{found}, for all kernels: {digest}, written {written}")
     if unfit:
         return DoctorCheck(subject, "note", "; ".join(unfit), "Make one on another host: lanner collector build-cache.")
     return DoctorCheck(
