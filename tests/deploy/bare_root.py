@@ -1,4 +1,7 @@
-"""A Debian without Python and BCC in a root directory of its own; pids, network and kernel are the host's."""
+"""A Debian without Python and BCC in a root directory of its own; pids, network and kernel are the host's.
+
+Programs can write to /var/lib alone, as on hosts whose system is an image.
+"""
 
 import os
 import subprocess
@@ -26,6 +29,7 @@ class BareRoot:
         # Not chroot: the collector finds that its own root isn't the kernel's, and refuses to run.
         inside = (
             f"mount --make-rprivate /; mount --bind {self.folder} {self.folder}; cd {self.folder}; "
+            f"mount -t tmpfs tmpfs var/lib; mount -o remount,bind,ro {self.folder}; "
             "mount -t proc proc proc; mount -t sysfs sysfs sys; pivot_root . mnt; cd /; umount -l /mnt; "
             'exec "$@"'
         )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def environment(connection: Connection) -> dict[str, str]:
 
 
 def test_what_happens_on_a_host_without_python_arrives(bare: BareRoot, connection: Connection, tmp_path: Path) -> None:
-    """With the tarball's own program; the self-test passes before it reports that it watches."""
+    """It has no folder for a cache, and the self-test passes before it reports that it watches."""
     doctor = bare.run(LANNER, "doctor")
     assert doctor.returncode == 0, doctor.stdout + doctor.stderr
     assert f"/{OBJECTS}/bpf-" in "".join(doctor.stdout.split())
@@ -90,13 +91,12 @@ def test_what_happens_on_a_host_without_python_arrives(bare: BareRoot, connectio
     finally:
         collector.kill()
         collector.wait()
-    assert "Traceback" not in said.read_text()
+    assert not re.search("Traceback|cache|Read-only", said.read_text())
 
 
 @pytest.fixture
 def program(bare: BareRoot) -> Iterator[Path]:
-    """Return the tarball's compiled program, on a host that has started nothing; it is put back afterwards."""
-    shutil.rmtree(bare.folder / "var/cache/lanner", ignore_errors=True)
+    """Return the tarball's compiled program; it is put back afterwards."""
     [path] = (bare.folder / OBJECTS).glob("bpf-*.json")
     content = path.read_bytes()
     yield path
