@@ -180,33 +180,27 @@ def _linked(program: Mapping[str, Any], functions: Mapping[str, Any]) -> dict[st
 
 
 def _compile_with(flags: list[str]) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="lanner-bpf-") as folder:
-        output, source = Path(folder) / "out.json", Path(folder) / SOURCE.name
-        source.write_text(_source())
-        command = [
-            SYSTEM_PYTHON,
-            "-I",
-            str(_COMPILER),
-            str(source),
-            str(output),
-            *FUNCTIONS,
-            *CALLED,
-            "--",
-            *_flags(),
-            *flags,
-        ]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
-        except subprocess.TimeoutExpired:
-            reason = f"the BPF program could not be compiled within {_COMPILE_SECONDS} seconds"
-            raise EnvironmentUnsupported(reason, _TOO_SLOW) from None
-        except OSError as error:
-            raise EnvironmentUnsupported(f"the BPF program could not be compiled: {error}", _REMEDY) from error
-        if done.returncode != 0:
-            message = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-            raise EnvironmentUnsupported(f"the BPF program could not be compiled: {message[0]}", _REMEDY)
-        result: dict[str, Any] = json.loads(output.read_text())
-        return result
+    try:
+        with tempfile.TemporaryDirectory(prefix="lanner-bpf-") as folder:
+            return _compile_in(Path(folder), flags)
+    except subprocess.TimeoutExpired:
+        reason = f"the BPF program could not be compiled within {_COMPILE_SECONDS} seconds"
+        raise EnvironmentUnsupported(reason, _TOO_SLOW) from None
+    except OSError as error:
+        raise EnvironmentUnsupported(f"the BPF program could not be compiled: {error}", _REMEDY) from error
+
+
+def _compile_in(folder: Path, flags: list[str]) -> dict[str, Any]:
+    output, source = folder / "out.json", folder / SOURCE.name
+    source.write_text(_source())
+    names = [str(source), str(output), *FUNCTIONS, *CALLED]
+    command = [SYSTEM_PYTHON, "-I", str(_COMPILER), *names, "--", *_flags(), *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
+    if done.returncode != 0:
+        message = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise EnvironmentUnsupported(f"the BPF program could not be compiled: {message[0]}", _REMEDY)
+    result: dict[str, Any] = json.loads(output.read_text())
+    return result
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -10,6 +10,8 @@ if _before is None:
     os.environ.pop("LD_LIBRARY_PATH", None)
 else:
     os.environ["LD_LIBRARY_PATH"] = _before
+# A child that runs this program as well must have them found again.
+os.environ["PYINSTALLER_RESET_ENVIRONMENT"] = "1"
 
 if sys.argv[1:2] == ["look-up-server"]:
     # The collector's own process for what may keep its reader waiting: see collector.procfs.look_ups.
