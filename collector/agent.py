@@ -8,7 +8,7 @@ from collector.batch_assembler import BatchAssembler, WatchReport, boot_to_epoch
 from collector.containers.lookup import KnownContainers
 from collector.containers.runtimes import runtimes
 from collector.host import HostFacts, join_host_cgroup_namespace, this_host
-from collector.kernel_feed import KERNEL_LOSSES, KernelFeed
+from collector.kernel_feed import KERNEL_LOSSES, KernelFeed, ProgramLoading
 from collector.processes.container_names import Isolation, Naming, host_mount_namespaces
 from collector.processes.files import ProcessFiles
 from collector.processes.sweep import Sweep
@@ -46,6 +46,7 @@ class Collector:
         versions: frozenset[str] = frozenset(),
         settings: CollectorSettings | None = None,
         further_losses: Callable[[], Mapping[str, int]] = dict,
+        loading: ProgramLoading | None = None,
         on_note: OnNote = ignore_note,
     ) -> None:
         """Set up a collector; start() attaches it.
@@ -57,6 +58,7 @@ class Collector:
             versions: versions of the published rules that require it.
             settings: how to work.
             further_losses: returns losses behind the collector by reason, as growing totals; batches report them.
+            loading: the eBPF program, if its loading has begun.
             on_note: receives messages for the operator.
         """
         self.settings = settings or CollectorSettings()
@@ -67,6 +69,7 @@ class Collector:
         self._further_losses = further_losses
         self._pushdown_filter = pushdown_filter
         self._feed: KernelFeed | None = None
+        self._loading = loading
         self.containers = KnownContainers(
             runtimes(self.settings.docker_socket, self.settings.podman_socket, self.settings.cri_sockets),
             on_failure=on_note,
@@ -171,7 +174,7 @@ class Collector:
     def start(self) -> None:
         """Attach to the kernel and read the existing processes; raises EnvironmentUnsupported."""
         join_host_cgroup_namespace()
-        # Started first, so that its start is no event of this host.
+        # Started first, so that its start is no event of this host; it becomes ready meanwhile.
         self._look_ups.start()
         try:
             self._feed = KernelFeed.open(
@@ -184,14 +187,14 @@ class Collector:
                 sent_whole=self.settings.sent_whole,
                 mount_namespace=self.batch.mounts.namespace,
                 exact_paths=self.settings.exact_paths,
+                ignored=[] if self._look_ups.pid is None else [self._look_ups.pid],
+                loading=self._loading,
             )
         except BaseException:
             self._look_ups.close()
             raise
         for feature, reason in self._feed.off.items():
             self._on_note(f"off: {feature}: {reason}")
-        if self._look_ups.pid is not None:
-            self._ignore(self._look_ups.pid)
         # Attached first, so that a fork during the read of /proc comes as a record.
         self._table.seed(self._reader.read_all())
         self._last_flush = time.monotonic()

@@ -4,14 +4,16 @@ import contextlib
 import os
 import select
 import struct
+import threading
 import time
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 
-from collector.bpf.build import compiled
+from collector.bpf.build import compiled, find_compiled
 from collector.bpf.program import LoadedProgram, RingSizes, load
 from collector.bpf.self_test import run_self_test
 from collector.events.io_uring import uring_descriptors
@@ -49,6 +51,40 @@ _AHEAD = 1000
 _PEEKED = 10_000
 """Records that are retained while the self-test runs."""
 _by_time = itemgetter(0)
+
+
+_Loaded = tuple[LoadedProgram, dict[str, int], Mapping[str, str]]
+"""The program, its descriptors, and the features that are off with the reasons."""
+
+
+def _load(cache: Path, sizes: RingSizes, given: Sequence[Path]) -> _Loaded:
+    compilation = compiled(cache, given)
+    program, loaded = load(compilation, sizes)
+    return program, loaded, {} if has_all_features(compilation.numbers) else features_off()
+
+
+class ProgramLoading:
+    """A program that is loaded on a thread, which leaves the interpreter to others while the kernel verifies it."""
+
+    def __init__(self, cache: Path, sizes: RingSizes, given: Sequence[Path] = ()) -> None:
+        """Begin, if it is compiled already; the arguments are those of KernelFeed.open()."""
+        self._from = cache, sizes, given
+        self._loaded: Future[_Loaded | None] = Future()
+        # Nobody waits for a daemon, so that an error in the rules ends the process at once.
+        threading.Thread(target=self._begin, name="bpf-load", daemon=True).start()
+
+    def _begin(self) -> None:
+        cache, _, given = self._from
+        try:
+            self._loaded.set_result(None if find_compiled(cache, given)[0] is None else _load(*self._from))
+        except BaseException as error:  # noqa: BLE001  raised where the result is needed
+            self._loaded.set_exception(error)
+
+    def result(self) -> _Loaded:
+        """Return the program, once; compile it if necessary. Raises EnvironmentUnsupported."""
+        found, self._loaded = self._loaded.result(), Future()
+        self._loaded.set_result(None)
+        return found or _load(*self._from)
 
 
 class KernelFeed:
@@ -97,6 +133,8 @@ class KernelFeed:
         sent_whole: int = SENT_WHOLE,
         exact_paths: bool = True,
         mount_namespace: int = 0,
+        ignored: Iterable[int] = (),
+        loading: ProgramLoading | None = None,
     ) -> "KernelFeed":
         """Load, attach and test the program.
 
@@ -113,16 +151,18 @@ class KernelFeed:
                 can't change.
             mount_namespace: inode number of the host's: absolute paths of processes in it have the root directory
                 that they start from, if it is another than the host's.
+            ignored: pids of further processes of ours, as for ignore().
+            loading: the program, if its loading has begun.
 
         Raises:
             EnvironmentUnsupported: this host, user or kernel can't run the program; the message gives the reason.
         """
-        compilation = compiled(cache, given)
-        program, loaded = load(compilation, sizes)
+        program, loaded, off = _load(cache, sizes, given) if loading is None else loading.result()
         feed = cls(program, sizes, exact_paths=exact_paths)
-        feed.off = {} if has_all_features(compilation.numbers) else features_off()
+        feed.off = off
         try:
-            bpf_syscall.update(program.maps["ignored"], _U32.pack(os.getpid()), b"\1")
+            for pid in (os.getpid(), *ignored):
+                feed.ignore(pid)
             feed.send_variables(variables)
             feed._set(_SETTING_SENT_WHOLE, sent_whole)
             feed._set(_SETTING_HOST_MOUNTS, mount_namespace)

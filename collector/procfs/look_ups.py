@@ -67,6 +67,7 @@ class LookUps:
         self._on_start = on_start
         self._on_end = on_end
         self._server: subprocess.Popen[bytes] | None = None
+        self._is_ready = False
         self._left_behind: list[subprocess.Popen[bytes]] = []
         self._patience = PATIENCE
         self._patience_at = time.monotonic()
@@ -83,15 +84,22 @@ class LookUps:
         return len(self._left_behind)
 
     def start(self) -> None:
-        """Start a server ahead of the first query."""
+        """Start a server ahead of the first query, which waits until it is ready."""
         if self._server is not None and self._has_ended(self._server):
             self._leave()
         if self._server is None:
             self._server = subprocess.Popen(
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd="/", start_new_session=True
             )
+            self._is_ready = False
             self._on_start(self._server.pid)
-            if self._answer(START_TIMEOUT) is None:
+
+    def _begin(self) -> None:
+        """Start a server if none runs, and wait until it is ready."""
+        self.start()
+        if not self._is_ready:
+            self._is_ready = self._answer(START_TIMEOUT) is not None
+            if not self._is_ready:
                 self._leave(is_killed=True)
 
     def memory(self, pid: int) -> tuple[bytes | None, bytes | None]:
@@ -127,7 +135,7 @@ class LookUps:
             return None
         answer = None
         with contextlib.suppress(OSError):
-            self.start()
+            self._begin()
             if self._server is not None and self._server.stdin is not None:
                 self._server.stdin.write(json.dumps(question).encode() + b"\n")
                 answer = self._answer(self._timeout)

@@ -29,19 +29,24 @@ def _collect(options: Options) -> None:
     """Collect until a signal arrives."""
     need("collector", "confluent_kafka")
     from collector.bpf.program import check_rights
+    from collector.kernel_feed import ProgramLoading
     from lanner.operations.collector import CollectorView
     from lanner.terminal.logs import log_to_stderr
     from lanner.wiring.servers import endpoint
+    from lanner.wiring.stages.collector import load_program
     from lanner.wiring.stages.fleet_collector import FleetCollector, own_filter
 
     loaded = options.load()
     settings = loaded.settings
     log_to_stderr(settings.log_level, settings.log_format, "collector")
-    own = own_filter(lambda: checked_filter(loaded, warnings=not options.quiet))
+    programs: list[ProgramLoading] = []
+    own = own_filter(
+        lambda: checked_filter(loaded, warnings=not options.quiet), lambda: programs.append(load_program(settings))
+    )
     # Before anything is opened or a broker is waited for.
     check_rights()
     connection = connection_of(settings)
-    made = FleetCollector(settings, connection, own)
+    made = FleetCollector(settings, connection, own, *programs)
     collector, publisher = made.collector, made.publisher
     limit = settings.kafka.spool_mib << 20
     view = CollectorView(collector, publisher, made.spool, limit, stuck_seconds=settings.http.stuck_seconds)

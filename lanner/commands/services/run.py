@@ -13,7 +13,7 @@ from lanner.cli.app import ALERT_FORMATS, Options, front_command
 from lanner.cli.options import size_mib
 from lanner.process.memory import collect_cycles_rarely
 from lanner.ruleset.compile import CompiledDetection
-from lanner.settings import Settings, find_file
+from lanner.settings import LoadedSettings, Settings, find_file
 from lanner.terminal.output import note
 from lanner.wiring.check import check_settings
 from lanner.wiring.stages.single_host import Pipeline, Source
@@ -43,22 +43,28 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
     SIGHUP reloads settings and rules, SIGUSR1 reopens log files, Ctrl-C stops and prints a summary.
     """
     from collector.bpf.program import check_rights
-    from lanner.wiring.stages.collector import make_collector
+    from lanner.wiring.stages.collector import load_program, make_collector
 
     collect_cycles_rarely()
 
-    def load() -> tuple[Settings, CompiledDetection]:
+    def read() -> LoadedSettings:
         loaded = options.load()
         settings = loaded.settings
         if no_pushdown:
             settings = replace(settings, collector=replace(settings.collector, pushdown=False))
         if keep is not None:
             settings = replace(settings, keep=replace(settings.keep, size_mib=size_mib(keep)))
-        detection = check_settings(replace(loaded, settings=settings), "run", warnings=not options.quiet)
-        assert detection is not None  # noqa: S101  an error in the rules was raised
-        return settings, detection
+        return replace(loaded, settings=settings)
 
-    settings, detection = load()
+    def compiled(loaded: LoadedSettings) -> tuple[Settings, CompiledDetection]:
+        detection = check_settings(loaded, "run", warnings=not options.quiet)
+        assert detection is not None  # noqa: S101  an error in the rules was raised
+        return loaded.settings, detection
+
+    loaded = read()
+    # Meanwhile the rules are compiled.
+    program = load_program(loaded.settings)
+    settings, detection = compiled(loaded)
     # Before anything is opened or written, which would be reported first.
     check_rights()
 
@@ -70,6 +76,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
             take,
             pushdown_filter=chosen.pushdown_filter,
             variables=detection.variables,
+            loading=program,
             on_note=note,
         )
 
@@ -82,7 +89,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
             settings,
             detection,
             collector,
-            reload=load,
+            reload=lambda: compiled(read()),
             settings_file=find_file(options.config, os.environ),
             recording=open_recording(settings, note),
             on_alert=None if console is None else console.alerts.put,

@@ -8,7 +8,7 @@ import lanner
 from collector.agent import Collector
 from collector.bpf.program import RingSizes
 from collector.host import HostFacts
-from collector.kernel_feed import SENT_WHOLE
+from collector.kernel_feed import SENT_WHOLE, ProgramLoading
 from collector.settings import CollectorSettings
 from foundation.text import OnNote, ignore_note
 from lanner.errors import BadInput
@@ -31,6 +31,13 @@ def given_programs(settings: Settings) -> tuple[Path, ...]:
     return (*([] if named is None else [Path(named)]), INSTALLED_PROGRAMS)
 
 
+def load_program(settings: Settings) -> ProgramLoading:
+    """Begin to load the eBPF program on a thread; its errors are raised by the start of the collector."""
+    section = settings.collector
+    sizes = RingSizes(events=section.ring_mib << 20, lifecycle=section.lifecycle_ring_mib << 20)
+    return ProgramLoading(CollectorSettings().cache, sizes, given_programs(settings))
+
+
 def make_collector(
     settings: Settings,
     event_types: Iterable[str],
@@ -43,12 +50,13 @@ def make_collector(
     previous_start: int = 0,
     previous_sequence: int = -1,
     further_losses: Callable[[], Mapping[str, int]] = dict,
+    loading: ProgramLoading | None = None,
     on_note: OnNote = ignore_note,
 ) -> Collector:
     """Build a collector without starting it.
 
     flush_ms is the maximum age of a batch, ms, if not as configured; further_losses returns events lost behind the
-    collector, by reason.
+    collector, by reason; loading is the program, if its loading has begun.
     """
     section = settings.collector
     return Collector(
@@ -78,6 +86,7 @@ def make_collector(
             previous_sequence=previous_sequence,
         ),
         further_losses=further_losses,
+        loading=loading,
         on_note=on_note,
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from bus.connection import Connection
 from collector.agent import Collector
 from collector.events.system_calls import EVERYTHING
+from collector.kernel_feed import ProgramLoading
 from collector.publishing.publisher import Publisher
 from collector.publishing.spool import SequenceCheckpoint, Spool
 from collector.pushdown.follower import FilterFollower
@@ -26,8 +27,12 @@ from schemas.filter import PushdownFilter, always
 class FleetCollector:
     """A collector that publishes its batches; while the broker is away, they wait on disk."""
 
-    def __init__(self, settings: Settings, connection: Connection, own: PushdownFilter) -> None:
+    def __init__(
+        self, settings: Settings, connection: Connection, own: PushdownFilter, loading: ProgramLoading | None = None
+    ) -> None:
         """Build it, with the filter of own rule files; nothing is started, and the broker need not be available.
+
+        loading: the eBPF program, if its loading has begun.
 
         Raises:
             BadInput: The spool or the key of this host can't be used.
@@ -52,6 +57,7 @@ class FleetCollector:
             previous_start=0 if last is None else last.start,
             previous_sequence=-1 if last is None else last.sequence,
             further_losses=lambda: self.publisher.losses,
+            loading=loading,
             on_note=note,
         )
         host = self.collector.host
@@ -123,10 +129,11 @@ class FleetFilter:
         note(f"sending the events that these need: {self.asker}.")
 
 
-def own_filter(check: Callable[[], PushdownFilter]) -> PushdownFilter:
+def own_filter(check: Callable[[], PushdownFilter], meanwhile: Callable[[], None] = lambda: None) -> PushdownFilter:
     """Return the filter of this host's rule files, made by a child process; call it before threads are started.
 
-    What check imports leaves with the process. Raises BadInput with all errors in settings and rules.
+    What check imports leaves with the process. meanwhile is called while it works. Raises BadInput with all errors in
+    settings and rules.
     """
     reading, writing = os.pipe()
     sys.stdout.flush()
@@ -136,6 +143,7 @@ def own_filter(check: Callable[[], PushdownFilter]) -> PushdownFilter:
         os.close(reading)
         _answer(writing, check)
     os.close(writing)
+    meanwhile()
     with os.fdopen(reading, "rb") as pipe:
         data = pipe.read()
     _, status = os.waitpid(child, 0)
