@@ -233,13 +233,16 @@ _Value = TypeVar("_Value")
 
 def children(node: Node) -> tuple[Node, ...]:
     """Return the conditions directly inside a node: also a macro's body and an ancestor's; none for a check."""
-    if isinstance(node, And | Or):
+    if isinstance(node, Check):
+        # Most nodes are checks.
+        return ()
+    if isinstance(node, (And, Or)):
         return node.children
+    if isinstance(node, Macro):
+        return (node.body,)
     if isinstance(node, Not):
         return (node.child,)
-    if isinstance(node, Ancestor):
-        return (node.condition,)
-    return (node.body,) if isinstance(node, Macro) else ()
+    return (node.condition,) if isinstance(node, Ancestor) else ()
 
 
 def with_children(node: Node, new: tuple[Node, ...]) -> Node:

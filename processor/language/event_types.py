@@ -7,7 +7,7 @@ Source: libsinsp filter/ppm_codes.cpp.
 """
 
 from collections.abc import Callable
-from functools import partial, reduce
+from functools import lru_cache, partial, reduce
 from operator import and_, or_
 
 from processor.language.ast import (
@@ -67,10 +67,12 @@ def event_types(condition: Node) -> frozenset[str]:
 
     An unresolved macro counts as every type.
     """
-    mask = _Search().types(condition, negated=False)
-    if mask == _ALL:
-        return ALL_EVENT_TYPES
-    return frozenset(name for name, bit in _BITS.items() if mask & bit)
+    return _names(_Search().types(condition, negated=False))
+
+
+@lru_cache(maxsize=1024)
+def _names(mask: int) -> frozenset[str]:
+    return ALL_EVENT_TYPES if mask == _ALL else frozenset(name for name, bit in _BITS.items() if mask & bit)
 
 
 def is_broad(types: frozenset[str]) -> bool:
@@ -104,11 +106,12 @@ class _Search:
 
 
 def _check(check: Check, *, negated: bool) -> int:
-    if check.left == Field("evt.type") and check.modifier is None:
+    name = check.left.name if isinstance(check.left, Field) and check.left.argument is None else ""
+    if name == "evt.type" and check.modifier is None:
         mask = _named_types(check)
         if mask is not None:
             return _ALL & ~mask if negated else mask
-    elif check.left == Field("evt.num") and check.modifier is None:
+    elif name == "evt.num" and check.modifier is None:
         return _by_number(check, negated=negated)
     return _ALL
 
