@@ -11,7 +11,7 @@ import click
 from foundation.text import count_of
 from lanner.cli.app import ALERT_FORMATS, Options, front_command
 from lanner.cli.options import size_mib
-from lanner.process.memory import collect_cycles_rarely
+from lanner.process.memory import collect_cycles_rarely, keep_memory_small
 from lanner.ruleset.compile import CompiledDetection
 from lanner.settings import LoadedSettings, Settings, find_file
 from lanner.terminal.output import note
@@ -46,6 +46,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
     from lanner.wiring.stages.collector import load_program, make_collector
 
     collect_cycles_rarely()
+    keep_memory_small()
 
     def read() -> LoadedSettings:
         loaded = options.load()

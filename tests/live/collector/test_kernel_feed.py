@@ -22,7 +22,7 @@ from collector.bpf.program import RingSizes, load
 from collector.kernel import bpf_syscall
 from collector.kernel.btf import VMLINUX
 from collector.kernel.offsets import features_off, numbers_of
-from collector.kernel_feed import KernelFeed
+from collector.kernel_feed import KernelFeed, ProgramLoading
 from collector.records.decode import decode
 from collector.records.types import Exec
 from collector.settings import CollectorSettings
@@ -35,7 +35,13 @@ NO_CODE = b64encode(zlib.compress(struct.pack("<BBhi", 0x95, 0, 0, 0))).decode()
 
 def test_who_sleeps_is_woken_by_what_is_sent(tmp_path: Path) -> None:
     """A busy reader is never woken, but each sleep ends with the first record, or the first that may raise an alert."""
-    feed = KernelFeed.open(("openat",), tmp_path, RingSizes())
+    # Nothing is compiled yet, then it is.
+    for _ in range(2):
+        program, loaded, _ = ProgramLoading(tmp_path, RingSizes()).result()
+        program.close()
+        for descriptor in loaded.values():
+            os.close(descriptor)
+    feed = KernelFeed.open(("openat",), tmp_path, RingSizes(), loading=ProgramLoading(tmp_path, RingSizes()))
     path = tmp_path / "opened"
     path.touch()
     try:
