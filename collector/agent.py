@@ -174,7 +174,7 @@ class Collector:
     def start(self) -> None:
         """Attach to the kernel and read the existing processes; raises EnvironmentUnsupported."""
         join_host_cgroup_namespace()
-        # Started first, so that its start is no event of this host; it becomes ready meanwhile.
+        # Started first, so that its start is no event of this host; it becomes ready by the first query.
         self._look_ups.start()
         try:
             self._feed = KernelFeed.open(

@@ -63,7 +63,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
         return loaded.settings, detection
 
     loaded = read()
-    # Meanwhile the rules are compiled.
+    # The rules are compiled while the kernel verifies it.
     program = load_program(loaded.settings)
     settings, detection = compiled(loaded)
     # Before anything is opened or written, which would be reported first.
