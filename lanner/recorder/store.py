@@ -9,7 +9,6 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 from bus.messages import append_time, correction
 from foundation.text import OnNote, ignore_note
 from foundation.times import date_and_time_seconds
-from lanner.captures.reader import CaptureReader, is_capture
 from lanner.errors import BadInput
 from processor.compiler.batch import Excludes
 from processor.hosts.arrival import dated
@@ -80,7 +79,14 @@ def is_recorded(path: Path) -> bool:
             beginning = file.peek(1)
     except OSError:
         return False
-    return is_container(beginning) or is_capture(beginning)
+    return is_container(beginning) or _is_capture(beginning)
+
+
+def _is_capture(beginning: bytes) -> bool:
+    # Imported here, because captures take 2 MiB, and `lanner run` reads none.
+    from lanner.captures.reader import is_capture  # noqa: PLC0415
+
+    return is_capture(beginning)
 
 
 def from_files(
@@ -135,10 +141,13 @@ def read_file(
 def _batches_of(path: Path, exclusions: Mapping[str, Excludes] | None, note: OnNote) -> Iterator[StoredBatch]:
     """Yield the batches of a recording or a capture, recognized by its first bytes, because it may be a pipe."""
     with path.open("rb") as file:
-        if not is_capture(file.peek(1)):
+        beginning = file.peek(1)
+        if is_container(beginning) or not _is_capture(beginning):
             for batch in read_open_recording(file, path):
                 yield StoredBatch(batch, batch.created // 1_000_000)
             return
+        from lanner.captures.reader import CaptureReader  # noqa: PLC0415
+
         reader = CaptureReader(file, str(path), exclusions)
         excluded = 0
         for batch in reader.batches():
