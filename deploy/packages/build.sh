@@ -31,7 +31,8 @@ sources() {
     mkdir "$copy"
     git ls-files -z | tar --null -cf - -T - | tar -C "$copy" -xf -
     deploy/setup/objects.sh >&2
-    cp -r collector/bpf/objects "$copy/collector/bpf"
+    # Without a file that another build is writing.
+    install -m 0644 -D -t "$copy/collector/bpf/objects" collector/bpf/objects/bpf-*.json
     chmod -R u=rwX,go=rX "$copy"
 }
 
