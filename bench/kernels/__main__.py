@@ -1,6 +1,6 @@
 """Check Lanner under Debian's kernels, and write docs/kernels.md.
 
-    sudo python -m bench.kernels [--seconds S] [WORD]...
+    sudo python -m bench.kernels [--seconds S] [--no-demo] [WORD]...
 
 With words, only kernels whose suite or package contain one of them are checked; the others' results stay as they are.
 """
@@ -22,6 +22,7 @@ def main() -> None:
     """Check them, storing the results after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--no-demo", action="store_true")
     parser.add_argument("words", nargs="*")
     arguments = parser.parse_args()
     chosen = [each for each in KERNELS if not arguments.words or any(map(_text(each).__contains__, arguments.words))]
@@ -31,7 +32,7 @@ def main() -> None:
             packages = Packages(Path(folder))
             for kernel in chosen:
                 sys.stderr.write(f"{_text(kernel)}\n")
-                one = _check(kernel, packages, image, arguments.seconds)
+                one = _check(kernel, packages, image, f"{arguments.seconds:.0f}{'' if arguments.no_demo else ' demo'}")
                 sys.stderr.write(f"  {one.kernel}: {one.result}\n")
                 checked[one.suite, one.kernel] = one
                 _store(checked, arguments.seconds)
@@ -43,9 +44,9 @@ def _text(kernel: Kernel) -> str:
     return f"{kernel.suite} {kernel.package}"
 
 
-def _check(kernel: Kernel, packages: Packages, image: Path, seconds: float) -> Checked:
+def _check(kernel: Kernel, packages: Packages, image: Path, arguments: str) -> Checked:
     files = packages.fetch(kernel)
-    printed, console = boot(files, image, seconds)
+    printed, console = boot(files, image, arguments)
     for file in files:
         file.unlink()
     try:

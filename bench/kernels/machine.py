@@ -28,7 +28,7 @@ for module in $(/bin/busybox cat /modules/order); do /bin/busybox insmod /module
 /bin/busybox mount -t devtmpfs dev /dev
 for _ in 1 2 3 4 5 6 7 8 9 10; do [ -b /dev/vda ] && break; /bin/busybox sleep 1; done
 /bin/busybox mount -t ext4 /dev/vda /disk
-exec /bin/busybox switch_root /disk /opt/lanner/bench/kernels/start.sh SECONDS
+exec /bin/busybox switch_root /disk /opt/lanner/bench/kernels/start.sh ARGUMENTS
 """
 
 
@@ -123,20 +123,20 @@ def disk() -> Iterator[Path]:
         yield folder / "disk"
 
 
-def boot(packages: list[Path], on: Path, seconds: float) -> tuple[str, str]:
+def boot(packages: list[Path], on: Path, arguments: str) -> tuple[str, str]:
     """Boot a kernel, and return what `check.py` printed, and the end of the guest's console.
 
     Args:
         packages: those with the kernel and its modules.
         on: the disk.
-        seconds: how long Lanner is loaded.
+        arguments: of `check.py`.
     """
     with tempfile.TemporaryDirectory(prefix="lanner-kernels-", dir="/var/tmp") as place:
         folder = Path(place)
         for package in packages:
             subprocess.run(["dpkg-deb", "-x", package, folder / "kernel"], check=True)
         [kernel] = folder.glob("kernel/boot/vmlinuz-*") or folder.glob("kernel/usr/lib/modules/*/vmlinuz")
-        _make_initrd(folder, on.with_name("busybox"), seconds)
+        _make_initrd(folder, on.with_name("busybox"), arguments)
         further = ["-m", "1024", "-drive", f"file={on},if=virtio,format=raw,snapshot=on"]
         further += [word for port in ("console", "results") for word in ("-serial", f"file:{folder}/{port}")]
         try:
@@ -150,7 +150,7 @@ def _end(console: Path) -> str:
     return console.read_text(errors="replace")[-2000:]
 
 
-def _make_initrd(folder: Path, busybox: Path, seconds: float) -> None:
+def _make_initrd(folder: Path, busybox: Path, arguments: str) -> None:
     """Make an initial RAM disk that mounts the disk and goes on there."""
     root = folder / "initial"
     (root / "modules").mkdir(parents=True)
@@ -165,7 +165,7 @@ def _make_initrd(folder: Path, busybox: Path, seconds: float) -> None:
         data = found[name].read_bytes()
         (root / "modules" / name).write_bytes(lzma.decompress(data) if found[name].suffix == ".xz" else data)
     (root / "modules/order").write_text(" ".join(needed))
-    (root / "init").write_text(_INIT.replace("SECONDS", f"{seconds:.0f}"))
+    (root / "init").write_text(_INIT.replace("ARGUMENTS", arguments))
     (root / "init").chmod(0o755)
     machine.archive(folder / "initrd", root)
 

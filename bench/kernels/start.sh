@@ -10,5 +10,5 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t tracefs tracefs /sys/kernel/tracing
 busybox ip link set lo up
 cd /opt/lanner || exit
-.venv/bin/python -m bench.kernels.check "$1" >/dev/ttyS1 2>/dev/ttyS0
+.venv/bin/python -m bench.kernels.check "$@" >/dev/ttyS1 2>/dev/ttyS0
 busybox poweroff -f

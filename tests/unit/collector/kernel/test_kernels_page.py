@@ -23,7 +23,13 @@ def test_results_are_read_as_they_are_written(tmp_path: Path) -> None:
 
 def test_refusals_failures_and_what_is_off_are_on_the_page() -> None:
     """None of them looks like a kernel under which all is well."""
-    found = {"attach_ms": 1234, "verified": 5678, "is_typed": False, "programs": {}, "copies": "kmem_cache_free"}
+    found = {
+        "attach_ms": 1234,
+        "verified": 5678,
+        "is_typed": False,
+        "off": {"tty": "none"},
+        "copies": "kmem_cache_free",
+    }
     kernels = (
         Checked("6.1", "one", found | {"steps": PASSED}),
         Checked("6.2", "two", found | {"steps": PASSED | {"demo": "not detected: A|B"}}),
@@ -34,8 +40,8 @@ def test_refusals_failures_and_what_is_off_are_on_the_page() -> None:
     rows = [row for row in page(Results("2026-01-01", "x86_64", 20, kernels)).splitlines() if row.startswith("| ")][1:]
 
     assert rows == [
-        "| 6.1 | one | all passed | 1,234 | 5,678 | fast reads, io_uring, cheap copies of paths |",
-        r"| 6.2 | two | demo: not detected: A\|B | 1,234 | 5,678 | fast reads, io_uring, cheap copies of paths |",
+        "| 6.1 | one | all passed | 1,234 | 5,678 | tty: none; fast reads; cheap copies of paths |",
+        r"| 6.2 | two | demo: not detected: A\|B | 1,234 | 5,678 | tty: none; fast reads; cheap copies of paths |",
         "| 5.10 | three | refused: too old |  |  |  |",
         "| 7.9 | four | the guest ended early: Kernel panic |  |  |  |",
     ]
