@@ -28,6 +28,8 @@ _POLL, _BUSY_POLL, _IDLE_POLL = 0.006, 0.020, 0.020
 that it costs more than the records themselves; the rings have room for several times as long."""
 _BUSY_RECORDS, _BUSY_SECONDS = 1_000, 0.1
 """In a second, from which a host is busy; and over how long that is measured."""
+_BUSY_WAIT = 2
+"""On a busy host, a batch waits so many times as long: larger ones cost less."""
 _HURRY_SECONDS, _HURRY_BURST = 0.02, 0.2
 """How often a batch is sent before its time because a rule may match: on average, and how much of that at once."""
 _LOSSES_SECONDS = 1.0
@@ -97,7 +99,7 @@ class Collector:
         """Version of the containers' facts last reported to the kernel side."""
         self._last_counters: Mapping[str, int] = {}
         self._interval = _POLL
-        self._is_quiet = False
+        self._is_quiet = self._is_busy = False
         self._recent, self._read_at = 0.0, self._last_flush
         """Records read in the last _BUSY_SECONDS, about; and when, monotonic s."""
         self._hurried_until = 0.0
@@ -255,7 +257,9 @@ class Collector:
             self._compare(now)
             waited = now - self._last_flush
             wait = self.settings.wait_seconds(self.batch.count, waited)
-            if self.batch.is_urgent and self._may_hurry(now):
+            if self._is_busy and self.settings.hurries:
+                wait = _BUSY_WAIT * self.settings.flush_seconds
+            elif self.batch.is_urgent and self._may_hurry(now):
                 self._hurried_until = max(self._hurried_until, now) + _HURRY_SECONDS
                 wait = 0
             if (self.batch.count and waited >= wait) or waited >= self.settings.heartbeat_seconds:
@@ -341,12 +345,12 @@ class Collector:
         now = time.monotonic()
         self._recent = self._recent * max(0.0, 1 - (now - self._read_at) / _BUSY_SECONDS) + len(records)
         self._read_at = now
+        self._is_busy = self._recent >= _BUSY_RECORDS * _BUSY_SECONDS
+        if self._is_busy:
+            self._hurried_until = now + 2 * _HURRY_BURST
         if records:
             self._has_read = True
-            is_busy = self._recent >= _BUSY_RECORDS * _BUSY_SECONDS
-            self._interval = _BUSY_POLL if is_busy else _POLL
-            if is_busy:
-                self._hurried_until = now + 2 * _HURRY_BURST
+            self._interval = _BUSY_POLL if self._is_busy else _POLL
         else:
             # The longer nothing has happened, the longer until the next read.
             self._interval = min(self._interval * 1.5, _IDLE_POLL)

@@ -70,6 +70,18 @@ class TestCollector:
         now += 0.3
         assert sent(1) == 1
 
+    def test_in_a_flood_batches_wait_twice_as_long(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Larger ones cost less, and a busy host has no time to spare."""
+        now = 100.0
+        monkeypatch.setattr("collector.agent.time.monotonic", lambda: now)
+        settings = CollectorSettings(docker_socket=tmp_path / "docker.sock", flush_seconds=0.02, hurries=True)
+        collector = Collector(("openat",), on_batch=self.batches.append, settings=settings)
+        for _ in range(3):
+            now += 0.015
+            collector._take([syscall(event=BY_EVENT["openat"].number, path1=b"/x")] * 100)
+            collector.poll(0)
+        assert [batch.count for batch in self.batches] == [300]
+
     def test_a_batch_names_the_rules_that_require_its_events(self, tmp_path: Path) -> None:
         """A processor thus knows that nothing was left out that its version needs, from the first batch on."""
         settings = CollectorSettings(docker_socket=tmp_path / "docker.sock", host_name="web-1")
