@@ -152,6 +152,7 @@ def test_a_kernel_that_is_too_old_is_reported_as_that(tmp_path: Path, monkeypatc
 def test_a_compilation_that_takes_too_long_is_reported_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is missing then, so that the remedy is another one."""
     monkeypatch.setattr(build, "_COMPILE_SECONDS", 0.05)
+    monkeypatch.setattr(build, "OBJECTS", tmp_path)
 
     with pytest.raises(EnvironmentUnsupported, match=r"not be compiled within 0\.05 seconds") as slow:
         build.compiled(tmp_path)
