@@ -135,7 +135,8 @@ def boot(packages: list[Path], on: Path, arguments: str) -> tuple[str, str]:
         folder = Path(place)
         for package in packages:
             subprocess.run(["dpkg-deb", "-x", package, folder / "kernel"], check=True)
-        [kernel] = folder.glob("kernel/boot/vmlinuz-*") or folder.glob("kernel/usr/lib/modules/*/vmlinuz")
+        # Beside its modules from Linux 7 on.
+        [kernel] = (*folder.glob("kernel/boot/vmlinuz-*"), *folder.glob("kernel/usr/lib/modules/*/vmlinuz"))
         _make_initrd(folder, on.with_name("busybox"), arguments)
         further = ["-m", "1024", "-drive", f"file={on},if=virtio,format=raw,snapshot=on"]
         further += [word for port in ("console", "results") for word in ("-serial", f"file:{folder}/{port}")]
@@ -156,8 +157,7 @@ def _make_initrd(folder: Path, busybox: Path, arguments: str) -> None:
     (root / "modules").mkdir(parents=True)
     (root / "bin").mkdir()
     shutil.copy(busybox, root / "bin/busybox")
-    [modules] = [path.parent for path in folder.glob("kernel/**/modules.builtin")]
-    found = {_module(path): path for path in modules.rglob("*.ko*")}
+    found = {_module(path): path for path in (folder / "kernel").rglob("*.ko*")}
     needed: list[str] = []
     for name in _MODULES:
         _add_needed(name, found, needed)
