@@ -183,7 +183,6 @@ class Collector:
                 self.intake.event_types,
                 self.settings.cache,
                 self.settings.rings,
-                given=self.settings.given_programs,
                 pushdown_filter=self._pushdown_filter,
                 variables=self.settings.variables,
                 sent_whole=self.settings.sent_whole,

@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from itertools import chain
 from operator import itemgetter
@@ -57,8 +57,8 @@ _Loaded = tuple[LoadedProgram, dict[str, int], Mapping[str, str]]
 """The program, its descriptors, and the features that are off with the reasons."""
 
 
-def _load(cache: Path, sizes: RingSizes, given: Sequence[Path]) -> _Loaded:
-    compilation = compiled(cache, given)
+def _load(cache: Path, sizes: RingSizes) -> _Loaded:
+    compilation = compiled(cache)
     program, loaded = load(compilation, sizes)
     return program, loaded, {} if has_all_features(compilation.numbers) else features_off()
 
@@ -66,17 +66,16 @@ def _load(cache: Path, sizes: RingSizes, given: Sequence[Path]) -> _Loaded:
 class ProgramLoading:
     """A program that is loaded on a thread, which leaves the interpreter to others while the kernel verifies it."""
 
-    def __init__(self, cache: Path, sizes: RingSizes, given: Sequence[Path] = ()) -> None:
+    def __init__(self, cache: Path, sizes: RingSizes) -> None:
         """Begin, if it is compiled already; the arguments are those of KernelFeed.open()."""
-        self._from = cache, sizes, given
+        self._from = cache, sizes
         self._loaded: Future[_Loaded | None] = Future()
         # Nobody waits for a daemon, so that an error in the rules ends the process at once.
         threading.Thread(target=self._begin, name="bpf-load", daemon=True).start()
 
     def _begin(self) -> None:
-        cache, _, given = self._from
         try:
-            self._loaded.set_result(None if find_compiled(cache, given)[0] is None else _load(*self._from))
+            self._loaded.set_result(None if find_compiled(self._from[0])[0] is None else _load(*self._from))
         except BaseException as error:  # noqa: BLE001  raised where the result is needed
             self._loaded.set_exception(error)
 
@@ -127,7 +126,6 @@ class KernelFeed:
         cache: Path,
         sizes: RingSizes,
         *,
-        given: Sequence[Path] = (),
         pushdown_filter: PushdownFilter | None = None,
         variables: Iterable[str] = (),
         sent_whole: int = SENT_WHOLE,
@@ -142,7 +140,6 @@ class KernelFeed:
             event_types: event types to send; lifecycle records and state changes are always sent.
             cache: folder for the compiled program.
             sizes: sizes of the rings.
-            given: programs compiled on a host of the same kind: files, or folders of them.
             pushdown_filter: pushdown filter; None sends every event.
             variables: names of the environment variables that rules use.
             sent_whole: how many equal calls of one process are sent per second and CPU; further calls are counted. 0
@@ -157,7 +154,7 @@ class KernelFeed:
         Raises:
             EnvironmentUnsupported: this host, user or kernel can't run the program; the message gives the reason.
         """
-        program, loaded, off = _load(cache, sizes, given) if loading is None else loading.result()
+        program, loaded, off = _load(cache, sizes) if loading is None else loading.result()
         feed = cls(program, sizes, exact_paths=exact_paths)
         feed.off = off
         try:

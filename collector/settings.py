@@ -33,8 +33,6 @@ class CollectorSettings:
     variables: frozenset[str] = frozenset()
     """Names of the environment variables to collect at exec."""
     cache: Path = CACHE
-    given_programs: tuple[Path, ...] = ()
-    """Programs compiled on a host of the same kind: files, or folders of them."""
     docker_socket: Path = DEFAULT_SOCKET
     podman_socket: Path = PODMAN_SOCKET
     cri_sockets: tuple[Path, ...] = ()

@@ -45,22 +45,16 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 """Debian's BCC belongs to Debian's Python."""
 _COMPILE_SECONDS = 300
 _PAGE = 4096
-_REMEDY = (
-    "apt-get install python3-bpfcc linux-headers-amd64; or run `lanner collector build-cache FILE` on a host that has "
-    "them, and name the file here as collector.bpf_cache"
-)
-_TOO_SLOW = (
-    "start it again when this host is less busy; or run `lanner collector build-cache FILE` on a faster host, and name "
-    "the file here as collector.bpf_cache"
-)
+_ELSEWHERE = f"or run `make objects` in a checkout of this version on another host, and copy its file to {OBJECTS}"
+_REMEDY = f"apt-get install python3-bpfcc linux-headers-amd64; {_ELSEWHERE}"
+_TOO_SLOW = f"start it again when this host is less busy; {_ELSEWHERE}"
 
 
-def compiled(cache: Path, given: Sequence[Path] = ()) -> Compilation:
-    """Return the compiled program, from the cache or else compiled and cached, with this kernel's numbers.
+def compiled(cache: Path) -> Compilation:
+    """Return the compiled program, from OBJECTS or the cache or else compiled and cached, with this kernel's numbers.
 
     Args:
         cache: folder for what is compiled and read here.
-        given: files, or folders of them, compiled elsewhere.
 
     Raises:
         EnvironmentUnsupported: the kernel lacks something; or none fits, and this host can't compile.
@@ -68,7 +62,7 @@ def compiled(cache: Path, given: Sequence[Path] = ()) -> Compilation:
     check_rights()
     numbers = _numbers(cache)
     fit = build_target()
-    found, unfit = find([OBJECTS, cache / fit.file_name, *given], fit)
+    found, unfit = find([OBJECTS, cache / fit.file_name], fit)
     if found is not None:
         return _with(numbers, found[1])
     try:
@@ -81,31 +75,11 @@ def compiled(cache: Path, given: Sequence[Path] = ()) -> Compilation:
     return _with(numbers, result)
 
 
-def find_compiled(cache: Path, given: Sequence[Path]) -> tuple[Path | None, list[str]]:
+def find_compiled(cache: Path) -> tuple[Path | None, list[str]]:
     """Return the compiled program that a start would use, and why others don't fit."""
     fit = build_target()
-    found, unfit = find([OBJECTS, cache / fit.file_name, *given], fit)
+    found, unfit = find([OBJECTS, cache / fit.file_name], fit)
     return None if found is None else found[0], unfit
-
-
-def build_cache(target: Path) -> Path:
-    """Compile for all hosts, and write the result.
-
-    Args:
-        target: a file, or an existing folder.
-
-    Returns:
-        The file.
-
-    Raises:
-        EnvironmentUnsupported: this host can't compile it.
-        OSError: it can't be written.
-    """
-    check_rights()
-    fit = build_target()
-    path = target / fit.file_name if target.is_dir() else target
-    write(path, _compile(), fit)
-    return path
 
 
 def _with(numbers: Mapping[str, int], found: Mapping[str, Any]) -> Compilation:
@@ -211,8 +185,10 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(1)
     if found is None:
         OBJECTS.mkdir(mode=0o755, exist_ok=True)
+        path = OBJECTS / fit.file_name
         try:
-            path = build_cache(OBJECTS)
+            check_rights()
+            write(path, _compile(), fit)
         except EnvironmentUnsupported as error:
             sys.exit(f"lanner: {error}: {error.remedy}")
         # Users may look for it as well; without it, `make run` would install a compiler.

@@ -58,10 +58,7 @@ CONFIG = {
     "import": ("commands.config", "Convert falcosidekick's or Falco's settings."),
 }
 CONSOLE = {"token": ("commands.services.console", "Make, list and revoke tokens to sign in with.")}
-COLLECTOR = {
-    "build-cache": ("commands.services.collector", "Compile the eBPF program for hosts that can't compile it."),
-    "key": ("commands.services.collector", "Print this host's id and public key, to enroll it."),
-}
+COLLECTOR = {"key": ("commands.services.collector", "Print this host's id and public key, to enroll it.")}
 INTAKE = {"kubernetes-audit": ("commands.services.kubernetes", "Take audit events of Kubernetes API servers.")}
 COMMANDS = {
     "run": ("commands.services.run", "Watch this host: all stages in this process, alerts on standard output."),

@@ -15,7 +15,6 @@ from lanner.operations import doctor
 from lanner.operations.sizing import GB, MB, FleetPlan, PartNeeds, Prices, Sizing, processor_cores, size_fleet
 from lanner.terminal.output import note
 from lanner.terminal.tables import print_table
-from lanner.wiring.stages.collector import INSTALLED_PROGRAMS, given_programs
 
 MARKS: dict[doctor.State, tuple[str, str]] = {
     "ok": ("ok", "green"),
@@ -51,7 +50,7 @@ def _findings(options: Options) -> Iterator[doctor.DoctorCheck]:
     try:
         settings = options.settings()
     except BadInput as error:
-        yield from doctor.findings((INSTALLED_PROGRAMS,))
+        yield from doctor.findings()
         found = error.messages[0].splitlines()[0].rstrip(".")
         yield doctor.DoctorCheck("settings", "missing", found, "lanner config check shows every error.")
         return
@@ -59,7 +58,7 @@ def _findings(options: Options) -> Iterator[doctor.DoctorCheck]:
     sockets = doctor.ContainerSockets(
         Path(collector.docker_socket), Path(collector.podman_socket), tuple(map(Path, collector.cri_sockets))
     )
-    yield from doctor.findings(given_programs(settings), sockets)
+    yield from doctor.findings(sockets)
     try:
         from lanner.wiring.check import settings_findings
     except ModuleNotFoundError as error:

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -47,9 +47,9 @@ class ContainerSockets:
     """Empty for the usual ones."""
 
 
-def findings(given: Sequence[Path] = (), sockets: ContainerSockets | None = None) -> Iterator[DoctorCheck]:
-    """Check this host and yield the findings. given: eBPF programs compiled on similar hosts, or folders of them."""
-    program = compiled_program(given)
+def findings(sockets: ContainerSockets | None = None) -> Iterator[DoctorCheck]:
+    """Check this host and yield the findings."""
+    program = compiled_program()
     for check in CHECKS:
         if check not in {bcc, headers, tracefs} or program.state != "ok":
             yield check()
@@ -190,21 +190,21 @@ def bcc() -> DoctorCheck:
     last = text.splitlines()[-1] if text else "can't be imported"
     remedy = (
         "apt-get install python3-bpfcc (PyPI's bcc is another project), or provide a program compiled on another "
-        "host: lanner collector build-cache."
+        "host: make objects."
     )
     return DoctorCheck("BCC", "missing", last[:120], remedy)
 
 
-def compiled_program(given: Sequence[Path]) -> DoctorCheck:
+def compiled_program() -> DoctorCheck:
     """Check for a compiled program of this version: then neither BCC nor headers are needed."""
     subject = "compiled program"
-    found, unfit = find_compiled(CACHE, given)
+    found, unfit = find_compiled(CACHE)
     if found is not None:
         written = time.strftime("%Y-%m-%d", time.gmtime(found.stat().st_mtime))
         digest = build_target().program[:12]
         return DoctorCheck(subject, "ok", f"{found}, for all kernels: {digest}, written {written}")
     if unfit:
-        return DoctorCheck(subject, "note", "; ".join(unfit), "Make one on another host: lanner collector build-cache.")
+        return DoctorCheck(subject, "note", "; ".join(unfit), "Make one on another host: make objects.")
     return DoctorCheck(
         subject, "note", "none yet", "The first start compiles it if BCC and kernel headers are present."
     )

@@ -7,9 +7,8 @@ from pathlib import Path
 import click
 
 from foundation.text import count_of, printable
-from lanner.cli.app import NO_RULES, NO_SETTINGS, Group, Options, front_command, shared_options
+from lanner.cli.app import NO_RULES, Group, Options, front_command, shared_options
 from lanner.cli.tables import COLLECTOR
-from lanner.errors import BadInput, or_bad_input
 from lanner.libraries import need
 from lanner.process import service
 from lanner.process.signals import Signals
@@ -113,33 +112,8 @@ command: click.Group = click.group(
     cls=Group,
     lazy=COLLECTOR,
     invoke_without_command=True,
-    example="sudo lanner collector -o kafka.bootstrap_servers=kafka-1:9092\nsudo lanner collector build-cache bpf.json",
+    example="sudo lanner collector -o kafka.bootstrap_servers=kafka-1:9092\nsudo lanner collector key",
 )(shared_options(_command, formats=()))
-
-
-@front_command(
-    "build-cache",
-    example="sudo lanner collector build-cache bpf.json\nsudo lanner collector build-cache /opt/lanner/cache",
-    formats=(),
-    without=NO_SETTINGS,
-)
-@click.argument("target", type=click.Path(path_type=Path), metavar="FILE|FOLDER")
-def build_cache(options: Options, target: Path) -> None:
-    """Compile the eBPF program for hosts without a compiler or kernel headers.
-
-    It works on all kernels of x86-64 and arm64, with the same version of Lanner: put the file into /opt/lanner/cache
-    there, or set collector.bpf_cache to it. Needs BCC and kernel headers here; each collector verifies it on start.
-    """
-    from collector.bpf.build import build_cache
-
-    if target.is_dir() or target.parent.is_dir():
-        with or_bad_input(target):
-            path = build_cache(target)
-    else:
-        raise BadInput(f"{target}: there is no folder {target.parent}.")
-    if not options.quiet:
-        note(f"{path}: {path.stat().st_size // 1024} KiB, for this version of Lanner on x86-64 and arm64.")
-        note("On other hosts: put it into /opt/lanner/cache, owned by root, or set collector.bpf_cache.")
 
 
 @front_command("key", example="sudo lanner collector key", without=NO_RULES)

@@ -101,11 +101,6 @@ class CollectorSection:
         "events come, one that a rule may match waits for no others.",
         20,
     )
-    bpf_cache: str | None = about(
-        "Compiled eBPF program for hosts without compiler or kernel headers, or a folder of them: output of\n"
-        "`lanner collector build-cache` of the same version.",
-        None,
-    )
     docker_socket: str = about("Docker's socket, to look up containers.", "/var/run/docker.sock")
     podman_socket: str = about("Podman's socket.", "/run/podman/podman.sock")
     cri_sockets: tuple[str, ...] = about(

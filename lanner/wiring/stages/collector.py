@@ -21,21 +21,11 @@ if TYPE_CHECKING:
     from collector.publishing.identity import HostIdentity
 
 
-INSTALLED_PROGRAMS = Path("/opt/lanner/cache")
-"""Folder of compiled programs that are deployed together with Lanner."""
-
-
-def given_programs(settings: Settings) -> tuple[Path, ...]:
-    """Return the paths of eBPF programs compiled on similar hosts: the configured one and the default folder."""
-    named = settings.collector.bpf_cache
-    return (*([] if named is None else [Path(named)]), INSTALLED_PROGRAMS)
-
-
 def load_program(settings: Settings) -> ProgramLoading:
     """Begin to load the eBPF program on a thread; its errors are raised by the start of the collector."""
     section = settings.collector
     sizes = RingSizes(events=section.ring_mib << 20, lifecycle=section.lifecycle_ring_mib << 20)
-    return ProgramLoading(CollectorSettings().cache, sizes, given_programs(settings))
+    return ProgramLoading(CollectorSettings().cache, sizes)
 
 
 def make_collector(
@@ -76,7 +66,6 @@ def make_collector(
             # A batch for a broker costs much more than one for this process.
             hurries=flush_ms is None,
             variables=variables,
-            given_programs=given_programs(settings),
             docker_socket=Path(section.docker_socket),
             podman_socket=Path(section.podman_socket),
             cri_sockets=tuple(map(Path, section.cri_sockets)),
