@@ -38,8 +38,8 @@ What may be off, and why:
 - **cheap copies of paths**: where a program can't be attached to the kernel's function `putname`, copies are taken when
   the kernel frees an object of any kind. No fact is missing.
 
-Where copies of paths are missing in the result, paths come from the program's memory, which its other threads can change
-while a call runs. Linux 7.3 has this gap.
+Where copies of paths are missing in the result, paths come from the program's memory, which its other threads can
+change while a call runs. Linux 7.3 has this gap: its copies no longer refer to the program's memory.
 
 A kernel older than 5.15 (on arm64: 6.0) is refused, and so is one without BTF; `lanner doctor` gives the reason.
 """
