@@ -26,7 +26,7 @@ help:
 	@echo 'make bench-live   what Lanner costs the programs beside it; ARGS=falco_rules.yaml for those rules as well'
 	@echo 'make test-kubernetes   compile Kubernetes, once, and test the manifest and the Helm chart on a real node'
 	@echo 'make test-kernels   check Debian'"'"'s kernels in virtual machines (root), and write docs/kernels.md'
-	@echo 'make test-guest   test with a kernel of Debian in a virtual machine (needs qemu-system-x86)'
+	@echo 'make test-guest   test with a kernel of Debian in a virtual machine (needs qemu-system-x86; ARCH=arm64: qemu-system-arm)'
 	@echo 'make docs    write the generated pages again  make site   the documentation as a site, in build/site'
 
 setup:
@@ -100,7 +100,7 @@ test-kernels:
 
 test-guest:
 	@deploy/setup/setup.sh test
-	@LANNER_GUEST=1 .venv/bin/python -m pytest tests/guest $(ARGS)
+	@LANNER_GUEST=$(or $(ARCH),amd64) .venv/bin/python -m pytest tests/guest $(ARGS)
 
 docs:
 	@deploy/setup/setup.sh run

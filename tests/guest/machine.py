@@ -4,7 +4,9 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +36,30 @@ MACHINES = {
     "arm64": Machine("qemu-system-aarch64", ("-M", "virt", "-cpu", "max,pauth-impdef=on"), "ttyAMA0"),
 }
 """By Debian's name of the architecture."""
+ARM32_PACKAGES = ("busybox-static", "linux-libc-dev")
+ARM64_PACKAGES = (
+    "linux-image-cloud-arm64",
+    "python3",
+    "bash",
+    "coreutils",
+    "curl",
+    "mount",
+    "findutils",
+    "grep",
+    "procps",
+    "sed",
+    "util-linux",
+    "iproute2",
+    "libstdc++6",
+)
 _PACKAGES = ("bus", "collector", "foundation", "lanner", "notifier", "processor", "rules", "schemas")
 _ONLY_FOR_TESTS = ("playwright*", "atheris*", "*fuzzer*", "mypy*", "*__mypyc*", "babel*", "material*", "lanner-cache")
 """Half of what the environment takes on disk."""
+_ACCOUNTS = {
+    "passwd": "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+    "group": "root:x:0:\nnogroup:x:65534:\n",
+    "shadow": "root:*:20000:0:99999:7:::\n",
+}
 _SECONDS = 3000
 """Emulated in software, which is slow: it takes five minutes on two idle cores."""
 _INSTALL = """
@@ -140,6 +163,7 @@ def unpacked(architecture: str, packages: Sequence[str]) -> Path:
             Path(place, each).mkdir(parents=True)
         Path(place, "status").touch()
         Path(place, "apt.conf").write_text(_APT.format(architecture=architecture, place=place))
+        # Some parts of the archive lack some architectures, for which the first command fails.
         for command in (["update", "-qq"], ["install", "-qq", "-y", "--download-only", *packages]):
             done = subprocess.run(
                 ["apt-get", *command],
@@ -148,7 +172,7 @@ def unpacked(architecture: str, packages: Sequence[str]) -> Path:
                 text=True,
                 check=False,
             )
-            if done.returncode:
+            if done.returncode and command[0] == "install":
                 raise NoGuest("apt-get failed: " + "\n".join(done.stderr.splitlines()[-5:]))
         half.mkdir(parents=True)
         for package in sorted(Path(place, "cache/archives").glob("*.deb")):
@@ -224,6 +248,45 @@ def _add_lanner(root: Path) -> None:
     (wanted / "check.service").symlink_to("../check.service")
     for name in ("docker.service", "docker.socket"):
         (wanted / name).unlink(missing_ok=True)
+
+
+def arm64_console() -> str:
+    """Run a guest of arm64, whose files are in memory, and return what `first.sh` wrote to its console.
+
+    Raises:
+        NoGuest: a program is missing, or packages can't be downloaded.
+    """
+    require("cpio", MACHINES["arm64"].program)
+    system = unpacked("arm64", ARM64_PACKAGES)
+    with tempfile.TemporaryDirectory(prefix="lanner-guest-", dir="/var/tmp") as place:
+        lanner, initrd, console = Path(place, "root"), Path(place, "initrd"), Path(place, "console")
+        at = lanner / "opt/lanner"
+        at.mkdir(parents=True)
+        subprocess.run(["tar", "-C", at, "-x"], check=True, input=_archive(*_PACKAGES, "tests/guest"))
+        subprocess.run([sys.executable, "-m", "collector.bpf.build"], check=True, cwd=at, stdout=subprocess.DEVNULL)
+        _install_libraries(at / "site")
+        for name in ("passwd", "group", "shadow"):
+            (lanner / "etc").mkdir(exist_ok=True)
+            (lanner / "etc" / name).write_text(_ACCOUNTS[name])
+        shutil.copy(at / "tests/guest/first.sh", lanner / "init")
+        shutil.copy(unpacked("armhf", ARM32_PACKAGES) / "bin/busybox", lanner / "busybox32")
+        # Emulated, compiling Python's modules takes a minute.
+        subprocess.run([sys.executable, "-m", "compileall", "-q", at, system / "usr/lib/python3.11"], check=False)
+        archive(initrd, system, lanner, exclude=("./boot", "./lib/modules", "./usr/share/doc", "./usr/share/locale"))
+        [kernel] = system.glob("boot/vmlinuz-*")
+        boot("arm64", kernel, initrd, "quiet", "-m", "1024", "-serial", f"file:{console}")
+        return console.read_text(errors="replace")
+
+
+def _install_libraries(target: Path) -> None:
+    """Install the wheels that Lanner needs on arm64 into a folder."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    platforms = [f"--platform=manylinux{version}_aarch64" for version in ("2014", "_2_17", "_2_28")]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", target, "--only-binary=:all:"]
+    command += ["--python-version=3.11", *platforms, "-c", ROOT / "constraints.txt", *project["dependencies"]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NoGuest("pip failed: " + "\n".join(done.stderr.splitlines()[-5:]))
 
 
 def _archive(*paths: str, leave_out: Sequence[str] = ("__pycache__",)) -> bytes:
