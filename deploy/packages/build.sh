@@ -127,9 +127,10 @@ sums() {
     if [ -n "${LANNER_SIGNING_KEY:-}" ]; then
         export GNUPGHOME=$work/gnupg
         mkdir -m 0700 "$GNUPGHOME"
-        gpg=(gpg --batch --quiet --pinentry-mode loopback --passphrase "${NFPM_PASSPHRASE:-}")
-        "${gpg[@]}" --import "$LANNER_SIGNING_KEY"
-        "${gpg[@]}" --yes --armor --detach-sign "$target/SHA256SUMS"
+        gpg --batch --quiet --import "$LANNER_SIGNING_KEY"
+        # Not as an argument, which all users of this machine can read.
+        gpg --batch --quiet --pinentry-mode loopback --passphrase-fd 3 --yes --armor --detach-sign \
+            "$target/SHA256SUMS" 3<<<"${NFPM_PASSPHRASE:-}"
         gpgconf --kill gpg-agent
     fi
 }
