@@ -240,7 +240,8 @@ def test_containers_that_come_and_go_keep_none_from_its_facts(docker: Docker) ->
                 subprocess.run(run_in(folder, "/bin/true"), check=True)
 
     crowd = Thread(target=come_and_go)
-    command = ("run", "--rm", "--network", "host", docker.busybox(), "/bin/cat", "/etc/group")
+    # It lives for as long as a look-up may take beside the crowd's.
+    command = ("run", "--rm", "--network", "host", docker.busybox(), "/bin/sh", "-c", "/bin/cat /etc/group; sleep 0.5")
     with watching("execve", "open", "openat", settings=CollectorSettings(docker_socket=docker.socket)) as watch:
         crowd.start()
         watch.run(*docker.daemon.client_command(*command))
