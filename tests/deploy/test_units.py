@@ -10,8 +10,8 @@ import pytest
 
 from bus.connection import Connection
 from bus.topics import KUBERNETES_AUDIT
-from tests.cluster.actions import Alerts, Generator, assert_exact, rules_file
 from tests.cluster.test_dead_letters import everything
+from tests.deploy.delivery import STAGES, assert_delivered, configure
 from tests.deploy.machine import Machine
 from tests.live.needs import lacking
 from tests.unit.processor.detection.requests import line, request
@@ -71,43 +71,17 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     made.stop()
 
 
-def configure(machine: Machine, connection: Connection, *more: str) -> None:
-    """Write settings; without probes and metrics, as other tests may use their ports on the same network."""
-    kafka = f"kafka: {{bootstrap_servers: '{connection.bootstrap_servers}', prefix: {connection.prefix}}}"
-    machine.write("/etc/lanner/lanner.yaml", "\n".join((kafka, "http: {listen: 'off'}", *more, "")))
-
-
 def test_units_start_deliver_reload_and_stop(machine: Machine, connection: Connection, tmp_path: Path) -> None:
     """A processor and a notifier notify a real systemd, and an alert passes both."""
-    machine.write("/etc/lanner/rules.d/acts.yaml", rules_file(tmp_path).read_text())
-    configure(
-        machine,
-        connection,
-        "rules_files: [/etc/lanner/rules.d]",
-        "file_output: {filename: /var/log/lanner-notifier-file/alerts.log}",
-    )
     machine.write("/etc/lanner/processor.env", "LANNER__LOG_LEVEL=debug\n", "0600")
+    assert_delivered(machine, connection, tmp_path, 30)
 
-    units = ("lanner-processor@1", "lanner-notifier@file")
-    started = machine("systemctl", "start", *units)
-    assert started.returncode == 0, started.stderr + "".join(map(machine.journal, units))
-
-    generator = Generator(connection)
-    generator.act(5)
-    generator.flush()
-    alerts = Alerts(connection)
-    alerts.wait_for(len(generator.actions), 30)
-    assert assert_exact(generator.actions, alerts) == 0
-    alerts.close()
-    log = "/var/log/lanner-notifier-file/alerts.log"
-    machine.wait_until(lambda: machine("wc", "-l", log).stdout.split()[:1] == [str(len(generator.actions))], 30)
-
-    owner = machine("ps", "-o", "user=", "-p", machine("systemctl", "show", "-P", "MainPID", units[0]).stdout.strip())
+    owner = machine("ps", "-o", "user=", "-p", machine("systemctl", "show", "-P", "MainPID", STAGES[0]).stdout.strip())
     assert owner.stdout.strip() not in {"", "root"}
-    assert machine("systemctl", "reload", units[1]).returncode == 0
-    machine.wait_until(lambda: "settings reloaded" in machine.journal(units[1]), 20)
-    assert machine("systemctl", "stop", *units).returncode == 0
-    for unit in units:
+    assert machine("systemctl", "reload", STAGES[1]).returncode == 0
+    machine.wait_until(lambda: "settings reloaded" in machine.journal(STAGES[1]), 20)
+    assert machine("systemctl", "stop", *STAGES).returncode == 0
+    for unit in STAGES:
         assert machine("systemctl", "show", "-P", "Result", unit).stdout.strip() == "success", machine.journal(unit)
         assert "Traceback" not in machine.journal(unit)
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from lanner.prove.image import package_source
 from tests.cluster.conftest import broker, connection, processes
+from tests.deploy.machine import Machine
 from tests.live.debian_image import cache_directory
 from tests.live.needs import lacking
 
@@ -93,3 +95,16 @@ def debian(request: pytest.FixtureRequest) -> Path:
         subprocess.run(command, check=True, timeout=1800, env={"PATH": os.environ["PATH"], "TMPDIR": "/tmp"})
         half.rename(target)
     return target
+
+
+def booted(debian: Path, packages: Packages, suffix: str, folder: Path) -> Iterator[Machine]:
+    """Boot a root; in /opt are the packages with a suffix, now and new, and the key that signed the newer one."""
+    top, own = folder / "top", folder / "machine"
+    for path in (top / "opt", own):
+        path.mkdir(parents=True)
+    shutil.copy(packages.of(suffix), top / f"opt/now{suffix}")
+    shutil.copy(packages.of(suffix, new=True), top / f"opt/new{suffix}")
+    shutil.copy(packages.public_key, top / "opt/key.asc")
+    made = Machine(own, None, f"{top}:{debian}")
+    yield made
+    made.stop()

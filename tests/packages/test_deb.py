@@ -1,15 +1,14 @@
 """The .deb on Debian 12 and 13, under a booted systemd."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bus.connection import Connection
-from tests.cluster.actions import Alerts, Generator, assert_exact, rules_file
+from tests.deploy.delivery import STAGES, assert_delivered
 from tests.deploy.machine import Machine
-from tests.packages.conftest import Packages
+from tests.packages.conftest import Packages, booted
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -19,14 +18,7 @@ UNIT = "lanner-notifier@file"
 @pytest.fixture
 def machine(debian: Path, packages: Packages, tmp_path: Path) -> Iterator[Machine]:
     """Boot a Debian with the packages in /opt."""
-    top, folder = tmp_path / "top", tmp_path / "machine"
-    for path in (top / "opt", folder):
-        path.mkdir(parents=True)
-    shutil.copy(packages.of(".deb"), top / "opt/now.deb")
-    shutil.copy(packages.of(".deb", new=True), top / "opt/new.deb")
-    made = Machine(folder, None, f"{top}:{debian}")
-    yield made
-    made.stop()
+    yield from booted(debian, packages, ".deb", tmp_path)
 
 
 def do(machine: Machine, *command: str) -> str:
@@ -49,23 +41,8 @@ def test_an_installed_fleet_passes_an_alert_on(machine: Machine, connection: Con
     assert "Runtime threat detection" in do(machine, "sh", "-c", "gzip -dc /usr/share/man/man1/lanner.1.gz")
     assert "valid" in do(machine, "lanner", "config", "check")
 
-    machine.write("/etc/lanner/rules.d/acts.yaml", rules_file(tmp_path).read_text())
-    kafka = f"kafka: {{bootstrap_servers: '{connection.bootstrap_servers}', prefix: {connection.prefix}}}"
-    own = "rules_files: [/etc/lanner/rules.d]\nfile_output: {filename: /var/log/lanner-notifier-file/alerts.log}\n"
-    machine.write("/etc/lanner/lanner.yaml", f"{kafka}\nhttp: {{listen: 'off'}}\n{own}")
-    units = ("lanner-processor@1", UNIT)
-    started = machine("systemctl", "start", *units)
-    assert started.returncode == 0, started.stderr + "".join(map(machine.journal, units))
-    generator = Generator(connection)
-    generator.act(5)
-    generator.flush()
-    alerts = Alerts(connection)
-    alerts.wait_for(len(generator.actions), 60)
-    assert assert_exact(generator.actions, alerts) == 0
-    alerts.close()
-    log = "/var/log/lanner-notifier-file/alerts.log"
-    machine.wait_until(lambda: machine("wc", "-l", log).stdout.split()[:1] == [str(len(generator.actions))], 30)
-    do(machine, "systemctl", "stop", *units)
+    assert_delivered(machine, connection, tmp_path, 60)
+    do(machine, "systemctl", "stop", *STAGES)
 
 
 def test_it_is_upgraded_downgraded_and_removed(machine: Machine) -> None:

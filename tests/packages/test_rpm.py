@@ -1,13 +1,12 @@
 """The .rpm by rpm, in a root of its own with a booted systemd."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.deploy.machine import Machine
-from tests.packages.conftest import Packages
+from tests.packages.conftest import Packages, booted
 from tests.packages.test_deb import UNIT, do
 
 pytestmark = pytest.mark.timeout(3600)
@@ -18,15 +17,7 @@ SETTINGS = "/etc/lanner/lanner.yaml"
 @pytest.fixture
 def machine(debian: Path, packages: Packages, tmp_path: Path) -> Iterator[Machine]:
     """Boot a root with rpm, and the packages and the key that signed the newer one in /opt."""
-    top, folder = tmp_path / "top", tmp_path / "machine"
-    for path in (top / "opt", folder):
-        path.mkdir(parents=True)
-    shutil.copy(packages.of(".rpm"), top / "opt/now.rpm")
-    shutil.copy(packages.of(".rpm", new=True), top / "opt/new.rpm")
-    shutil.copy(packages.public_key, top / "opt/key.asc")
-    made = Machine(folder, None, f"{top}:{debian}")
-    yield made
-    made.stop()
+    yield from booted(debian, packages, ".rpm", tmp_path)
 
 
 def test_it_is_installed_upgraded_downgraded_and_removed(machine: Machine) -> None:
