@@ -114,12 +114,9 @@ class Collector:
         return self._feed is not None
 
     @property
-    def attachment(self) -> str:
-        """Return whether the program is attached, and what is off under this kernel."""
-        if self._feed is None:
-            return "not attached yet"
-        off = f"; off: {', '.join(self._feed.off)}" if self._feed.off else ""
-        return f"attached, and the self-test passed{off}"
+    def off(self) -> Mapping[str, str]:
+        """The features that are off under this kernel, each with the reason; empty until it is attached."""
+        return {} if self._feed is None else self._feed.off
 
     @property
     def events(self) -> int:

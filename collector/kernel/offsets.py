@@ -181,6 +181,8 @@ _LACKING = {
 _OPTIONAL = frozenset(name for _, members in _LACKING.values() for name in members.split())
 PATH_COPIES = "N_PATH_COPIES"
 URING_FEATURE = "operations of io_uring"
+FEATURES = (*(feature for feature, _ in _LACKING.values()), URING_FEATURE)
+"""All that features_off() may name."""
 _TYPES = (
     "cgroup",
     "cgroup_subsys_state",

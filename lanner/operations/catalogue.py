@@ -23,6 +23,7 @@ METRICS: Mapping[str, Metric] = {
     "lanner_events_total": Metric("counter", "Events processed by a stage.", ("stage",)),
     "lanner_lost_events_total": Metric("counter", "Events lost, by reason.", ("stage", "reason")),
     "lanner_kernel_events_total": Metric("counter", "Events in the kernel, by outcome.", ("outcome",)),
+    "lanner_features_off": Metric("gauge", "Whether a feature is off under this kernel: 1 or 0.", ("feature",)),
     "lanner_process_corrections_total": Metric("counter", "Processes read again or corrected from /proc.", ("cause",)),
     "lanner_container_lookups_total": Metric("counter", "Look-ups of containers that have ended.", ("outcome",)),
     "lanner_container_unknown_seconds": Metric("gauge", "Age of the oldest container still unknown, seconds."),

@@ -1,11 +1,12 @@
 """Metrics and health of a collector: events and losses, publishing, the spool."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from collector.agent import Collector
+from collector.kernel.offsets import FEATURES
 from collector.kernel_feed import KERNEL_LOSSES
 from collector.publishing.spool import BROKEN, FAILED, FULL, REFUSED, Spool
 from lanner.operations.catalogue import Readings, Value
@@ -43,6 +44,7 @@ class CollectorView:
                 ("filtered",): counters.get("filtered", 0),
                 ("counted",): counters.get("repeats", 0),
             },
+            "lanner_features_off": feature_readings(self.collector.off),
             "lanner_process_corrections_total": _labeled(self.collector.process_corrections),
             "lanner_container_lookups_total": _labeled(self.collector.containers.outcomes),
             "lanner_container_unknown_seconds": {(): self.collector.container_unknown_for},
@@ -58,11 +60,24 @@ class CollectorView:
         return self.turned.health(self.stuck_seconds, self._ready)
 
     def _ready(self) -> list[HealthCheck]:
-        attached, away = self.collector.is_attached, self.publisher.is_away
+        collector, away = self.collector, self.publisher.is_away
         return [
-            HealthCheck("kernel", attached, self.collector.attachment),
+            kernel_check(is_attached=collector.is_attached, off=collector.off),
             HealthCheck("broker", not away, "accepts no events: they wait on disk" if away else "accepts events"),
         ]
+
+
+def kernel_check(*, is_attached: bool, off: Collection[str]) -> HealthCheck:
+    """Check the eBPF program; it is degraded by features that are off under this kernel."""
+    detail = "attached, and the self-test passed" if is_attached else "not attached yet"
+    if off:
+        detail += f"; off: {', '.join(off)}: `lanner doctor` has the reasons"
+    return HealthCheck("kernel", is_attached, detail, is_degraded=bool(off))
+
+
+def feature_readings(off: Collection[str]) -> dict[tuple[str, ...], Value]:
+    """Return 1 for each feature that is off under this kernel, and 0 for each other one."""
+    return {(feature,): int(feature in off) for feature in FEATURES}
 
 
 def _labeled(counts: Mapping[str, int]) -> dict[tuple[str, ...], Value]:

@@ -2,14 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from foundation.histogram import Histogram
 from lanner.intake.local import LocalAuditLog
 from lanner.known_state.host import StatefulEvaluator
 from lanner.operations.catalogue import Readings, Value
-from lanner.operations.collector import REASONS
+from lanner.operations.collector import REASONS, feature_readings, kernel_check
 from lanner.operations.detection import PASSED_OVER, repeated, rule_readings, session_readings
 from lanner.operations.freshness import Freshness
 from lanner.operations.health import Health, HealthCheck, degraded, problem_readings, turning
@@ -51,6 +51,10 @@ class RunningHost(Protocol):
     def summary(self) -> Counts:
         """Events and alerts."""
 
+    @property
+    def off(self) -> Collection[str]:
+        """The features that are off under this kernel."""
+
 
 class HealthLimits(Protocol):
     """From when on a pipeline is not healthy."""
@@ -85,6 +89,7 @@ class RunView:
         readings = rule_readings(ruleset, self._timing, *sources) | {
             "lanner_events_total": {(STAGE,): pipeline.summary.events},
             "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
+            "lanner_features_off": feature_readings(pipeline.off),
             "lanner_alerts_total": alerts | dict(pipeline.summary.by_both),
             "lanner_alert_latency_seconds": {(): pipeline.latency},
             "lanner_events_redated_total": {(): evaluator.redated},
@@ -128,6 +133,5 @@ class RunView:
         return [fresh(each.worker, limit) for each in self._outboxes()]
 
     def _ready(self) -> list[HealthCheck]:
-        attached = self._pipeline.is_started
-        detail = "attached, and the self-test passed" if attached else "not attached yet"
-        return [HealthCheck("kernel", attached, detail), *degraded(self._pipeline.current)]
+        check = kernel_check(is_attached=self._pipeline.is_started, off=self._pipeline.off)
+        return [check, *degraded(self._pipeline.current)]

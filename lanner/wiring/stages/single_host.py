@@ -4,7 +4,7 @@ import math
 import select
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +68,10 @@ class Source(Protocol):
     @property
     def hostname(self) -> str:
         """The host's name."""
+
+    @property
+    def off(self) -> Mapping[str, str]:
+        """The features that are off under this kernel, each with the reason."""
 
     def start(self) -> None:
         """Start collecting. Raises EnvironmentLacks."""
@@ -230,6 +234,11 @@ class Pipeline:
                 self._turn(signals, until)
             finally:
                 self._end()
+
+    @property
+    def off(self) -> Mapping[str, str]:
+        """The features that are off under this kernel, each with the reason."""
+        return self._source.off
 
     def _turn(self, signals: Signals, until: Callable[[], bool]) -> None:
         watchdog = service.Watchdog()

@@ -118,5 +118,6 @@ class TestCollector:
         assert readings["lanner_process_corrections_total"] == {("reread",): 1, ("ended",): 0, ("changed",): 0}
         assert readings["lanner_container_lookups_total"] == {(outcome,): 0 for outcome in OUTCOMES}
         assert readings["lanner_container_unknown_seconds"] == {(): 0}
+        assert set(readings["lanner_features_off"].values()) == {0}
         assert readings["lanner_events_without_container_total"] == {("timeout",): 0, ("too_many",): 0}
         assert readings.keys() <= METRICS.keys()

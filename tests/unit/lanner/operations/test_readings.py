@@ -1,9 +1,10 @@
 """Tests of metrics that combine counters of several stages."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from collector.kernel.offsets import URING_FEATURE
 from lanner.operations.detection import repeated
 from lanner.operations.run import RunView
 from lanner.ruleset.compile import CompiledDetection, active_text
@@ -32,6 +33,7 @@ class NoEvents:
 
     kernel = "6.1.0"
     hostname = "web-1"
+    off: Mapping[str, str] = {}
 
     def start(self) -> None:
         """Start nothing."""
@@ -87,6 +89,7 @@ def test_run_evaluates_an_audit_log(tmp_path: Path) -> None:
     timing = RuleTiming(lambda: pipeline.detection.ruleset.detector)
     readings = RunView(pipeline, timing, lambda: settings.http).readings()
 
+    assert set(readings["lanner_features_off"].values()) == {0}
     assert [alert.rule for alert in alerts] == ["Get"]
     assert readings["lanner_rules"] == {(): 1}
     assert readings["lanner_json_events_total"] == {("evaluated",): 1, ("refused",): 0}
@@ -116,3 +119,23 @@ def test_run_shows_suppressed_matches(tmp_path: Path) -> None:
 
     repeats = view.readings()["lanner_repeated_alerts_total"]
     assert repeats == {("Plain",): 0, ("Suppressed",): 4, ("Stateful",): 2}
+
+
+def test_run_shows_features_that_are_off(tmp_path: Path) -> None:
+    """A kernel without something that a feature needs degrades the check, and the metric names the feature."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(RULES[1])
+    settings = Settings(rules_files=(str(rules),), memory=StateFileSettings(enabled=False))
+    detection, source = load_detection(settings), NoEvents()
+    source.off = {URING_FEATURE: "no io_kiocb"}
+    pipeline = Pipeline(
+        settings, detection, lambda _, __: source, reload=lambda: (settings, detection), sinks=lambda _: [], quiet=True
+    )
+    pipeline.run(until=lambda: True)
+    view = RunView(pipeline, RuleTiming(lambda: detection.ruleset.detector), lambda: settings.http)
+
+    assert view.readings()["lanner_features_off"][URING_FEATURE,] == 1
+    [check] = [check for check in view.health().ready() if check.name == "kernel"]
+    assert check.is_good
+    assert str(check).startswith("degraded: ")
+    assert URING_FEATURE in check.detail
