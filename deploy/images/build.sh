@@ -18,6 +18,9 @@ case $1 in
     lanner)
         pip wheel --no-deps --wheel-dir wheel .
         pip install --no-deps --root "$2" wheel/*.whl
+        # Where commands in a container name the rules, whatever the version of Python.
+        install -d "$2/usr/share/lanner"
+        ln -s "/$(cd "$2" && echo opt/lanner/lib/python3*/site-packages/rules)" "$2/usr/share/lanner/rules"
         ;;
     *) exit 2 ;;
 esac

@@ -18,8 +18,8 @@ from processor.loading.rules import LoadedList, Switch, apply_switches, unmatche
 from processor.rules.rule import LoadedMacro, RuleMatching
 from schemas.catalog.priorities import PriorityName
 
-SHIPPED_FOLDERS = (Path(__file__).parents[2] / "rules", Path("/usr/share/lanner/rules"))
-"""Beside the program in a checkout, or where a package installs them."""
+SHIPPED_FOLDER = Path(__file__).parents[2] / "rules"
+"""Beside the packages, in a checkout and where Lanner is installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,7 @@ def _with_hint(problem: Problem) -> Problem:
 
 @cache
 def _shipped() -> Mapping[tuple[str, str], str]:
-    folder = next((named for named in SHIPPED_FOLDERS if named.is_dir()), None)
-    result = load_rules(read_rule_files([folder] if folder is not None else []))
+    result = load_rules(read_rule_files([SHIPPED_FOLDER] if SHIPPED_FOLDER.is_dir() else []))
     items = (
         *(("macro", each.name, each.location.file) for each in result.macros.values()),
         *(("list", each.name, each.location.file) for each in result.lists.values()),

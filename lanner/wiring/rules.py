@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from foundation.text import did_you_mean
 from lanner.errors import BadInput
-from lanner.ruleset.load import SHIPPED_FOLDERS, Appended, RuleChoices, on_top
+from lanner.ruleset.load import SHIPPED_FOLDER, Appended, RuleChoices, on_top
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.sources.installed import define_sources
@@ -69,10 +69,9 @@ def find_rules(settings: Settings) -> RuleChoices:
                 raise BadSettings(*missing)
             origin = ", ".join(_short(named) for named in paths)
         else:
-            shipped = next((named for named in SHIPPED_FOLDERS if named.is_dir()), None)
-            if shipped is None:
+            if not SHIPPED_FOLDER.is_dir():
                 raise BadInput("the built-in rules are missing; pass rules by --rules.")
-            paths = [_near(shipped), *([OWN_FOLDER] if OWN_FOLDER.is_dir() else [])]
+            paths = [_near(SHIPPED_FOLDER), *([OWN_FOLDER] if OWN_FOLDER.is_dir() else [])]
             origin = " and ".join(_short(named) for named in paths)
         files = tuple(read_rule_files(paths))
     except OSError as error:

@@ -26,6 +26,7 @@ PRIVILEGES = (
 ASK = """
 import importlib.util, lanner, pathlib, ssl
 assert ssl.get_default_verify_paths().capath
+assert pathlib.Path("/usr/share/lanner/rules").samefile(pathlib.Path(lanner.__file__).parents[1] / "rules")
 assert not [name for name in ("bcc", "pip", "setuptools") if importlib.util.find_spec(name)]
 assert %s or not [path for path in pathlib.Path("/usr").rglob("*") if path.name in ("sh", "bash", "dpkg", "apt")]
 print(lanner.__file__)
