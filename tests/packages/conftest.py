@@ -1,6 +1,7 @@
 """Tests of packages: `make test-packages` sets LANNER_PACKAGES; without it they aren't collected at all."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -77,7 +78,9 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
     shutil.rmtree(root / "usr/share/zsh")
     variables = {"ARCHITECTURE": "amd64", "VERSION": "9.0.0", "GLIBC": "2.36"}
     environment = {**signing(made.key), **{f"LANNER_{name}": value for name, value in variables.items()}}
-    [nfpm] = (Path.home() / ".cache/lanner-packages").glob("nfpm-*/nfpm")
+    version = re.search(r"NFPM=(\S+)", (BUILD / "build.sh").read_text())
+    assert version is not None
+    nfpm = cache_directory().with_name("lanner-packages") / f"nfpm-{version[1]}/nfpm"
     for packager in ("deb", "rpm"):
         command = [nfpm, "package", "-f", (BUILD / "nfpm.yaml").resolve(), "-p", packager, "-t", new]
         subprocess.run(command, cwd=work, env=environment, check=True, timeout=600)
