@@ -54,6 +54,10 @@ _OF_KIND = frozenset({"process", "c_bits", "c_res"})
 """The sources of what is equal for all calls of processes of a kind that have equal bits and results."""
 _MANY_OF_KIND = 8
 """So many rules take longer than finding out the kind of a process."""
+_MANY_OF_CALL = 3
+"""So many rules take longer than finding out whether a call is like an earlier one."""
+_OF_EACH = frozenset({"name", "event", "c_time", "c_tid", "c_cpu", "c_repeats", "c_local_port"})
+"""The sources of what differs between calls that are otherwise alike, such as connections to one server."""
 _MAX_FOUND = 1024
 
 
@@ -268,27 +272,26 @@ def _generate(group: TypeClass) -> _Generated:
     emitter = Emitter(BatchAccess(), constants)
     writer = _Writer(emitter, shared=_shared_macros(group.rules))
     writer.cache_transformers(group.rules)
-    named: list[bool] = []
-    of_kind = 0
+    sources: list[frozenset[str]] = []
     bodies: list[str] = []
     for index, (_, condition) in enumerate(group.rules):
-        text, sources = writer.expression(condition)
-        named.append("name" in sources)
-        of_kind |= (sources <= _OF_KIND) << index
+        text, read = writer.expression(condition)
+        sources.append(read)
         bodies.append(f"    def r{index}(i, p, q, n): return {text}")
     masks = bounds.Masks(emitter, [condition for _, condition in group.rules])
     everything = (1 << len(group.rules)) - 1
-    by_name = sum(1 << index for index, flag in enumerate(named) if flag)
+    by_name = sum(("name" in each) << index for index, each in enumerate(sources))
+    memo = _memo(group, sources, masks)
     body = [*writer.lines, *bodies]
     body += [f"    R = ({', '.join(f'r{index}' for index in range(len(bodies)))},)"]
-    if of_kind.bit_count() < _MANY_OF_KIND:
-        of_kind = 0
-    body += _match_lines(masks, everything, by_name, of_kind)
+    body += _match_lines(masks, everything, by_name, memo)
     lines = [*masks.lines, *masks.excluding(everything), "found_of = {}", "def bind(B, fault):"]
     lines += extract.prelude(body)
-    lines += [f"    {memo} = {{}}" for memo in writer.memos]
+    lines += [f"    {each} = {{}}" for each in writer.memos]
     lines += ["    N = [None] * len(S); Q = [None] * len(P)"]
-    if of_kind:
+    if memo.is_of_call:
+        lines += ["    found_of = {}"]
+    elif memo.rules:
         lines += ["    Z = [None] * len(P); kind_of = KINDS.of(B)"]
     source = "\n".join([*lines, *body])
     rules = tuple(index for index, _ in group.rules)
@@ -296,7 +299,31 @@ def _generate(group: TypeClass) -> _Generated:
     return _Generated(source, names["bind"], names["excluded"])
 
 
-def _match_lines(masks: bounds.Masks, everything: int, by_name: int, of_kind: int) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class _Memo:
+    """The rules that are left out for an event if they were false of one with the same key."""
+
+    rules: int = 0
+    """A bit for each."""
+    key: tuple[str, ...] = ()
+    """Lines that assign the key to `z`."""
+    is_of_call: bool = False
+    """True if the key is valid for one batch only."""
+
+
+def _memo(group: TypeClass, sources: Sequence[frozenset[str]], masks: bounds.Masks) -> _Memo:
+    """Return the memo of a class, given the sources of each rule: by the kind of process, or by the call."""
+    of_kind = sum((each <= _OF_KIND) << index for index, each in enumerate(sources))
+    if of_kind.bit_count() >= _MANY_OF_KIND:
+        return _Memo(of_kind, ("z = Z[p]", "if z is None: z = Z[p] = kind_of(p)", "z = z, c_bits[i], c_res[i]"))
+    of_call = sum((not each & _OF_EACH) << index for index, each in enumerate(sources)) & ~masks.name
+    if of_call.bit_count() < max(_MANY_OF_CALL, len(group.rules) / 2):
+        return _Memo()
+    columns = {each for index, some in enumerate(sources) if of_call >> index & 1 for each in some if each[:2] == "c_"}
+    return _Memo(of_call, (f"z = {', '.join(['p', *(f'{each}[i]' for each in sorted(columns))])}",), is_of_call=True)
+
+
+def _match_lines(masks: bounds.Masks, everything: int, by_name: int, memo: _Memo) -> list[str]:
     lines = ["    def match(i):"]
     pad = "        "
     if masks.bits:
@@ -310,20 +337,22 @@ def _match_lines(masks: bounds.Masks, everything: int, by_name: int, of_kind: in
     lines += [f"{pad}n = c_fd_name[i]"]
     if by_name:
         lines += [f"{pad}o = c_fd_realpath[i]", f"{pad}if o == n: o = 0"]
+    by_mask = []
     if masks.name:
-        lines += [
-            f"{pad}x = N[n]",
-            f"{pad}if x is None:",
-            f"{pad}    x = name_mask_of.get(S[n])",
-            f"{pad}    if x is None: x = name_mask(S[n])",
-            f"{pad}    N[n] = x",
-            f"{pad}if o:",
-            f"{pad}    y = N[o]",
-            f"{pad}    if y is None: y = N[o] = name_mask(S[o])",
-            f"{pad}    x |= y",
-            f"{pad}m &= x",
-            f"{pad}if not m: return NONE",
+        by_mask = [
+            "x = N[n]",
+            "if x is None:",
+            "    x = name_mask_of.get(S[n])",
+            "    if x is None: x = name_mask(S[n])",
+            "    N[n] = x",
+            "if o:",
+            "    y = N[o]",
+            "    if y is None: y = N[o] = name_mask(S[o])",
+            "    x |= y",
+            "m &= x",
         ]
+    if not memo.is_of_call:
+        lines += [f"{pad}{line}" for line in [*by_mask, "if not m: return NONE"] if by_mask]
     lines += [f"{pad}p = c_process[i]"]
     if masks.process or masks.host != everything or masks.container != everything:
         process = "process_mask(P[p].name)" if masks.process else str(everything)
@@ -337,19 +366,20 @@ def _match_lines(masks: bounds.Masks, everything: int, by_name: int, of_kind: in
             f"{pad}m &= x",
             f"{pad}if not m: return NONE",
         ]
-    if of_kind:
-        # Leave out rules of the kind that were false of another process of it.
+    if memo.rules:
         lines += [
-            f"{pad}z = Z[p]",
-            f"{pad}if z is None: z = Z[p] = kind_of(p)",
-            f"{pad}z = z, c_bits[i], c_res[i]",
-            f"{pad}x = found_of.get(z)",
-            f"{pad}if x is not None:",
-            f"{pad}    m &= x",
+            *(f"{pad}{line}" for line in memo.key),
+            f"{pad}found = found_of.get(z)",
+            f"{pad}if found is not None:",
+            f"{pad}    m &= found",
             f"{pad}    if not m: return NONE",
             f"{pad}    z = None",
-            f"{pad}x = {everything ^ of_kind}",
+            f"{pad}found = {everything ^ memo.rules}",
         ]
+    if by_mask and memo.is_of_call:
+        # Names differ where all else repeats: an address with the port.
+        lines += [f"{pad}if m & {masks.name}:", *(f"{pad}    {line}" for line in by_mask)]
+    remember = "; found |= 1 << k" if memo.rules else ""
     lines += [
         f"{pad}q = P[p]",
         f"{pad}hits = []",
@@ -357,16 +387,16 @@ def _match_lines(masks: bounds.Masks, everything: int, by_name: int, of_kind: in
         f"{pad}    k = (m & -m).bit_length() - 1",
         f"{pad}    m &= m - 1",
         f"{pad}    try:",
-        f"{pad}        if R[k](i, p, q, n): hits.append((RULES[k], n)){'; x |= 1 << k' if of_kind else ''}",
+        f"{pad}        if R[k](i, p, q, n): hits.append((RULES[k], n)){remember}",
     ]
     if by_name:
         lines += [f"{pad}        elif o and {by_name} >> k & 1 and R[k](i, p, q, o): hits.append((RULES[k], o))"]
-    lines += [f"{pad}    except Exception as problem: fault(RULES[k], problem){'; x |= 1 << k' if of_kind else ''}"]
-    if of_kind:
+    lines += [f"{pad}    except Exception as problem: fault(RULES[k], problem){remember}"]
+    if memo.rules:
         lines += [
-            f"{pad}if z:",
+            f"{pad}if z is not None:",
             f"{pad}    if len(found_of) >= {_MAX_FOUND}: found_of.clear()",
-            f"{pad}    found_of[z] = x",
+            f"{pad}    found_of[z] = found",
         ]
     lines += [f"{pad}return hits", "    return match"]
     return lines

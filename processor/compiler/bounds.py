@@ -195,10 +195,11 @@ class Masks:
         self.host = self._constant(conditions, over_host(emitter))
         self.container = self._constant(conditions, over_container(emitter))
 
-    def _function(self, name: str, argument: str, conditions: Sequence[Node], choose: Chooser) -> bool:
+    def _function(self, name: str, argument: str, conditions: Sequence[Node], choose: Chooser) -> int:
+        """Write a mask function; return a bit for each rule that it may exclude."""
         parts = [upper_bound(condition, choose) for condition in conditions]
         if all(part == TRUE for part in parts):
-            return False
+            return 0
         always = sum(1 << index for index, part in enumerate(parts) if part == TRUE)
         merged: dict[str, int] = {}
         for index, part in enumerate(parts):
@@ -214,7 +215,7 @@ class Masks:
             f"    {name}_of[{argument}] = m",
             "    return m",
         ]
-        return True
+        return everything ^ always
 
     def _constant(self, conditions: Sequence[Node], choose: Chooser) -> int:
         mask = 0

@@ -61,6 +61,10 @@ class Kinds:
             return self._number(blake2b(facts, digest_size=16).digest())
 
         def kind_of(row: int) -> int:
+            known = kinds[row]
+            if known is not None:
+                # Each class of rules asks once.
+                return known
             line = [row]
             while (above := rows[line[-1]].parent) >= 0 and kinds[above] is None:
                 line.append(above)

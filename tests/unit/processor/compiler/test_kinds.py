@@ -102,3 +102,31 @@ def test_each_process_matches_as_if_it_were_alone() -> None:
         for _, hits in BatchView(batch).hits(compiled, lambda *_: None, Budget(BOUNDLESS)):
             found.append([rule for rule, _ in hits])
     assert found == [[0, 7, 10], [0, 7, 9, 10], [0, 7, 8, 9, 10]]
+
+
+def test_each_connection_matches_as_if_it_were_alone() -> None:
+    """Rules about its name, local port or time are evaluated for each; one that raises is so each time."""
+    conditions = [
+        "fd.rport = 443",
+        "fd.rip = 10.0.0.1",
+        "proc.name = curl",
+        "evt.rawres = 7",
+        "fd.lport = 5001",
+        "fd.name endswith :5002->10.0.0.1:443",
+        "evt.num = 2",
+    ]
+    alike = {"type": "connect", "fd_type": "ipv4", "remote_ip": "10.0.0.1", "remote_port": 443, "res": 0}
+    events = [{**alike, "local_port": port, "fd_name": f"a:{port}->10.0.0.1:443"} for port in range(5000, 5004)]
+    events += [{**alike, "remote_port": 80}, {**alike, "remote_ip": "10.0.0.2"}, {**alike, "res": 7}]
+    compiled = compile_rules([parse(each) for each in conditions])
+    assert "found_of = {}\n" in compiled.matchers["connect"].source.partition("def bind")[2]
+
+    def hits(*some: Mapping[str, object]) -> list[list[int]]:
+        view = BatchView(batch_of(*some, processes=[Process(pid=1, name="curl")]))
+        found: list[list[int]] = [[] for _ in some]
+        for index, each in view.hits(compiled, lambda *_: None, Budget(BOUNDLESS)):
+            found[index] = [rule for rule, _ in each]
+        return found
+
+    assert [each - {6} for each in map(set, hits(*events))] == [set(hits(each)[0]) for each in events]
+    assert hits(*events)[1:3] == [[0, 1, 2, 4, 6], [0, 1, 2, 5]]
