@@ -1,4 +1,4 @@
-"""Private files: opened without following links, replaced atomically, synced to the disk.
+"""Private files: opened without following links, replaced atomically, synced to the disk; and changes to any file.
 
 Written data survives the end of the process anyway; it survives a power failure only after fsync.
 """
@@ -106,3 +106,27 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+class FileWatch:
+    """Compares modification time, size and inode, which detects an editor's rename and a Kubernetes symlink swap."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._paths = tuple(paths)
+        self._stamps = self._look()
+
+    def changed(self) -> tuple[Path, ...]:
+        """Return the files that changed since the last call."""
+        before, self._stamps = self._stamps, self._look()
+        return tuple(path for path in self._paths if self._stamps[path] != before[path])
+
+    def _look(self) -> dict[Path, tuple[int, int, int] | None]:
+        return {path: _stamp(path) for path in self._paths}
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -1,9 +1,10 @@
 """Parses test files: takes text, returns cases and problems with their locations."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from foundation.text import did_you_mean
@@ -267,7 +268,12 @@ class TestFiles:
     problems: tuple[Problem, ...]
 
 
-def find_tests(paths: Sequence[str], rules: Sequence[str], below: Sequence[RuleFile] = ()) -> TestFiles:
+def find_tests(
+    paths: Sequence[str],
+    rules: Sequence[str],
+    below: Sequence[RuleFile] = (),
+    loaded: Mapping[tuple[str, ...], LoadResult] = MappingProxyType({}),
+) -> TestFiles:
     """Find and read test files: those at paths, beside rule files, and in folders. Raises BadInput for a missing path.
 
     Args:
@@ -275,17 +281,18 @@ def find_tests(paths: Sequence[str], rules: Sequence[str], below: Sequence[RuleF
         rules: rule files to test instead of those that the test files name.
         below: files that are loaded before the rule file beside a test file; their rules are evaluated only if it
             changes them, if a macro of it is about them, or if a case names them.
+        loaded: files that were loaded with none below them, by their names in load order.
     """
     problems: list[Problem] = []
     tested: list[TestedRules] = []
     untested: list[tuple[str, tuple[Rule, ...]]] = []
-    loaded: dict[tuple[str, ...], LoadResult] = {}
+    known = dict(loaded)
 
     def load(names: tuple[str, ...], on: Sequence[RuleFile] = ()) -> LoadResult:
-        if names not in loaded:
-            loaded[names] = load_rules(on_top(on, read_rule_files(names)))
-            problems.extend(with_shipped_hints(loaded[names].errors))
-        return loaded[names]
+        if names not in known:
+            known[names] = load_rules(on_top(on, read_rule_files(names)))
+            problems.extend(with_shipped_hints(known[names].errors))
+        return known[names]
 
     for file in dict.fromkeys(_files(paths)):
         if not is_test_file(file):

@@ -3,15 +3,17 @@
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 
+from foundation.files import FileWatch
 from foundation.text import count_of, printable
 from lanner.errors import BadInput
 from lanner.ruletest.events.events import write_event
 from lanner.ruletest.generate import flow_text, quiet_case_text
 from lanner.ruletest.model import Case, Suite
-from lanner.ruletest.reading import find_tests, read_suite
+from lanner.ruletest.reading import find_tests, read_suite, test_file_of
 from lanner.ruletest.running import RuleSet, Runner
 from lanner.tuning.proposals import CLAIMED, PARENT, USER, FieldCondition, Proposal, is_narrow
 from lanner.tuning.rule_exceptions import appended_text, exception_head, values_line
@@ -104,6 +106,8 @@ def _slug(proposal: Proposal) -> str:
 
 _ACTIONS = "acts.avro"
 """Recording beside the built-in rules of one harmless action for each of them."""
+_MOST_TRIED = 256
+"""Exceptions whose results are cached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +142,21 @@ class HarmTrial:
         """Find the tests. Raises BadInput."""
         self._files = tuple(files)
         self._loaded = load_rules(self._files)
+        self._tried = lru_cache(_MOST_TRIED)(self._harm)
         exceptions = (each.name for rule in self._loaded.rules for each in rule.exceptions)
         self.taken = TakenNames(frozenset(self._loaded.lists), frozenset(exceptions))
         paths = [file.name for file in files if Path(file.name).is_file()]
         names = tuple(file.name for file in files)
-        self._suites = [tested.suite for tested in find_tests(paths, names).tested]
-        folders = dict.fromkeys(Path(path).parent for path in paths)
-        self._actions = [each for folder in folders if (each := folder / _ACTIONS).is_file()]
+        recorded = [folder / _ACTIONS for folder in dict.fromkeys(Path(path).parent for path in paths)]
+        tests = FileWatch([*map(Path, map(test_file_of, paths)), *recorded])
+        self._suites = [tested.suite for tested in find_tests(paths, names, loaded={names: self._loaded}).tested]
+        self._actions = [each for each in recorded if each.is_file()]
+        cases = (case for suite in self._suites for case in suite.cases)
+        self._watches = (tests, FileWatch(Path(case.recording) for case in cases if case.recording is not None))
+
+    def is_current(self, files: Sequence[RuleFile]) -> bool:
+        """Return whether it is of these rules, and whether neither tests nor recordings changed since it found them."""
+        return self._files == tuple(files) and not any(watch.changed() for watch in self._watches)
 
     def of(self, proposal: Proposal) -> Harm:
         """Return what an exception would hide, also from an attacker who chooses names and command lines to fit it.
@@ -152,13 +164,13 @@ class HarmTrial:
         Raises BadInput if a recording can't be read.
         """
         try:
-            return self._harm(proposal)
+            return self._tried(proposal.rule, _proved(proposal.conditions))
         except (OSError, BadBatch) as error:
             raise BadInput(f"can't read a recording of the tests: {error}.") from None
 
-    def _harm(self, proposal: Proposal) -> Harm:
-        before, after = self._versions(replace(proposal, conditions=_proved(proposal.conditions), exception=""))
-        cases = list(self._cases(proposal.rule))
+    def _harm(self, rule: str, conditions: tuple[FieldCondition, ...]) -> Harm:
+        before, after = self._versions(Proposal(rule, conditions, 0, 0, 1, 0, {}))
+        cases = list(self._cases(rule))
         raised = [case for suite, case in cases if _raises(before, suite, case)]
         hidden = tuple(case.name for suite, case in cases if case in raised and not _raises(after, suite, case))
         batches = [batch for path in self._actions for batch in read_recording(path)]

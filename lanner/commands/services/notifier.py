@@ -7,11 +7,11 @@ import time
 import click
 
 from bus.connection import Connection
+from foundation.files import FileWatch
 from lanner.cli.app import ALERT_FORMATS, Options, front_command
 from lanner.errors import BadInput
 from lanner.libraries import need
 from lanner.process import service
-from lanner.process.service import FileWatch
 from lanner.process.signals import Signals
 from lanner.settings import Settings, find_file
 from lanner.settings.faults import locating

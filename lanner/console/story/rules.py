@@ -1,6 +1,6 @@
 """The rules that this console has, and why one of them matches an alert's event."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -8,9 +8,10 @@ from typing import Any
 from foundation.text import printable
 from lanner.ruleset.explanation import Explanation, answer, decides_parent, label
 from lanner.ruleset.load import ActiveRules, RuleChoices, load_or_fail
+from lanner.tuning.patch import HarmTrial
 from processor.detection.explain import Explained, MappingEvaluator, explain, explain_batch
 from processor.language.ast import deep
-from processor.loading import Rule, RuleFile
+from processor.loading import Rule
 from processor.output.formatter import known_fields
 from processor.output.redaction import Redaction
 from processor.rules.rule import correlations_of
@@ -35,17 +36,22 @@ class RuleExplanation:
 
 
 class RuleBook:
-    """The active rules; loaded again when their files have changed."""
+    """The active rules, and trials of exceptions to them; loaded again when their files have changed."""
 
     def __init__(self, find: Callable[[], RuleChoices]) -> None:
         """Take what reads the files; it raises BadInput."""
         self._find = find
         self._lock = Lock()
         self._known: tuple[RuleChoices, ActiveRules] | None = None
+        self._trial: HarmTrial | None = None
 
-    def files(self) -> Sequence[RuleFile]:
-        """Return the rule files, in load order. Raises BadInput if they can't be read."""
-        return self._find().files
+    def trial(self) -> HarmTrial:
+        """Return a trial of exceptions on the tests beside the rules. Raises BadInput if they can't be read."""
+        files = self._find().files
+        with self._lock:
+            if self._trial is None or not self._trial.is_current(files):
+                self._trial = HarmTrial(files)
+            return self._trial
 
     def rules(self) -> ActiveRules:
         """Return the rules. Raises BadInput if they can't be loaded."""

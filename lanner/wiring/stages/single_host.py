@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from foundation.files import FileWatch
 from foundation.histogram import Histogram
 from foundation.text import Level, count_of, ignore_note
 from lanner.dead_letters.selection import report_orphaned_outboxes
@@ -19,7 +20,6 @@ from lanner.known_state.host import StatefulEvaluator
 from lanner.operations.freshness import Freshness, PipelineQueue, ProblemAlerts, freshness
 from lanner.operations.notifier import sink_queue
 from lanner.process import service
-from lanner.process.service import FileWatch
 from lanner.process.signals import Signals
 from lanner.recorder.host_tally import HostTally
 from lanner.recorder.recording import RecordingStore

@@ -20,7 +20,7 @@ from lanner.console.story.incident import NothingToExport
 from lanner.console.story.rules import explanation_json
 from lanner.errors import BadInput, BadRequest, TooManyAtOnce
 from lanner.recorder.budget import ReadBudget
-from lanner.tuning.patch import Harm, HarmTrial
+from lanner.tuning.patch import Harm
 from lanner.tuning.proposals import FieldCondition, Proposal, TunedAlert, proposal_for
 from lanner.tuning.rule_exceptions import (
     MAX_ALERTS,
@@ -123,7 +123,7 @@ async def exception(request: web.Request) -> web.StreamResponse:
         harm = Harm((), 0, 0)
         if text.conditions:
             chosen = Proposal(alert.rule, text.conditions, found.alerts, found.checked, 1, 0, alert.stated)
-            harm = HarmTrial(parts.rules.files()).of(chosen)
+            harm = parts.rules.trial().of(chosen)
         return exception_json(choices(alert, proposed).values(), text, found, harm)
 
     return await _answer(request, read)

@@ -106,3 +106,16 @@ def test_an_exception_without_tests_is_tried_on_nothing(tmp_path: Path) -> None:
     found = HarmTrial(read_rule_files([tmp_path / "mine.yaml"])).of(Proposal("Secret read", conditions, 5, 5, 1, 0, {}))
 
     assert found == Harm((), 0, 0)
+
+
+def test_a_trial_is_current_until_rules_tests_or_recordings_change(tmp_path: Path) -> None:
+    """A new one is needed then."""
+    (tmp_path / "mine.yaml").write_text(RULE)
+    (tmp_path / "mine_test.yaml").write_text(TESTS + "  - {name: x, recording: far.avro, expect: none}\n")
+    files = read_rule_files([tmp_path / "mine.yaml"])
+    for changed in ("far.avro", "acts.avro", "mine_test.yaml"):
+        trial = HarmTrial(files)
+        assert trial.is_current(files)
+        (tmp_path / changed).write_text("another")
+        assert not trial.is_current(files)
+    assert not HarmTrial(files).is_current([replace(files[0], text="")])
