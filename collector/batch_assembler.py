@@ -17,7 +17,7 @@ from collector.processes.process import TrackedProcess
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
 from collector.processes.users import UserFiles
-from collector.procfs.foreign_files import read_file
+from collector.procfs.reading import read_file
 from collector.records.types import Exec, Exit, Syscall
 from collector.settings import CollectorSettings
 from schemas.batch import EventBatch, Process

@@ -9,8 +9,9 @@ from typing import Any, Protocol, Self
 from collector.containers.bundles import Bundle
 from collector.containers.decoding import MAX_BYTES, ResponseTooLarge
 from collector.processes.container_names import ContainerName
-from collector.procfs.foreign_files import closing, open_made_by_root, read_file
+from collector.procfs.foreign_files import closing, open_made_by_root
 from collector.procfs.parse import parse_cgroup
+from collector.procfs.reading import read_file
 from foundation.errors import LannerError
 from schemas.batch import Container
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from collector.processes.parts import ProcessContext
-from collector.procfs.foreign_files import read_file
+from collector.procfs.reading import read_file
 
 MOUNTS = tuple(map(Path, ("/sys/fs/cgroup/pids", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup")))
 """Where the hierarchy may be mounted: of version 1 (the first two), or the unified one."""

@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext, ProcessFacts
-from collector.procfs.foreign_files import Attributes, cached_stat, read_file
-from collector.procfs.look_up_server import MAX_MEMORY_FILE, read_memory
+from collector.procfs.foreign_files import Attributes, cached_stat
 from collector.procfs.parse import (
     MAX_ARGUMENT_BYTES,
     Stat,
@@ -21,6 +20,7 @@ from collector.procfs.parse import (
     parse_status,
     text_of,
 )
+from collector.procfs.reading import MAX_MEMORY_FILE, read_file, read_memory
 from collector.records.decode import epoch_time
 from collector.records.environment import code_path, entries_of, shown
 

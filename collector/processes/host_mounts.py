@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from collector.procfs.foreign_files import read_up_to
 from collector.procfs.parse import Mounted, parse_mountinfo
+from collector.procfs.reading import read_up_to
 
 _MAX_MOUNTINFO = 4 << 20
 _MAX_KNOWN = 1024

@@ -6,20 +6,13 @@ Runs in a process of its own (see lookups.server), because what is checked here 
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from collector.procfs.foreign_files import (
-    Signature,
-    cached_stat,
-    closing,
-    is_remote,
-    read_below,
-    read_file,
-    signature_below,
-)
+from collector.procfs.foreign_files import Signature, cached_stat, closing, is_remote, read_below, signature_below
 from collector.procfs.parse import Mounted, parse_cgroup, parse_mountinfo, parse_stat, parse_status, text_of
+from collector.procfs.reading import read_file
 
 MAX_MOUNTINFO = 1 << 20
 """Bytes read of a mount table. A longer table may hide a mount behind many others, so it counts as remote."""
@@ -192,6 +185,35 @@ class AccountFiles:
             host = Path("/").stat()
         found = cached_stat(root)
         return (found.device, found.inode) == (host.st_dev, host.st_ino)
+
+
+def responder(proc: str, host_root: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return a function that responds to queries from JSON, for where procfs and the host's root are mounted."""
+    files = AccountFiles(Path(proc), Path(host_root))
+    return lambda request: asdict(files.look(_question_of(request)))
+
+
+def _question_of(request: dict[str, Any]) -> AccountFilesQuery:
+    """Convert a query about accounts from JSON."""
+    return AccountFilesQuery(
+        tuple(request["pids"]), request["cgroup"], _insider(request["insider"]), _signatures(request["signatures"])
+    )
+
+
+def answer_of(answered: dict[str, Any]) -> AccountFilesAnswer:
+    """Convert a response about accounts from JSON."""
+    return AccountFilesAnswer(
+        **{**answered, "insider": _insider(answered["insider"]), "signatures": _signatures(answered["signatures"])}
+    )
+
+
+def _insider(found: dict[str, Any] | None) -> Insider | None:
+    return None if found is None else Insider(**found)
+
+
+def _signatures(found: list[dict[str, Any] | None]) -> tuple[Signature | None, Signature | None]:
+    first, second = (None if each is None else Signature(**each) for each in found)
+    return first, second
 
 
 def open_root(path: Path) -> int | None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from collector.procfs.parse import Mounted
+from collector.procfs.reading import read_up_to
 
 _LOCAL = frozenset(
     (
@@ -69,29 +70,6 @@ def _serving(path: str, host: Sequence[Mounted], but: Mounted) -> Mounted | None
         if is_above and mount is not but and (best is None or len(mount.point) >= len(best.point)):
             best = mount
     return best
-
-
-def read_up_to(descriptor: int, limit: int) -> bytes:
-    """Return the bytes of an open file up to its end or the limit. Raises OSError."""
-    parts, left = [], limit
-    while left > 0 and (part := os.read(descriptor, left)):
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)
-
-
-def read_file(path: str, limit: int) -> bytes | None:
-    """Return the first bytes of a file; None if it can't be read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return read_up_to(descriptor, limit)
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
 
 
 _AT_FDCWD = -100

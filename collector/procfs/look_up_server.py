@@ -1,25 +1,20 @@
 """The child process that performs look-ups that may block.
 
 It reads one query per line from standard input and writes one response per line to standard output, both JSON, and ends
-when its input does.
+when its input does. It imports little, since every host has it in memory: the rest when a query first needs it.
 """
 
 import contextlib
-import dataclasses
 import json
-import resource
 import signal
 import sys
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any, BinaryIO
 
-from collector.procfs.accounts import AccountFiles, AccountFilesAnswer, AccountFilesQuery, Insider
-from collector.procfs.foreign_files import Signature, read_file
-from collector.procfs.parse import text_of
+from collector.procfs.reading import read_memory
 
-MAX_MEMORY_FILE = 64 * 1024
-"""Bytes read of a command line or an environment; longer ones would be cut off anyway."""
+TYPE_CHECKING = False  # the name that type checkers know; importing `typing` takes 1 MB
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, BinaryIO
 
 MAX_MEMORY = 256 << 20
 """Bytes of address space for decoding JSON."""
@@ -35,17 +30,7 @@ READY = b"{}\n"
 """Written first, when queries can be processed."""
 
 
-def read_memory(proc: Path, pid: int) -> tuple[bytes | None, bytes | None]:
-    """Return the command line and the environment of a process, both as in procfs.
-
-    They lie in the process's memory: anyone who holds its locks, for example by mapping a file of a FUSE server that
-    doesn't respond, blocks the reader.
-    """
-    folder = f"{proc}/{pid}"
-    return read_file(f"{folder}/cmdline", MAX_MEMORY_FILE), read_file(f"{folder}/environ", MAX_MEMORY_FILE)
-
-
-def json_of(path: str) -> Any:
+def json_of(path: str) -> "Any":
     """Return what a JSON text contains, without long texts and without the ends of long lists of texts.
 
     Raises:
@@ -53,6 +38,9 @@ def json_of(path: str) -> Any:
         OSError: it can't be read.
         ValueError: it is not JSON.
     """
+    import resource  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
+
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
     # If the service has too little memory, this process is to end, not the collector.
@@ -63,7 +51,7 @@ def json_of(path: str) -> Any:
     return found
 
 
-def pruned(value: Any) -> Any:
+def pruned(value: "Any") -> "Any":
     """Return a JSON value without long texts and without the ends of long lists of texts.
 
     Of an object with too many members, those stay that runtimes name, then the first in alphabetical order.
@@ -77,9 +65,9 @@ def pruned(value: Any) -> Any:
     return None if isinstance(value, str) and len(value) > MAX_TEXT else value
 
 
-def serve(questions: Iterable[bytes], answers: BinaryIO, proc: Path, host_root: Path) -> None:
+def serve(questions: "Iterable[bytes]", answers: "BinaryIO", proc: str, host_root: str) -> None:
     """Respond to each query; the response to one that fails is null."""
-    accounts = AccountFiles(proc, host_root)
+    accounts: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     answers.write(READY)
     answers.flush()
     for line in questions:
@@ -88,38 +76,19 @@ def serve(questions: Iterable[bytes], answers: BinaryIO, proc: Path, host_root: 
         try:
             if "memory" in request:
                 parts = read_memory(proc, request["memory"])
-                answer = [None if part is None else text_of(part) for part in parts]
+                answer = [None if part is None else part.decode("utf-8", "surrogateescape") for part in parts]
             elif "json" in request:
                 answer = json_of(request["json"])
             else:
-                answer = dataclasses.asdict(accounts.look(question_of(request)))
+                if accounts is None:
+                    from collector.procfs.accounts import responder  # noqa: PLC0415 - 3 MB
+
+                    accounts = responder(proc, host_root)
+                answer = accounts(request)
         except (OSError, ValueError, MemoryError, RecursionError):
             pass
         answers.write(json.dumps(answer).encode() + b"\n")
         answers.flush()
-
-
-def question_of(request: dict[str, Any]) -> AccountFilesQuery:
-    """Convert a query about accounts from JSON."""
-    return AccountFilesQuery(
-        tuple(request["pids"]), request["cgroup"], _insider(request["insider"]), _signatures(request["signatures"])
-    )
-
-
-def answer_of(answered: dict[str, Any]) -> AccountFilesAnswer:
-    """Convert a response about accounts from JSON."""
-    return AccountFilesAnswer(
-        **{**answered, "insider": _insider(answered["insider"]), "signatures": _signatures(answered["signatures"])}
-    )
-
-
-def _insider(found: dict[str, Any] | None) -> Insider | None:
-    return None if found is None else Insider(**found)
-
-
-def _signatures(found: list[dict[str, Any] | None]) -> tuple[Signature | None, Signature | None]:
-    first, second = (None if each is None else Signature(**each) for each in found)
-    return first, second
 
 
 def main(arguments: list[str]) -> None:
@@ -128,4 +97,4 @@ def main(arguments: list[str]) -> None:
         # These signals are for the collector, which may still send queries while it shuts down.
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(BrokenPipeError):
-        serve(sys.stdin.buffer, sys.stdout.buffer, Path(arguments[0]), Path(arguments[1]))
+        serve(sys.stdin.buffer, sys.stdout.buffer, *arguments)

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from collector.procfs.accounts import AccountFilesAnswer, AccountFilesQuery
-from collector.procfs.look_up_server import answer_of, main
+from collector.procfs.accounts import AccountFilesAnswer, AccountFilesQuery, answer_of
+from collector.procfs.look_up_server import main
 
 ARGUMENT = "look-up-server"
 """Argument with which a frozen program starts the server."""

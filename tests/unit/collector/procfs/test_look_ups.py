@@ -1,4 +1,5 @@
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -9,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from collector.processes.users import UserFiles
-from collector.procfs import look_ups
+from collector.procfs import look_up_server, look_ups
 from collector.procfs.accounts import AccountFilesQuery
 from collector.procfs.look_ups import LookUps
 from tests.unit.collector.processes.test_users import CONTAINER, Clock, make_process, make_root
 
+ROOT = Path(look_up_server.__file__).parents[2]
 _SERVER = """
 import sys, time
 sys.stdout.write('{}\\n')
@@ -50,6 +52,13 @@ def test_command_line_and_environment_are_those_of_procfs() -> None:
         assert look_ups.given_up == 0
     finally:
         look_ups.close()
+
+
+def test_the_process_for_look_ups_starts_without_modules_that_take_much_memory() -> None:
+    """Every host has this process, so it imports what reads accounts and bundles only when it is asked for them."""
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {look_up_server.__name__}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    assert not {"ctypes", "dataclasses", "inspect", "pathlib", "typing"} & set(done.stdout.split())
 
 
 def test_accounts_are_what_is_found_here_and_now(tmp_path: Path) -> None:
