@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from foundation.errors import LannerError
+
 PRIVATE = 0o600
 """Mode of files that only their owner may read: command lines contain secrets, and alerts quote them."""
 SECONDS = 1.0
@@ -17,6 +19,27 @@ SECONDS = 1.0
 def open_private(path: Path, flags: int, mode: int = PRIVATE) -> int:
     """Open a file, created if missing, and return its descriptor; a symbolic link is refused. Raises OSError."""
     return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+
+
+class UntrustedFile(LannerError):
+    """Others than root, this user or the owner of this code can have written it; the message states the remedy."""
+
+
+def read_trusted(path: Path) -> bytes:
+    """Read a file that only root, this user or the owner of this code can have written.
+
+    Raises:
+        UntrustedFile: others can have written it.
+        OSError: it can't be read.
+    """
+    # Root runs this code, so whoever owns that may own the file as well.
+    owners = {0, os.geteuid(), Path(__file__).parent.stat().st_uid}
+    with path.open("rb") as file:
+        # Checked on the open file: its name may refer to another one afterwards.
+        facts = os.fstat(file.fileno())
+        if facts.st_uid not in owners or facts.st_mode & 0o022:
+            raise UntrustedFile("users other than root can write it: chown root, chmod go-w")
+        return file.read()
 
 
 def write_atomically(

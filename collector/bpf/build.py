@@ -24,7 +24,7 @@ from typing import Any
 
 from collector.bpf import relocations
 from collector.bpf.program import CALLED, FUNCTIONS, TYPED, UNTYPED, Compilation, RingSizes, check_rights
-from collector.bpf.program_cache import BuildTarget, ProgramMismatch, find, read_trusted, write
+from collector.bpf.program_cache import BuildTarget, ProgramMismatch, find, read_object, write
 from collector.kernel import btf, offsets
 from collector.kernel.architecture import HERE
 from collector.kernel.offsets import CAST_CALL, fingerprint, numbers_of
@@ -91,7 +91,7 @@ def _numbers(cache: Path) -> dict[str, int]:
     parts = (fingerprint(), repr(HERE.REGISTERS | HERE.CONSTANTS), *(path.read_text() for path in _READERS))
     path = cache / f"kernel-{hashlib.sha256(''.join(parts).encode()).hexdigest()[:24]}.json"
     with suppress(ProgramMismatch, FileNotFoundError):
-        return {str(name): int(value) for name, value in read_trusted(path).items()}
+        return {str(name): int(value) for name, value in read_object(path).items()}
     numbers = numbers_of()
     with suppress(OSError):
         write_atomically(path, [json.dumps(numbers).encode()], is_shared=True)

@@ -5,14 +5,13 @@ one. The content is loaded into the kernel as root, so only files count that nob
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from foundation.errors import LannerError
-from foundation.files import write_atomically
+from foundation.files import UntrustedFile, read_trusted, write_atomically
 
 _MAX_REPORTED = 3
 """Maximum number of files that don't fit named in an error."""
@@ -65,7 +64,7 @@ def find(paths: Sequence[Path], build_target: BuildTarget) -> tuple[tuple[Path, 
 
 def read(path: Path, build_target: BuildTarget) -> dict[str, Any]:
     """Read a program if it fits and can be trusted. Raises ProgramMismatch, OSError."""
-    found = read_trusted(path)
+    found = read_object(path)
     try:
         made_for = BuildTarget(**found["made_for"])
         programs = bool(found["maps"]) and all(found["variants"].values())
@@ -78,7 +77,7 @@ def read(path: Path, build_target: BuildTarget) -> dict[str, Any]:
     return found
 
 
-def read_trusted(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
     """Read a JSON object that only root, this user or the owner of this code can have written.
 
     Raises:
@@ -86,14 +85,9 @@ def read_trusted(path: Path) -> dict[str, Any]:
         FileNotFoundError: there is no file.
     """
     try:
-        # Root runs the collector's code, so whoever owns that may own the program as well.
-        owners = {0, os.geteuid(), Path(__file__).parent.stat().st_uid}
-        with path.open(encoding="ascii") as file:
-            # Checked on the open file: its name may refer to another one afterwards.
-            facts = os.fstat(file.fileno())
-            if facts.st_uid not in owners or facts.st_mode & 0o022:
-                raise ProgramMismatch("users other than root can write it: chown root, chmod go-w")
-            found = json.load(file)
+        found = json.loads(read_trusted(path))
+    except UntrustedFile as error:
+        raise ProgramMismatch(str(error)) from None
     except ValueError:
         raise ProgramMismatch("not a compiled program, or truncated") from None
     except FileNotFoundError:

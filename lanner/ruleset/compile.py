@@ -6,7 +6,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from foundation.text import count_of
-from lanner.ruleset.load import ActiveRules, RuleChoices, load_or_fail
+from lanner.ruleset.active import ActiveRules, RuleChoices
+from lanner.ruleset.stored import RuleStore, StoredRules
 from processor.compiler.batch import Excludes
 from processor.compiler.literals import names_to_resolve
 from processor.compiler.mapping import compile_mapping
@@ -50,6 +51,8 @@ class CompiledDetection:
     """True if rules compare events with those before them, so that all matter."""
     has_audit_log: bool = False
     """True if `lanner run` follows a Kubernetes audit log."""
+    stored_filter: PushdownFilter | None = None
+    """The pushdown filter, if it is stored."""
 
     @property
     def event_types(self) -> frozenset[str]:
@@ -69,7 +72,7 @@ class CompiledDetection:
     @property
     def pushdown_filter(self) -> PushdownFilter:
         """The pushdown filter: the events that could match a rule."""
-        return derive(self.ruleset.conditions, self.event_types, variables=self.variables)
+        return self.stored_filter or derive(self.ruleset.conditions, self.event_types, variables=self.variables)
 
     def detects_shadow_read(self) -> bool:
         """Return whether a rule alerts if root reads /etc/shadow with cat: what `lanner run` suggests to try."""
@@ -94,9 +97,27 @@ def active_text(detection: CompiledDetection) -> str:
     return f"{count_of(detection.count, 'rule')} from {detection.origin} active{why}{idle}"
 
 
-def compile_rules(choices: RuleChoices, *, warnings: bool = True) -> CompiledDetection:
-    """Load, select and compile rules. Raises BadInput with all errors, and OutputError for what is appended."""
-    loaded = load_or_fail(choices, warnings=warnings)
+def compile_rules(choices: RuleChoices, *, warnings: bool = True, folder: Path | None = None) -> CompiledDetection:
+    """Load, select and compile rules.
+
+    Args:
+        choices: the rules.
+        warnings: whether the notices include warnings.
+        folder: where loaded rules are stored for the next start; None to store none.
+
+    Raises:
+        BadInput: With all errors.
+        OutputError: For what is appended to outputs.
+    """
+    store = None if folder is None else RuleStore(folder, choices, warnings=warnings)
+    stored = None if store is None else store.read()
+    if stored is None:
+        # Imported here, because the parsers and checks take 10 MB.
+        from lanner.ruleset.load import load_or_fail  # noqa: PLC0415
+
+        loaded = load_or_fail(choices, warnings=warnings)
+    else:
+        loaded = stored.rules
     rules = [rule for rule in loaded.rules if rule.enabled]
     ruleset = compile_ruleset(
         rules,
@@ -118,7 +139,7 @@ def compile_rules(choices: RuleChoices, *, warnings: bool = True) -> CompiledDet
     texts += [form or name for fields in loaded.extra_fields.values() for name, form in fields.items()]
     compares_events = any(_PREVIOUS in text for text in texts)
     variables = variables_in(texts)
-    return CompiledDetection(
+    detection = CompiledDetection(
         ruleset,
         choices.origin,
         loaded.notices,
@@ -127,4 +148,8 @@ def compile_rules(choices: RuleChoices, *, warnings: bool = True) -> CompiledDet
         loaded,
         compares_events,
         choices.has_audit_log,
+        None if stored is None else stored.pushdown_filter,
     )
+    if store is not None and stored is None:
+        store.write(StoredRules(loaded, detection.pushdown_filter))
+    return detection

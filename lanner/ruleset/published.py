@@ -19,8 +19,8 @@ from bus.topics import MAX_MESSAGE_BYTES, PUSHDOWN_FILTERS, RULES
 from foundation.files import write_atomically
 from foundation.text import OnNote
 from lanner.errors import BadInput
+from lanner.ruleset.active import RuleChoices
 from lanner.ruleset.compile import CompiledDetection
-from lanner.ruleset.load import RuleChoices
 from processor.fleet.rules.actions import RulesInUse, RulesRefused
 from processor.loading import RuleFile
 from processor.loading.rules import Switch

@@ -11,7 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from lanner.demo import ACTS, WITHOUT_ACTION
-from lanner.ruleset.load import ActiveRules
+from lanner.ruleset.active import ActiveRules
 from processor.language.ast import Field
 from processor.language.printer import print_operand
 from processor.loading import LoadResult, Rule

@@ -10,8 +10,8 @@ from typing import Any, get_args
 from foundation.yaml.mappings import Fields
 from foundation.yaml.text import yaml_scalar
 from lanner.errors import BadInput
+from lanner.ruleset.active import ActiveRules
 from lanner.ruleset.compile import CompiledDetection
-from lanner.ruleset.load import ActiveRules
 from lanner.ruletest.events.events import write_event
 from lanner.ruletest.given import GivenAlert, choose_given, given_alert, is_recording, recorded_batches
 from lanner.ruletest.model import Suite

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
+from foundation.yaml.limits import Limits, OverLimits, YamlError
 from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceFile, SourceLocation
-from foundation.yaml.reading import Limits, OverLimits, YamlError, read_documents
+from foundation.yaml.reading import read_documents
 from lanner.errors import BadInput
 from lanner.settings.build import build_settings
 from lanner.settings.faults import BadSettings, SettingFault
@@ -29,8 +28,7 @@ def parse_yaml(text: str, source: str, *, has_lines: bool = True) -> Node:
     if len(file.text) > _LIMITS.characters:
         raise BadInput(f"{source}: more than {_LIMITS.characters} characters can't be settings.")
     try:
-        # Its messages are more precise than those of the faster loader.
-        documents = read_documents(file, _LIMITS, yaml.SafeLoader)
+        documents = read_documents(file, _LIMITS, is_precise=True)
     except OverLimits as error:
         raise _bad("nested too deep or too big to be settings.", error.location) from None
     except YamlError as error:
@@ -209,7 +207,7 @@ def read_settings(
     Raises:
         BadInput: The file can't be read, or is not YAML.
     """
-    tree = read_file(path) if path else parse_yaml("", "settings")
+    tree = read_file(path) if path else MappingNode(SourceFile("settings", ""), 0, 0, ())
     for name in sorted(environment):
         if name.startswith(ENVIRONMENT_PREFIX):
             key = name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")

@@ -213,6 +213,7 @@ def check_settings(
     sinks: Sequence[str] | None = None,
     needs_broker: bool = True,
     warnings: bool = False,
+    folder: Path | None = None,
 ) -> CompiledDetection | None:
     """Check the settings of a stage.
 
@@ -222,6 +223,7 @@ def check_settings(
         sinks: those that the stage opens; by default the enabled ones.
         needs_broker: whether the stage connects to Kafka; `run` never does.
         warnings: whether the notices of the rules include warnings.
+        folder: where loaded rules are stored for the next start; None to store none.
 
     Returns:
         The compiled rules, for the stages that need this host's rule files.
@@ -236,7 +238,7 @@ def check_settings(
         check.require(lambda: define_sources(settings))
         check.add(appended_faults(settings))
     if stage in ("run", "collector"):
-        detection = check.require(lambda: load_detection(settings, warnings=warnings))
+        detection = check.require(lambda: load_detection(settings, warnings=warnings, folder=folder))
     if stage != "run" and needs_broker:
         check.require(lambda: connection_of(settings))
     if stage in ("run", "notifier"):

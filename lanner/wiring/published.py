@@ -9,8 +9,9 @@ from bus.connection import Connection
 from bus.published_rules import accept, current
 from bus.signatures import BadSigningKey, read_private_key, read_public_key
 from lanner.errors import BadInput
+from lanner.ruleset.active import ActiveRules
 from lanner.ruleset.compile import CompiledDetection
-from lanner.ruleset.load import ActiveRules, load_or_fail
+from lanner.ruleset.load import load_or_fail
 from lanner.ruleset.published import as_published
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault

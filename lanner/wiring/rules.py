@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from foundation.text import did_you_mean
 from lanner.errors import BadInput
-from lanner.ruleset.load import SHIPPED_FOLDER, Appended, RuleChoices, on_top
+from lanner.ruleset.active import SHIPPED_FOLDER, Appended, RuleChoices, on_top
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.sources.installed import define_sources
 from processor.loading import RuleFile, read_rule_files
-from processor.loading.condition_checks import output_findings
 from processor.loading.rules import Switch
 from processor.output.tokens import OutputError, Token, parse_output
 from schemas.catalog.fields import FIELDS
@@ -118,19 +117,32 @@ def _switches(settings: Settings) -> Iterator[Switch]:
                 yield Switch(enable, "tag", target.tag)
 
 
-def load_detection(settings: Settings, *, warnings: bool = True) -> "CompiledDetection":
-    """Read, select and compile the rules. Raises BadInput with all errors."""
-    return detection_of(settings, find_rules(settings), warnings=warnings)
+def load_detection(settings: Settings, *, warnings: bool = True, folder: Path | None = None) -> "CompiledDetection":
+    """Read, select and compile the rules; folder is as for detection_of(). Raises BadInput with all errors."""
+    return detection_of(settings, find_rules(settings), warnings=warnings, folder=folder)
 
 
-def detection_of(settings: Settings, choices: RuleChoices, *, warnings: bool = True) -> "CompiledDetection":
-    """Compile rules that have been read. Raises BadInput with all errors, also of append_output."""
+def detection_of(
+    settings: Settings, choices: RuleChoices, *, warnings: bool = True, folder: Path | None = None
+) -> "CompiledDetection":
+    """Compile rules that have been read.
+
+    Args:
+        settings: the settings.
+        choices: the rules.
+        warnings: whether the notices include warnings.
+        folder: where loaded rules are stored for the next start; None to store none.
+
+    Raises:
+        BadInput: With all errors, also of append_output.
+    """
     from lanner.ruleset.compile import compile_rules
 
     if faults := appended_faults(settings):
         raise BadSettings(*faults)
     try:
-        return compile_rules(choices, warnings=warnings)
+        # What rules mean also depends on the files of mappings that settings name.
+        return compile_rules(choices, warnings=warnings, folder=None if settings.json_sources else folder)
     except OutputError as error:
         raise BadSettings(SettingFault("append_output", f"append_output: {error}.")) from None
 
@@ -154,6 +166,8 @@ def repeated_alerts(settings: Settings) -> "RepeatedAlerts":
 
 def output_faults(setting: str, text: str, parts: Sequence[tuple[int, str]] | None = None) -> list[SettingFault]:
     """Return all errors of an output, or of its parts that are given, each with its offset."""
+    from processor.loading.condition_checks import output_findings
+
     faults: list[SettingFault] = []
     for start, part in parts or ((0, text),):
         at = 0

@@ -4,22 +4,13 @@ Files are loaded in order, as in Falco: each must be valid together with the fil
 file can redefine the items of an earlier one.
 """
 
-import codecs
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 from pathlib import Path
 
-from foundation.yaml.nodes import SourceFile, SourceLocation
-from processor.language.parser import RULE_DEPTH, parse
-from processor.loading.builder import Builder
-from processor.loading.condition_checks import Checker, field_problem
-from processor.loading.items.collection import Collection
-from processor.loading.items.correlation_checks import StatefulChecker
+from foundation.yaml.nodes import SourceLocation
 from processor.loading.problems import Problem, ProblemCode
-from processor.loading.reader import read_file
 from processor.loading.rules import FileResult, LoadedList, LoadResult, Redefinition
-from processor.loading.values import head_location
 from processor.rules.rule import LoadedMacro, Rule
 from schemas.catalog.priorities import Priority
 
@@ -79,78 +70,7 @@ def _read(path: Path) -> RuleFile:
 
 def load_rules(files: Sequence[RuleFile]) -> LoadResult:
     """Load rule files in order. Invalid content never raises: the result has all errors and warnings."""
-    return _Loading().load(files)
+    # Imported here, because the parsers and checks take 6 MB, and a program whose rules are stored needs none.
+    from processor.loading.loader import Loader  # noqa: PLC0415
 
-
-class _Loading:
-    def __init__(self) -> None:
-        self._problems: list[Problem] = []
-        self._collection = Collection(self._problems.append, field_problem)
-        # Every file rebuilds the conditions of those before it.
-        self._parse = cache(partial(parse, max_depth=RULE_DEPTH))
-        self._checker = Checker()
-        self._results: list[FileResult] = []
-
-    def load(self, files: Sequence[RuleFile]) -> LoadResult:
-        builder = Builder(self._collection, self._parse, self._checker, self._problems.append)
-        for file in files:
-            self._read(file)
-            builder = Builder(self._collection, self._parse, self._checker, self._problems.append)
-            builder.build(whole=not any(problem.code.severity == "error" for problem in self._problems))
-            self._finish(file.name)
-        problems: dict[Problem, None] = {}
-        for result in self._results:
-            problems.update(dict.fromkeys((*result.errors, *result.warnings)))
-        late: list[Problem] = []
-        checked = StatefulChecker(builder.rules, builder.macros, late.append)
-        return LoadResult(
-            files=tuple(self._results),
-            errors=tuple(problem for problem in problems if problem.code.severity == "error"),
-            warnings=tuple(problem for problem in problems if problem.code.severity != "error"),
-            rules=checked.rules,
-            macros=checked.macros,
-            lists=builder.lists,
-            required_plugins=tuple(self._collection.plugins),
-            redefinitions=tuple(
-                Redefinition(new.type, new.name, head_location(new), head_location(old))
-                for new, old in self._collection.redefined
-            ),
-        ).with_problems(late)
-
-    def _read(self, file: RuleFile) -> None:
-        name = file.name
-        if file.unreadable:
-            hint = "check that it exists and is readable"
-            self._fail(
-                ProblemCode.LOAD_ERR_FILE_READ,
-                f"Could not read the file: {file.unreadable}",
-                SourceLocation(name),
-                hint,
-            )
-            return
-        text = file.text
-        if isinstance(text, bytes):
-            data = text.removeprefix(codecs.BOM_UTF8)
-            try:
-                text = data.decode()
-            except UnicodeDecodeError as error:
-                before = SourceFile(name, data[: error.start].decode())
-                location = before.locate(len(before.text), len(before.text) + 1)
-                message = f"the file is not UTF-8: byte 0x{data[error.start]:02x}"
-                self._fail(ProblemCode.LOAD_ERR_YAML_PARSE, message, location, "save it as UTF-8")
-                return
-        read_file(SourceFile(name, text), self._collection, self._problems.append)
-
-    def _fail(self, code: ProblemCode, message: str, location: SourceLocation, hint: str) -> None:
-        self._problems.append(Problem(code, message, "rules content", "", location, hint))
-
-    def _finish(self, name: str) -> None:
-        order = sorted(dict.fromkeys(self._problems), key=_order)
-        self._problems.clear()
-        errors = tuple(problem for problem in order if problem.code.severity == "error")
-        warnings = tuple(problem for problem in order if problem.code.severity != "error")
-        self._results.append(FileResult(name, errors, warnings))
-
-
-def _order(problem: Problem) -> tuple[str, int, int]:
-    return (problem.location.file, problem.location.line, problem.location.column)
+    return Loader().load(files)

@@ -43,6 +43,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
     SIGHUP reloads settings and rules, SIGUSR1 reopens log files, Ctrl-C stops and prints a summary.
     """
     from collector.bpf.program import check_rights
+    from collector.settings import CACHE
     from lanner.wiring.stages.collector import load_program, make_collector
 
     collect_cycles_rarely()
@@ -58,7 +59,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
         return replace(loaded, settings=settings)
 
     def compiled(loaded: LoadedSettings) -> tuple[Settings, CompiledDetection]:
-        detection = check_settings(loaded, "run", warnings=not options.quiet)
+        detection = check_settings(loaded, "run", warnings=not options.quiet, folder=CACHE)
         assert detection is not None  # noqa: S101  an error in the rules was raised
         return loaded.settings, detection
 

@@ -8,7 +8,7 @@ from threading import Lock
 from lanner.console.fleet.ports import HostsReading, KnownRules, RuleFacts
 from lanner.errors import BadInput
 from lanner.recorder.host_tally import HostTally
-from lanner.ruleset.load import ActiveRules
+from lanner.ruleset.active import ActiveRules
 from processor.language.ast import deep
 from processor.language.printer import print_condition
 from processor.loading import Rule

@@ -19,7 +19,7 @@ from lanner.console.fleet.ports import HostsReading, KnownRules, RulesVersion
 from lanner.errors import BadInput
 from lanner.recorder.host_tally import FleetHost
 from lanner.recorder.hosts import find_hosts, live_hosts
-from lanner.ruleset.load import ActiveRules
+from lanner.ruleset.active import ActiveRules
 from processor.fleet.rules.peers import Peers
 from schemas.catalog.priorities import BY_NAME, Priority
 from schemas.published_rules import BadRules, PublishedRules

@@ -21,7 +21,7 @@ from lanner.console.store.reading import AlertReader
 from lanner.console.story.reading import StoryReader
 from lanner.console.story.rules import RuleBook
 from lanner.console.workers import RecentAnswers, SlowReadings
-from lanner.ruleset.load import ActiveRules
+from lanner.ruleset.active import ActiveRules
 from schemas.alert import Alert
 
 WriteTest = Callable[[Alert, ActiveRules], str]

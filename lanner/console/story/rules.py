@@ -6,8 +6,9 @@ from threading import Lock
 from typing import Any
 
 from foundation.text import printable
+from lanner.ruleset.active import ActiveRules, RuleChoices
 from lanner.ruleset.explanation import Explanation, answer, decides_parent, label
-from lanner.ruleset.load import ActiveRules, RuleChoices, load_or_fail
+from lanner.ruleset.load import load_or_fail
 from lanner.tuning.patch import HarmTrial
 from processor.detection.explain import Explained, MappingEvaluator, explain, explain_batch
 from processor.language.ast import deep

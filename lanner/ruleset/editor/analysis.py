@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from foundation.yaml.nodes import SourceLocation
+from lanner.ruleset.active import on_top
 from lanner.ruleset.editor.places import choices, place_at
-from lanner.ruleset.load import on_top, validate_files
+from lanner.ruleset.load import validate_files
 from processor.fields.availability import remark_on, source_of
 from processor.language.tokens import ANCESTOR, OPERATORS, TRANSFORMERS
 from processor.loading import LoadResult, Problem, RuleFile, load_rules

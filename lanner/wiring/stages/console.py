@@ -30,7 +30,7 @@ from lanner.console.story.reading import EventArchive, StoryReader
 from lanner.console.story.rules import RuleBook
 from lanner.errors import BadInput, or_bad_input
 from lanner.recorder.rolling import lock_file
-from lanner.ruleset.load import ActiveRules
+from lanner.ruleset.active import ActiveRules
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.forms import is_loopback

@@ -55,7 +55,7 @@ def test_command_line_and_environment_are_those_of_procfs() -> None:
 
 
 def test_the_process_for_look_ups_starts_without_modules_that_take_much_memory() -> None:
-    """Every host has this process, so it imports what reads accounts and bundles only when it is asked for them."""
+    """Every host has this process, so it imports what reads accounts and bundles only when it needs them."""
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {look_up_server.__name__}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     assert not {"ctypes", "dataclasses", "inspect", "pathlib", "typing"} & set(done.stdout.split())

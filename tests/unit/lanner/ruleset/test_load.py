@@ -1,7 +1,8 @@
 import json
 from pathlib import Path
 
-from lanner.ruleset.load import on_top, validate_files
+from lanner.ruleset.active import on_top
+from lanner.ruleset.load import validate_files
 from processor.loading import RuleFile
 from tests.unit.lanner.program import lanner
 

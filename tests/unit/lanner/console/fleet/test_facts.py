@@ -2,7 +2,8 @@ from dataclasses import replace
 
 from lanner.console.fleet.local import RuleFiles, facts_of
 from lanner.errors import BadInput
-from lanner.ruleset.load import ActiveRules, load_or_fail
+from lanner.ruleset.active import ActiveRules
+from lanner.ruleset.load import load_or_fail
 from lanner.ruleset.published import published_of
 from lanner.settings import load_settings
 from lanner.wiring.published import active_of_published

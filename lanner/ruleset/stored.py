@@ -1,0 +1,107 @@
+"""Stores loaded rules in a file, so that a start with the same rules neither parses nor checks them again.
+
+The file is one of Python's pickles. Like a compiled program, it counts only if nobody but root, this user or the owner
+of this code can have written it; and it can name no class or function but Lanner's own.
+"""
+
+import gc
+import io
+import os
+import pickle
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import lanner
+from foundation.files import UntrustedFile, read_trusted, write_atomically
+from lanner.ruleset.active import ActiveRules, RuleChoices
+from schemas.filter import PushdownFilter
+
+_CODE = Path(lanner.__file__).parents[1]
+_PACKAGES = ("collector", "foundation", "lanner", "processor", "schemas")
+"""What rules are loaded by, and what they consist of."""
+_KEPT = 4
+"""Files in a folder: those of the rules before, and of another version."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRules:
+    """What is computed from rule files and settings, and takes most of the time of a start."""
+
+    rules: ActiveRules
+    pushdown_filter: PushdownFilter
+
+
+class RuleStore:
+    """Loaded rules in files of a folder.
+
+    Args:
+        folder: created by the first write.
+        choices: the rules.
+        warnings: whether their notices include warnings.
+    """
+
+    def __init__(self, folder: Path, choices: RuleChoices, *, warnings: bool) -> None:
+        parts = (platform.machine(), sys.version, lanner.__version__, *_code(), warnings, choices)
+        digest = blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        self._path = folder / f"rules-{digest}.pickle"
+
+    def read(self) -> StoredRules | None:
+        """Return the rules; None if they aren't stored, or others can have written the file."""
+        enabled = gc.isenabled()
+        # What is read has no cycles, and searching it for them takes as long as reading it.
+        gc.disable()
+        try:
+            found = _Reader(io.BytesIO(read_trusted(self._path))).load()
+        except (OSError, UntrustedFile):
+            return None
+        except Exception:  # noqa: BLE001  a damaged pickle may raise anything
+            return None
+        finally:
+            if enabled:
+                gc.enable()
+        return found if isinstance(found, StoredRules) else None
+
+    def write(self, stored: StoredRules) -> None:
+        """Store rules, if possible, and remove the oldest files of others."""
+        content = io.BytesIO()
+        # RecursionError: a condition is too deep.
+        with suppress(OSError, RecursionError):
+            _Writer(content, pickle.HIGHEST_PROTOCOL).dump(stored)
+            write_atomically(self._path, [content.getvalue()], is_shared=True)
+            files = sorted(self._path.parent.glob("rules-*.pickle"), key=lambda path: path.stat().st_mtime_ns)
+            for path in files[:-_KEPT]:
+                path.unlink(missing_ok=True)
+
+
+class _Writer(pickle.Pickler):
+    def reducer_override(self, value: object) -> Any:
+        # By default a member of an enumeration is a call of getattr(), which could return anything.
+        return (type(value), (value.value,)) if isinstance(value, Enum) else NotImplemented
+
+
+class _Reader(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if module.partition(".")[0] in _PACKAGES:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is no part of rules")
+
+
+def _code() -> Iterator[str]:
+    """Yield what changes whenever a file of the code does; a frozen program is one file."""
+    for package in _PACKAGES:
+        for folder, folders, names in os.walk(_CODE / package):
+            folders[:] = sorted(set(folders) - {"__pycache__"})
+            yield from (_facts(Path(folder, name)) for name in sorted(names))
+    yield _facts(Path(sys.executable))
+
+
+def _facts(path: Path) -> str:
+    found = path.stat()
+    return f"{path} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"

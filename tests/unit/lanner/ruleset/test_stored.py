@@ -1,0 +1,105 @@
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lanner.ruleset.active import RuleChoices
+from lanner.ruleset.compile import compile_rules
+from lanner.ruleset.stored import RuleStore
+from lanner.settings import Settings
+from lanner.wiring.rules import find_rules
+from processor.loading import RuleFile
+
+ROOT = Path(__file__).parents[4]
+HEAVY = frozenset(("yaml", "processor.loading.loader", "lanner.ruleset.load", "lanner.ruleset.lint.lint"))
+"""Modules that read and check rules."""
+RULE = b"- rule: %s\n  desc: d\n  condition: evt.type = openat and fd.name = /x\n  output: o\n  priority: INFO\n"
+
+
+@pytest.fixture
+def choices() -> RuleChoices:
+    """Return the choice of one rule."""
+    return replace(find_rules(Settings()), files=(RuleFile("r.yaml", RULE % b"one"),))
+
+
+@pytest.fixture
+def written(tmp_path: Path, choices: RuleChoices) -> Path:
+    """Return the file in which rules are stored."""
+    compile_rules(choices, folder=tmp_path)
+    (path,) = tmp_path.iterdir()
+    return path
+
+
+def test_a_start_with_the_same_rules_gets_them_as_they_were_loaded(tmp_path: Path) -> None:
+    """For the built-in rules, which use all that the language has."""
+    choices = find_rules(Settings())
+    first = compile_rules(choices, folder=tmp_path)
+    again = compile_rules(choices, folder=tmp_path)
+    assert again.stored_filter is not None, "they were loaded again"
+    assert again.active_rules == first.active_rules
+    assert [each.location for each in again.active_rules.rules] == [each.location for each in first.active_rules.rules]
+    assert again.pushdown_filter == first.pushdown_filter
+    assert (again.variables, again.event_types, again.notices) == (first.variables, first.event_types, first.notices)
+
+
+def test_other_rules_or_notices_are_not_those_that_are_stored(tmp_path: Path, choices: RuleChoices) -> None:
+    """Each is stored for itself, and the oldest are removed."""
+    compile_rules(choices, folder=tmp_path)
+    for number in range(6):
+        changed = replace(choices, files=(RuleFile("r.yaml", RULE % b"%d" % number),))
+        assert compile_rules(changed, folder=tmp_path).active_rules.rules[0].name == str(number)
+    assert RuleStore(tmp_path, choices, warnings=False).read() is None
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_a_file_that_others_can_write_is_not_read(
+    written: Path, tmp_path: Path, choices: RuleChoices, mode: int
+) -> None:
+    """As for a compiled program."""
+    written.chmod(mode)
+    assert RuleStore(tmp_path, choices, warnings=True).read() is None
+    written.chmod(0o600)
+    assert RuleStore(tmp_path, choices, warnings=True).read() is not None
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x05", pickle.dumps(1), pickle.dumps((os.getpid, 1))])
+def test_rules_are_loaded_if_the_file_is_damaged(
+    written: Path, tmp_path: Path, choices: RuleChoices, content: bytes
+) -> None:
+    """And the file is written again."""
+    written.write_bytes(content)
+    assert compile_rules(choices, folder=tmp_path).stored_filter is None
+    assert RuleStore(tmp_path, choices, warnings=True).read() is not None
+
+
+def test_what_is_read_can_call_nothing_but_our_own_code(written: Path, tmp_path: Path, choices: RuleChoices) -> None:
+    """A pickle could otherwise name any function."""
+    marker = tmp_path / "marker"
+
+    class Hostile:
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.mkdir, (str(marker),)
+
+    written.write_bytes(pickle.dumps(Hostile()))
+    assert RuleStore(tmp_path, choices, warnings=True).read() is None
+    assert not marker.exists()
+
+
+def test_lanner_run_imports_no_parser_of_rules_when_they_are_stored(tmp_path: Path) -> None:
+    """Neither for the rules nor for anything else on its way to the first alert."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "import lanner.cli.main, lanner.commands.services.run, lanner.wiring.stages.collector\n"
+        "from lanner.cli.app import Options\n"
+        "from lanner.wiring.check import check_settings\n"
+        "loaded = Options().load({})\n"
+        f"check_settings(loaded, 'run', folder=Path({str(tmp_path)!r}))\nprint(*sys.modules)"
+    )
+    for start in range(2):
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert bool(HEAVY & set(done.stdout.split())) == (start == 0)
