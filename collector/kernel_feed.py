@@ -19,7 +19,7 @@ from collector.bpf.self_test import run_self_test
 from collector.events.io_uring import uring_descriptors
 from collector.events.system_calls import CALLS, NO_DESCRIPTOR, PATHS_ONLY, descriptors, watched_numbers
 from collector.kernel import bpf_syscall
-from collector.kernel.offsets import features_off, has_all_features
+from collector.kernel.offsets import PATH_COPIES_FEATURE, features_off, has_all_features
 from collector.pushdown.maps import FilterMaps
 from collector.records.decode import decode
 from collector.records.environment import VARIABLE_BYTES, kernel_keys
@@ -167,6 +167,8 @@ class KernelFeed:
             program.attach(loaded)
             feed._is_attached = True
             feed._switch_probes()
+            if program.path_copies.are_refused:
+                feed.off = {**off, PATH_COPIES_FEATURE: "this kernel refuses programs at its functions"}
             run_self_test(feed._peek, feed.lifecycle_lost)
         except BaseException:
             feed.close()

@@ -29,6 +29,8 @@
 #define CGROUP_LEVELS 3
 /* Threads whose paths are copied at a time. */
 #define MAX_NAMING 2048
+/* Copies of paths at a time whose addresses are noted. */
+#define MAX_COPIES 8192
 #define NAME_BYTES 512
 /* Variables of a program that are compared, and bytes compared of each. */
 #define MAX_VARIABLES 512
@@ -311,6 +313,10 @@ BPF_ARRAY(facts_version, u64, 1);
 BPF_ARRAY(charges, struct charge, RING_COUNT * 4 * CHARGES);
 /* By thread: it may run on another CPU between the freeing of a path and the end of the call. */
 BPF_TABLE("lru_hash", u32, struct copied_names, copied_names, MAX_NAMING);
+/* By the kernel's copy of a path, from when it is made until it is freed: the path's address in user memory, where the copy
+ * itself doesn't have it (from Linux 7.0 on). Nothing is evicted, so that no other thread can remove an address; the loader
+ * makes the map small where it isn't used. */
+BPF_HASH(copied_from, u64, u64, MAX_COPIES);
 BPF_TABLE("lru_hash", u32, struct connecting, connecting, MAX_CONNECTING);
 /* What a thread begins with: too large for the stack. */
 BPF_ARRAY(no_names, struct copied_names, 1);
@@ -1765,17 +1771,16 @@ static __always_inline bool is_name_cache(void *cache) {
   return name[0] == 0x61635f73656d616eULL && name[1] == 0x656863; /* names_cache */
 }
 
-/* The kernel frees its copy of a path: relevant if it is an argument of a watched call. */
-static __always_inline int copy_name(void *filename) {
-  u32 zero = 0;
-  void *task = CURRENT_TASK();
+/* Are the paths of the current call relevant? */
+static __always_inline bool has_paths(void) {
   u32 number = WORD(CURRENT_REGISTERS(), O_CALL);
   u8 *is_watched = watched.lookup(&number);
-  if (!is_watched || *is_watched != WATCHED_BY_NAME) return 0;
-  void *text = MEMBER(filename, FILENAME, O_FILENAME_NAME);
-  u64 pointer = (u64)MEMBER(filename, FILENAME, O_FILENAME_UPTR);
-  /* A long path lies in a separate object, and one that the kernel itself looks up has no address in user memory. */
-  if (text != AT(filename, O_FILENAME_INAME) || !pointer) return 0;
+  return is_watched && *is_watched == WATCHED_BY_NAME;
+}
+
+static __always_inline int copy_name(void *text, u64 pointer) {
+  u32 zero = 0;
+  void *task = CURRENT_TASK();
   u32 tid = bpf_get_current_pid_tgid();
   struct copied_names *none = no_names.lookup(&zero);
   struct copied_names *names = none ? copied_names.lookup_or_try_init(&tid, none) : 0;
@@ -1794,6 +1799,16 @@ static __always_inline int copy_name(void *filename) {
   return 0;
 }
 
+/* The kernel frees its copy of a path, which has the path's address. */
+static __always_inline int copy_addressed(void *filename) {
+  if (!has_paths()) return 0;
+  void *text = MEMBER(filename, FILENAME, O_FILENAME_NAME);
+  u64 pointer = (u64)MEMBER(filename, FILENAME, O_FILENAME_UPTR);
+  /* A long path lies in a separate object, and one that the kernel itself looks up has no address in user memory. */
+  if (text != AT(filename, O_FILENAME_INAME) || !pointer) return 0;
+  return copy_name(text, pointer);
+}
+
 /* The kernel frees an object. */
 int on_freed(struct bpf_raw_tracepoint_args *ctx) {
   u32 zero = 0;
@@ -1803,13 +1818,28 @@ int on_freed(struct bpf_raw_tracepoint_args *ctx) {
     if (!*known && is_name_cache((void *)cache)) *known = cache;
     return 0;
   }
-  return copy_name((void *)ctx->args[1]);
+  return copy_addressed((void *)ctx->args[1]);
 }
 
 /* Somebody no longer needs a copy of a path; the last one frees it. */
 int on_putname(u64 *ctx) {
   void *filename = (void *)ctx[0];
-  return WORD(filename, O_FILENAME_REFCNT) == 1 ? copy_name(filename) : 0;
+  if (WORD(filename, O_FILENAME_REFCNT) != 1) return 0;
+  if (!NUMBER(N_GETNAME)) return copy_addressed(filename);
+  if (!has_paths()) return 0;
+  u64 key = (u64)filename, *from = copied_from.lookup(&key);
+  if (!from) return 0;
+  u64 pointer = *from;
+  copied_from.delete(&key);
+  return copy_name(MEMBER(filename, FILENAME, O_FILENAME_NAME), pointer);
+}
+
+/* The kernel has copied a path, or returns an error. */
+int on_getname(u64 *ctx) {
+  u64 pointer = ctx[0], copy = LONG(ctx, O_GETNAME_RESULT);
+  if (copy >= (u64)-4095 || !has_paths()) return 0;
+  copied_from.update(&copy, &pointer);
+  return 0;
 }
 
 /* Append the variables that rules name, or that change what code a program runs. Nothing is sent of others, which may be

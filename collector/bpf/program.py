@@ -20,7 +20,7 @@ from collector.bpf.relocations import Relocation
 from collector.events.system_calls import PATHS_ONLY
 from collector.kernel import bpf_syscall
 from collector.kernel.architecture import HERE
-from collector.kernel.offsets import CAST, CAST_CALL, PATH_COPIES, PUTNAME, SYS_EXIT, TRACEPOINTS, URING
+from collector.kernel.offsets import CAST, CAST_CALL, GETNAME, PATH_COPIES, PUTNAME, SYS_EXIT, TRACEPOINTS, URING
 from collector.records.repeat_counts import REPEAT_SLOTS
 from foundation.errors import EnvironmentUnsupported
 
@@ -42,34 +42,55 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class PathCopies:
-    """The programs that take copies, at most one of them attached."""
+    """The programs that take copies."""
 
-    def __init__(self, maps: dict[str, int], copy_bytes: int, freed: int | None, putname: int | None) -> None:
-        """Take ownership of programs; close() closes them. copy_bytes: size of a value of the map copied_names.
+    def __init__(
+        self, maps: dict[str, int], copy_bytes: int, programs: Mapping[str, int], *, needs_getname: bool
+    ) -> None:
+        """Take ownership of programs; close() closes them.
 
-        freed is None if the kernel lacks what both read, and no copies are taken then; putname is None if it refuses
-        that program.
+        Args:
+            maps: descriptors by name.
+            copy_bytes: size of a value of the map copied_names.
+            programs: those of on_freed, on_putname and on_getname that the kernel accepts. on_putname does the same as
+                on_freed in less time.
+            needs_getname: whether on_putname and on_getname can only do it together, and on_freed can't.
         """
         self._maps = maps
         self._copy_bytes = copy_bytes
-        self._freed, self._putname = freed, putname
-        self._link = -1
+        self._freed, self._putname, self._getname = map(programs.get, (_FREED, _PUTNAME, _GETNAME))
+        self._needs_getname = needs_getname
+        self._links: list[int] = []
+        self.are_refused = False
+        """True if only programs at functions could take copies, and this kernel refuses them."""
 
     def switch(self, *, enabled: bool) -> None:
-        """Take copies or not. Raises OSError if the kernel refuses."""
+        """Take copies or not. Raises OSError if the kernel refuses on_freed."""
         if not enabled:
-            self._attach(None)
-        elif self._link < 0 and self._freed is not None:
+            self._attach()
+        elif not self._links and self._needs_getname:
+            self._try_getname()
+        elif not self._links and self._freed is not None:
             self._attach(self._freed)
             if self._putname is not None:
                 self._try_putname()
 
     def close(self) -> None:
         """Release everything."""
-        self._attach(None)
-        if self._freed is not None:
-            os.close(self._freed)
+        self._attach()
+        for program in (self._freed, self._getname):
+            if program is not None:
+                os.close(program)
         self._forget_putname()
+
+    def _try_getname(self) -> None:
+        self.are_refused = self._getname is None or self._putname is None
+        if not self.are_refused:
+            try:
+                self._attach(self._getname, self._putname)
+            except OSError:
+                self._attach()
+                self.are_refused = True
 
     def _try_putname(self) -> None:
         expected = self._seen()
@@ -86,12 +107,14 @@ class PathCopies:
         if program is not None:
             os.close(program)
 
-    def _attach(self, program: int | None) -> None:
-        link, self._link = self._link, -1
-        if link >= 0:
-            os.close(link)
-        if program is not None:
-            self._link = bpf_syscall.attach_raw_tracepoint(program, _TRACEPOINT if program == self._freed else "")
+    def _attach(self, *programs: int | None) -> None:
+        """Attach these programs and no others. Raises OSError if the kernel refuses."""
+        while self._links:
+            os.close(self._links.pop())
+        for program in programs:
+            if program is not None:
+                tracepoint = _TRACEPOINT if program == self._freed else ""
+                self._links.append(bpf_syscall.attach_raw_tracepoint(program, tracepoint))
 
     def _seen(self) -> set[tuple[str, int]]:
         """Make calls that fail, because their paths don't exist, and return the paths that were copied."""
@@ -115,12 +138,14 @@ class PathCopies:
 
 _PROBES = {"on_exec": "sched_process_exec", "on_fork": "sched_process_fork", "on_exit": "sched_process_exit"}
 _ENTRY = "on_sys_exit"
-_FREED, _PUTNAME = "on_freed", "on_putname"
+_FREED, _PUTNAME, _GETNAME = "on_freed", "on_putname", "on_getname"
+_AT_FUNCTIONS = {_PUTNAME: (PUTNAME, bpf_syscall.ENTRY), _GETNAME: (GETNAME, bpf_syscall.RETURN)}
+"""Programs at functions of the kernel: the number of the function, and where in it."""
 _CONNECTING, _TCP_STATE = "on_connecting", "inet_sock_set_state"
 _STEPS = ("tell_state", "judge_call", "judge_path", "tell_call", "send_call")
 """Programs that the entry point tail-calls, by enum step."""
 TYPED, UNTYPED = "typed", "untyped"
-FUNCTIONS = (*_PROBES, _FREED, _PUTNAME, _CONNECTING, _ENTRY, *_STEPS, *TRACEPOINTS)
+FUNCTIONS = (*_PROBES, _FREED, *_AT_FUNCTIONS, _CONNECTING, _ENTRY, *_STEPS, *TRACEPOINTS)
 """All programs of the source."""
 CALLED = {"append_variables": 0x7FFF0002, "walk_path": 0x7FFF0003}
 """Functions of the source that the verifier follows once in each program that calls them, and the numbers that stand
@@ -200,6 +225,7 @@ def load(compilation: Compilation, sizes: RingSizes) -> tuple[LoadedProgram, dic
     """Create the maps and load the probes, not attached yet; raises EnvironmentUnsupported if the kernel refuses."""
     slots = REPEAT_SLOTS * bpf_syscall.possible_cpus()
     entries = {"events": sizes.events, "lifecycle": sizes.lifecycle, "repeats": slots, "repeated_records": slots}
+    entries |= {} if GETNAME in compilation.numbers else {"copied_from": 1}
     maps: dict[str, int] = {}
     try:
         for name, layout in compilation.maps.items():
@@ -216,8 +242,9 @@ def load(compilation: Compilation, sizes: RingSizes) -> tuple[LoadedProgram, dic
         for descriptor in maps.values():
             os.close(descriptor)
         raise EnvironmentUnsupported(*_refusal(error)) from error
-    freed, putname = loaded.pop(_FREED, None), loaded.pop(_PUTNAME, None)
-    copies = PathCopies(maps, compilation.maps["copied_names"]["value_size"], freed, putname)
+    programs = {name: loaded.pop(name) for name in (_FREED, *_AT_FUNCTIONS) if name in loaded}
+    copy_bytes = compilation.maps["copied_names"]["value_size"]
+    copies = PathCopies(maps, copy_bytes, programs, needs_getname=GETNAME in compilation.numbers)
     return LoadedProgram(maps, copies, loaded.pop(_CONNECTING)), loaded
 
 
@@ -231,8 +258,9 @@ def _load_programs(compilation: Compilation, maps: Mapping[str, int]) -> dict[st
 
 def _load_variant(compilation: Compilation, variant: str, maps: Mapping[str, int]) -> dict[str, int]:
     numbers = compilation.numbers
-    absent = {*(() if numbers.get(URING) else TRACEPOINTS), *(() if PUTNAME in numbers else (_PUTNAME,))}
-    absent |= set() if numbers.get(PATH_COPIES) else {_FREED, _PUTNAME}
+    absent = {*(() if numbers.get(URING) else TRACEPOINTS), _FREED if GETNAME in numbers else _GETNAME}
+    absent |= {name for name, (function, _) in _AT_FUNCTIONS.items() if function not in numbers}
+    absent |= set() if numbers.get(PATH_COPIES) else {_FREED, *_AT_FUNCTIONS}
     loaded: dict[str, int] = {}
     try:
         for name, program in compilation.variants[variant].items():
@@ -243,10 +271,11 @@ def _load_variant(compilation: Compilation, variant: str, maps: Mapping[str, int
                 struct.pack_into("<i", code, at + 4, maps[map_name])
             relocations.apply(code, [Relocation(*each) for each in program["relocations"]], numbers)
             relocations.redirect(code, CAST_CALL, numbers.get(CAST, 0))
-            if name == _PUTNAME:
+            if name in _AT_FUNCTIONS:
+                function, place = _AT_FUNCTIONS[name]
                 # Some systems refuse all programs at functions.
                 with suppress(OSError):
-                    loaded[name] = bpf_syscall.load_program(name, bytes(code), numbers[PUTNAME], at_entry=True)
+                    loaded[name] = bpf_syscall.load_program(name, bytes(code), numbers[function], place=place)
                 continue
             typed = numbers[SYS_EXIT] if name == _ENTRY or name in _STEPS else 0
             loaded[name] = bpf_syscall.load_program(name, bytes(code), typed, called=program["called"])

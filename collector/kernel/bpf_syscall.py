@@ -24,7 +24,9 @@ _INSTRUCTION, _FUNCTION_INFO = 8, 8
 """Sizes of an instruction and of a struct bpf_func_info."""
 _ATTRIBUTE_SIZE = 128
 _RAW_TRACEPOINT, _TRACING = 17, 26
-_TRACE_RAW_TP, _TRACE_FENTRY = 23, 24
+_TRACE_RAW_TP = 23
+ENTRY, RETURN = 24, 25
+"""Where a program is attached to a function of the kernel: BPF_TRACE_FENTRY, BPF_TRACE_FEXIT."""
 _LICENSE = b"Dual BSD/GPL"
 _LOG_SIZE = 1 << 20
 
@@ -59,22 +61,22 @@ def delete(descriptor: int, key: bytes) -> None:
 
 
 def load_program(
-    name: str, code: bytes, typed: int = 0, *, at_entry: bool = False, called: Mapping[str, int] = MappingProxyType({})
+    name: str, code: bytes, typed: int = 0, *, place: int = 0, called: Mapping[str, int] = MappingProxyType({})
 ) -> int:
-    """Load a program for a raw tracepoint, or for the entry of a kernel function, and return its descriptor.
+    """Load a program for a raw tracepoint or for a function of the kernel, and return its descriptor.
 
     Args:
         name: name shown by tools.
         code: the instructions.
         typed: BTF type id of the function, or of the tracepoint for a program that dereferences its arguments without a
             helper; 0 for one that doesn't.
-        at_entry: whether it is for a function; it is attached as a typed tracepoint's.
+        place: ENTRY or RETURN, for a function; it is attached as a typed tracepoint's.
         called: its functions that are verified once, whatever calls them, and where they begin in the code.
 
     Raises:
         OSError: the kernel refused; includes the end of the verifier's log.
     """
-    attached_as = _TRACE_FENTRY if at_entry else _TRACE_RAW_TP if typed else 0
+    attached_as = place or (_TRACE_RAW_TP if typed else 0)
     with _functions({name: 0, **called} if called else {}) as functions:
         try:
             return _load(name, code, attached_as, typed, functions=functions)

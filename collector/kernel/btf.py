@@ -85,10 +85,10 @@ class Btf:
         """Return the id of a STRUCT, a TYPEDEF or a function of the kernel's own (FUNC); raises KeyError."""
         return self._find(name, (kind,))
 
-    def parameters(self, name: str) -> int:
-        """Return the number of parameters of a function pointer's typedef; raises KeyError if there is none."""
-        pointer = self._type(self._skip(self.type_id(name, TYPEDEF)))[3]
-        return self._type(pointer)[1]
+    def parameters(self, name: str, kind: int = TYPEDEF) -> int:
+        """Return the number of parameters of a function pointer's typedef, or of a function; raises KeyError."""
+        signature = self._type(self._skip(self.type_id(name, kind)))[3]
+        return self._type(signature)[1]
 
     def _find(self, name: str, kinds: tuple[int, ...]) -> int:
         at = self._data.find(b"\0" + name.encode() + b"\0", self._strings)

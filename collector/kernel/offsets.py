@@ -179,7 +179,9 @@ _LACKING = {
 }
 """By the number that is 1 if a kernel has all members that a feature reads: what is off else, and these members."""
 _OPTIONAL = frozenset(name for _, members in _LACKING.values() for name in members.split())
+_UPTR = "FILENAME_UPTR"
 PATH_COPIES = "N_PATH_COPIES"
+PATH_COPIES_FEATURE = _LACKING[PATH_COPIES][0]
 URING_FEATURE = "operations of io_uring"
 FEATURES = (*(feature for feature, _ in _LACKING.values()), URING_FEATURE)
 """All that features_off() may name."""
@@ -210,6 +212,10 @@ SYS_EXIT = "N_SYS_EXIT"
 """The tracepoint's BTF type id, by which typed programs are loaded."""
 PUTNAME = "N_PUTNAME"
 """The BTF type id of putname(), if the kernel has it."""
+GETNAME = "N_GETNAME"
+"""The BTF type id of the function that copies a path, if the copy doesn't have the path's address in user memory."""
+_GETNAME_RESULT = "O_GETNAME_RESULT"
+"""Where a program at its end finds what it returned, behind its parameters."""
 URING = "N_URING"
 """1 if the kernel has everything that the programs for io_uring read."""
 _UPID_BYTES, _PIDS_ON_V1, _OVERLAY = "N_UPID_BYTES", "N_PIDS_ON_V1", "N_OVERLAY"
@@ -237,8 +243,9 @@ def numbers_of(
                     f"{_without(paths)}, which the collector needs",
                     "use a kernel from 5.15 on, or report this kernel's version",
                 ) from None
+    found |= _getname(btf)
     for number, (_, members) in _LACKING.items():
-        found[number] = int(all(f"O_{name}" in found for name in members.split()))
+        found[number] = int(all(f"O_{name}" in found or _is_replaced(name, found) for name in members.split()))
     with suppress(KeyError):
         # It belongs to overlayfs's own inode, in which the kernel's other inode is a member.
         found[_OVL_UPPER] = btf.offset("ovl_inode.__upperdentry") - btf.offset("ovl_inode.vfs_inode")
@@ -279,7 +286,8 @@ def features_off(btf_path: Path = VMLINUX) -> dict[str, str]:
             try:
                 _first(btf, _OFFSETS_MEMBERS[name])
             except KeyError:
-                found[feature] = _without(_OFFSETS_MEMBERS[name])
+                if not _is_replaced(name, _getname(btf)):
+                    found[feature] = _without(_OFFSETS_MEMBERS[name])
     if lacking := uring_layout(btf).lacking:
         found[URING_FEATURE] = lacking
     return found
@@ -290,6 +298,8 @@ def names() -> list[str]:
     members = (*_OFFSETS_MEMBERS, *HERE.REGISTERS, *_MEMBERS)
     others = (
         URING,
+        GETNAME,
+        _GETNAME_RESULT,
         _UPID_BYTES,
         _PIDS_ON_V1,
         _OVERLAY,
@@ -329,6 +339,24 @@ def _no_types(path: Path, error: Exception) -> tuple[str, str]:
         f"this kernel has no type information at {path} ({error})",
         "run a kernel built with CONFIG_DEBUG_INFO_BTF (every distribution kernel since 5.8 is)",
     )
+
+
+def _getname(btf: Btf) -> dict[str, int]:
+    """Return what the copies' addresses are found by where copies don't have them, as from Linux 7.0 on."""
+    with suppress(KeyError):
+        btf.offset(_OFFSETS_MEMBERS[_UPTR])
+        return {}
+    for function in ("do_getname", "getname_flags"):
+        with suppress(KeyError):
+            # Both functions are needed.
+            btf.type_id("putname", FUNC)
+            result = _POINTER_BYTES * btf.parameters(function, FUNC)
+            return {GETNAME: btf.type_id(function, FUNC), _GETNAME_RESULT: result}
+    return {}
+
+
+def _is_replaced(name: str, found: Mapping[str, int]) -> bool:
+    return name == _UPTR and GETNAME in found
 
 
 def _first(btf: Btf, paths: str) -> int:

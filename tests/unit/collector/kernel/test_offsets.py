@@ -23,7 +23,7 @@ def kernel(
     *,
     leave_out: tuple[str, ...] = (),
     tracepoint: str = "btf_trace_sys_exit",
-    function: str = "bpf_rdonly_cast",
+    functions: dict[str, int] | None = None,
 ) -> bytes:
     """Build a kernel that has each member by its newest name, unless renamed or left out, each at a unique offset."""
     structs: dict[str, dict[str, list[str]]] = {}
@@ -36,7 +36,9 @@ def kernel(
     made = Blob()
     integer = made.add(blob.INT, "int", 8, bytes(4))
     made.add(blob.TYPEDEF, tracepoint, integer)
-    made.add(blob.FUNC, function, integer)
+    for function, parameters in (functions or {"bpf_rdonly_cast": 2}).items():
+        signature = made.add(blob.FUNC_PROTO, "", 0, bytes(8 * parameters), parameters)
+        made.add(blob.FUNC, function, signature)
     for struct, members in structs.items():
         rows = []
         for index, (member, inner) in enumerate(members.items()):
@@ -103,7 +105,7 @@ def test_objects_are_read_by_helper_calls_where_the_kernel_has_no_cast(tmp_path:
     """Its numbers are those of another kernel without the types of objects."""
     newer, older = tmp_path / "newer", tmp_path / "older"
     newer.write_bytes(kernel({}))
-    older.write_bytes(kernel({}, function="bpf_cast_to_kern_ctx"))
+    older.write_bytes(kernel({}, functions={"bpf_cast_to_kern_ctx": 2}))
 
     found = numbers_of(newer, v1)
 
@@ -142,6 +144,19 @@ def test_only_the_feature_that_reads_a_missing_member_is_off(
     assert off.startswith(feature)
     assert uring == URING_FEATURE
     assert features_off(lacking)[off] == f"this kernel ({platform.release()}) has no {member}"
+
+
+def test_copies_of_paths_need_no_address_where_programs_see_them_being_made(tmp_path: Path, v1: Path) -> None:
+    """Linux 7.0 removed filename.uptr; what a function returned is behind its parameters."""
+    path = tmp_path / "btf"
+    functions = {"bpf_rdonly_cast": 2, "getname_flags": 2, "do_getname": 3, "putname": 1}
+    path.write_bytes(kernel({}, leave_out=("filename.uptr",), functions=functions))
+
+    found = numbers_of(path, v1)
+
+    assert found["N_GETNAME"] == Btf(path.read_bytes()).type_id("do_getname", blob.FUNC)
+    assert (found["O_GETNAME_RESULT"], found["N_PATH_COPIES"]) == (24, 1)
+    assert [*features_off(path)] == [URING_FEATURE]
 
 
 def test_a_member_that_must_be_there_is_named(tmp_path: Path, v1: Path) -> None:

@@ -27,7 +27,10 @@ u64 told_size, ring_is_full;
 #define BPF_PERCPU_ARRAY(name, type, size) BPF_ARRAY(name, type, size)
 #define BPF_HASH(name, key_type, type, size) \
   static type *name##_lookup(const void *key) { return 0; } \
-  static struct { type *(*lookup)(const void *); } name = { name##_lookup }
+  static long name##_update(const void *key, const void *value) { return 0; } \
+  static long name##_delete(const void *key) { return 0; } \
+  static struct { type *(*lookup)(const void *); long (*update)(const void *, const void *), (*delete)(const void *); } \
+    name = { name##_lookup, name##_update, name##_delete }
 
 #define BPF_F_TABLE(kind, key_type, type, name, size, flags) BPF_ARRAY(name, type, size)
 /* By number, and what is asked for is there; the last bytes of a number decide. */
