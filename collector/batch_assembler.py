@@ -10,6 +10,7 @@ from functools import partial
 from collector.containers.lookup import KnownContainers
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_exit, add_syscall, exchanged_back
+from collector.events.looked_up import answer_in
 from collector.events.repeat_cache import RepeatCache
 from collector.host import HostFacts, host_addresses
 from collector.processes.host_mounts import HostMounts
@@ -89,6 +90,8 @@ class BatchAssembler:
         settings: CollectorSettings,
         on_full: Callable[[], None],
     ) -> None:
+        self.unreadable_answers = 0
+        """Messages of name servers that could not be parsed."""
         self.events = 0
         """All events so far, including repeats."""
         self.started = time.time_ns()
@@ -155,7 +158,8 @@ class BatchAssembler:
         time_of_event = who.time + self._table.boot_to_epoch
         if isinstance(record, Syscall):
             outer = partial(self.mounts.outer, at=who.time)
-            event = add_syscall(self._builder, record, origin, time_of_event, outer)
+            answer = None if record.socket is None else self._answer_in(record)
+            event = add_syscall(self._builder, record, origin, time_of_event, outer, answer=answer)
             self.events += record.repeats
             back = exchanged_back(record)
             if back is not None:
@@ -228,6 +232,15 @@ class BatchAssembler:
         self._reported = dict(losses)
         self._first_number += builder.count
         return batch
+
+    def _answer_in(self, call: Syscall) -> str | None:
+        """Return the answer of a name server that a call received, as batches have it; None if there is none."""
+        try:
+            answer = answer_in(call)
+        except ValueError:
+            self.unreadable_answers += 1
+            return None
+        return None if answer is None else answer.text
 
     def _flush_if_full(self) -> None:
         builder, settings = self._builder, self._settings

@@ -30,6 +30,7 @@ STRING_COLUMNS = (
     "path_target",
     "path_target_raw",
     "buffer",  # evt.buffer, as text
+    "dns",  # of a received answer, with blanks between them: name, requested type, response code, each answer
 )
 """Columns of indices (i32) into the batch's strings; index 0 means a missing value."""
 
@@ -85,8 +86,8 @@ class EventBit(IntFlag):
 Column = Sequence[int]
 
 
-INCOMPLETE_REASONS = frozenset({"process_stale", "look_ups_given_up"})
-"""Reasons of `EventBatch.lost` that lost no event: facts about its process or container were left out."""
+INCOMPLETE_REASONS = frozenset({"process_stale", "look_ups_given_up", "dns_unreadable"})
+"""Reasons of `EventBatch.lost` that lost no event: facts about it, its process or its container were left out."""
 
 
 def events_lost(numbers: Mapping[str, int]) -> int:

@@ -35,6 +35,9 @@
 /* Variables of a program that are compared, and bytes compared of each. */
 #define MAX_VARIABLES 512
 #define VARIABLE_BYTES 32
+/* Bytes read of an answer of the Domain Name System, at most; and its port, in network byte order. */
+#define ANSWER_BYTES 1023
+#define DNS_PORT 0x3500
 #define SAME_BYTES 112
 /* Threads whose connections are noted at a time. */
 #define MAX_CONNECTING 4096
@@ -73,12 +76,13 @@ enum descriptor_flag {
   D_INTERRUPTED = 1024,/* reported if a signal interrupts it, too */
   D_CONNECTS = 2048,   /* the same if it has sent a packet, and only once for each connection */
   D_CLONE_ARGUMENTS = 4096, /* the flags are in memory, and are put into argument 2 */
+  D_ANSWERS = 8192,    /* blob 1 is longer if it is an answer of the Domain Name System */
 };
 enum filter_kind { FILTER_NONE, FILTER_OPEN, FILTER_OPENAT, FILTER_OPENAT2, FILTER_CREAT, FILTER_PATH, FILTER_TEXT, FILTER_FD, FILTER_EITHER };
 enum call_class { CLASS_READ = 1, CLASS_WRITE = 2, CLASS_CREATE = 4, CLASS_TRUNCATE = 8, CLASS_FAILED = 16 };
 /* Of a call that is judged by its path, does the beginning or the ending of the path matter? */
 enum verdict { DROP, PASS, JUDGE, VERDICT = 3, BY_BEGINNING = 4, BY_ENDING = 8 };
-enum subject { OF_RESULT = 1, OF_REGISTER, OF_UID, OF_FAMILY, OF_LOCAL_PORT, OF_REMOTE_PORT, OF_LOCAL_IP, OF_REMOTE_IP, OF_PROTOCOL, OF_NEW_SETUID, OF_CREATED };
+enum subject { OF_RESULT = 1, OF_REGISTER, OF_UID, OF_FAMILY, OF_LOCAL_PORT, OF_REMOTE_PORT, OF_LOCAL_IP, OF_REMOTE_IP, OF_PROTOCOL, OF_NEW_SETUID, OF_CREATED, OF_ANSWER };
 enum answer { NO, YES, EITHER };
 enum counter {
   C_EVENTS, C_EVENTS_LOST, C_LIFECYCLE, C_LIFECYCLE_LOST, C_FILTERED, C_REPEATS, C_EVENTS_OVER_SHARE,
@@ -235,6 +239,7 @@ struct call {
   /* The file whose path the filter left in the buffer, and where that path begins; 0 if there is none. */
   volatile u64 walked;
   volatile u32 from;
+  volatile u32 most; /* bytes of blob 1 */
   /* Has a connect begun a TCP connection? Its ends follow if they aren't those of the descriptor's socket, or no longer. */
   volatile u32 has_begun, is_replaced;
   struct socket_info ends;
@@ -1091,9 +1096,30 @@ static __always_inline enum answer subject_of_socket(u8 subject, void *file, u32
   return *value ? YES : EITHER;
 }
 
+/* Has a call received something from a name server: from port 53, by its socket's other end or else by the address that
+ * the call returned? */
+static __always_inline bool is_answer(struct call *call, struct syscall_record *r, void *sk) {
+  struct descriptor *d = &call->descriptor;
+  u16 family = 0, port = 0, sender[2] = {};
+  if (!(d->flags & D_ANSWERS) || !sk || call->result <= 0) return false;
+  FIELD(family, sk, SOCK, O_SOCK_FAMILY);
+  if (family != AF_INET && family != AF_INET6) return false;
+  FIELD(port, sk, SOCK, O_SOCK_DPORT);
+  if (!port) {
+    u64 address = argument(r, d->blob2);
+    if (d->flags & D_MESSAGE) {
+      address = 0;
+      bpf_probe_read_user(&address, call->compat ? 4 : 8, (void *)r->arguments[1]);
+    }
+    bpf_probe_read_user(sender, sizeof(sender), (void *)address);
+    port = sender[1];
+  }
+  return port == DNS_PORT;
+}
+
 /* Evaluates a predicate on the very value that the record will carry. */
 static __always_inline enum answer answer_of(struct test *t, struct syscall_record *r, void *task, s64 result,
-                                             struct filter_scratch *f) {
+                                             struct filter_scratch *f, struct call *call) {
   s32 fd = f->fd;
   u32 value = 0;
   u8 subject = t->subject;
@@ -1111,6 +1137,8 @@ static __always_inline enum answer answer_of(struct test *t, struct syscall_reco
   } else if (subject == OF_CREATED) {
     void *file = fd >= 0 && f->filter == FILTER_FD ? file_of(task, fd) : 0;
     value = file && is_created(file);
+  } else if (subject == OF_ANSWER) {
+    value = is_answer(call, r, socket_of(task, fd));
   } else if (f->family) {
     if (subject != OF_FAMILY && subject != OF_PROTOCOL) return EITHER;
     value = subject == OF_FAMILY ? f->family : TCP;
@@ -1129,12 +1157,12 @@ static __always_inline enum answer answer_of(struct test *t, struct syscall_reco
 
 /* Is a clause left after evaluating the predicates of an event type? */
 static __always_inline bool any_way_tested(struct filter *filter, u32 row, struct filter_scratch *f,
-                                           struct syscall_record *r, void *task, s64 result) {
+                                           struct syscall_record *r, void *task, struct call *call) {
   u64 left = 0;
   struct mask *ways = &f->ways;
   for (int n = 0; n < MAX_TESTS; n++) {
     if (n >= filter->tests) break;
-    f->answer = answer_of(&filter->test[n], r, task, result, f);
+    f->answer = answer_of(&filter->test[n], r, task, call->result, f, call);
     u32 at = f->answer;
     if (at == EITHER) continue;
     at = (row * MAX_TESTS + n) * 2 + (at & 1);
@@ -1286,7 +1314,7 @@ static __always_inline enum verdict verdict_of(struct call *call, u32 generation
   f->fd = fd;
   if (filter->tests) {
     f->family = call->is_replaced ? call->ends.family : 0;
-    if (!any_way_tested(filter, row, f, r, task, result)) return DROP;
+    if (!any_way_tested(filter, row, f, r, task, call)) return DROP;
     if (!filter->has_places || overlap(&f->ways, anywhere)) return PASS;
   }
   return JUDGE;
@@ -1428,7 +1456,8 @@ int tell_call(u64 *ctx) {
   off = forgotten(call, off);
   if (d->path2 < 6) off = append_path(call, r, buffer, task, off, R_PATH2, R_DIR2, d->path2, d->dir2);
   off = forgotten(call, off);
-  u64 blob1 = argument(r, d->blob1), blob1_length = d->blob1_size, blob2 = argument(r, d->blob2), blob2_length = d->blob2_size;
+  call->most = is_answer(call, r, socket_of(task, fd)) ? ANSWER_BYTES : d->blob1_size;
+  u64 blob1 = argument(r, d->blob1), blob1_length = call->most, blob2 = argument(r, d->blob2), blob2_length = d->blob2_size;
   if (d->flags & D_MESSAGE) {
     u64 header = r->arguments[1];
     if (call->compat) {
@@ -1442,7 +1471,7 @@ int tell_call(u64 *ctx) {
       bpf_probe_read_user(v, sizeof(v), (void *)m[2]);
       blob2 = m[0]; blob2_length = (u32)m[1]; blob1 = v[0]; blob1_length = v[1];
     }
-    if (blob1_length > d->blob1_size) blob1_length = d->blob1_size;
+    if (blob1_length > call->most) blob1_length = call->most;
     if (blob2_length > d->blob2_size) blob2_length = d->blob2_size;
   }
   if (d->flags & D_BLOB1_RESULT) {
@@ -1455,7 +1484,7 @@ int tell_call(u64 *ctx) {
   off = forgotten(call, off);
   if (blob1 && blob1_length) {
     if (d->flags & D_STRING_BLOB1) APPEND_USER_STRING(r, off, R_BLOB1, blob1, 256);
-    else APPEND_USER_BYTES(r, off, R_BLOB1, blob1, blob1_length, 255);
+    else APPEND_USER_BYTES(r, off, R_BLOB1, blob1, blob1_length, ANSWER_BYTES);
   }
   off = forgotten(call, off);
   if (blob2 && blob2_length) APPEND_USER_BYTES(r, off, R_BLOB2, blob2, blob2_length, 255);

@@ -33,6 +33,8 @@ from schemas.catalog.flags import number_text as flag_names
 
 _INT64_MAX = U64 >> 1
 _PR_SET_NAME = 15
+_MAX_DATA = 80
+"""Falco's default snaplen, bytes."""
 _BPF_RETURNING_FD = frozenset({0, 5, 6, 7, 12, 13, 14, 17, 18, 19, 28, 30, 32, 33})
 
 
@@ -203,8 +205,13 @@ def _string(call: Syscall, _: Context) -> Value:
     return (call.blob1.split(b"\0")[0].decode("utf-8", "surrogateescape") if call.blob1 else ""), 0
 
 
+def data_text(call: Syscall) -> str:
+    """Return the data that was read or written, of which Falco shows the beginning."""
+    return call.blob1[:_MAX_DATA].decode("utf-8", "surrogateescape")
+
+
 def _data(call: Syscall, _: Context) -> Value:
-    return call.blob1.decode("utf-8", "surrogateescape"), 0
+    return data_text(call), 0
 
 
 def _address(call: Syscall, _: Context) -> Value:

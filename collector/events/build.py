@@ -6,7 +6,7 @@ from functools import lru_cache
 from operator import add
 from signal import Signals
 
-from collector.events.arguments import NAMES, WRITERS
+from collector.events.arguments import NAMES, WRITERS, data_text
 from collector.events.batch_builder import BatchBuilder, Event, Intern
 from collector.events.system_calls import BY_EVENT, CALLS, NONE, Call
 from collector.events.texts import Context, Descriptor, Value, absolute, describe, joined
@@ -41,6 +41,7 @@ _NO_DESCRIPTOR: Numbers = (MISSING_INT, 0, 0, -1, -1)
 _NO_DESCRIPTOR_TEXTS: Texts = (None, None, None, None, None, None, None, None)
 _NO_DESCRIPTOR_INDICES = (0,) * len(_NO_DESCRIPTOR_TEXTS)
 _NO_PATHS: PathTexts = (0, 0, 0, 0, 0, 0)
+_NO_DATA = (0, 0)
 _EXEC_NAMES = (
     *("res", "exe", "args", "tid", "pid", "ptid", "cwd", "fdlimit", "pgft_maj", "pgft_min", "vm_size", "vm_rss"),
     *("vm_swap", "comm", "cgroups", "env", "tty", "vpgid", "loginuid", "flags", "cap_inheritable", "cap_permitted"),
@@ -71,7 +72,13 @@ class EventSource:
 
 
 def add_syscall(
-    builder: BatchBuilder, call: Syscall, origin: EventSource, time: int, outer: Callable[[str, str], str] = add
+    builder: BatchBuilder,
+    call: Syscall,
+    origin: EventSource,
+    time: int,
+    outer: Callable[[str, str], str] = add,
+    *,
+    answer: Text = None,
 ) -> Event:
     """Append a system call of a process to the batch under construction.
 
@@ -81,6 +88,7 @@ def add_syscall(
         origin: the process.
         time: epoch nanoseconds.
         outer: returns the path outside of a root directory, from that and an absolute path.
+        answer: the answer of a name server that it received, as batches have it.
     """
     spec = CALLS[call.event]
     event = spec.event
@@ -120,9 +128,9 @@ def add_syscall(
         if descriptor is not None:
             numbers, texts = _descriptor_columns(descriptor, descriptor.name, None)
             bits |= _descriptor_bits(descriptor)
-    buffer = intern(call.blob1.decode("utf-8", "surrogateescape")) if call.blob1 and spec.has_data else 0
+    buffer = intern(data_text(call)) if call.blob1 and spec.has_data else 0
     head = (origin.row, call.who.tid, call.vtid, call.cpu, result, bits, call.repeats)
-    row = (*head, *numbers, intern(event), *map(intern, texts), *paths, buffer)
+    row = (*head, *numbers, intern(event), *map(intern, texts), *paths, buffer, intern(answer))
     return builder.add(time, row, NAMES[call.event], arguments)
 
 
@@ -158,7 +166,7 @@ def add_exec(builder: BatchBuilder, done: Exec, origin: EventSource, time: int) 
     path = absolute(done.state.cwd, done.filename)
     bits = _HAS_RES | (_STALE if origin.is_stale else 0)
     paths = (intern(path), intern(done.filename), 0, 0, 0, 0)
-    row = (*head, 0, bits, 0, *_NO_DESCRIPTOR, intern(done.event_type), *_NO_DESCRIPTOR_INDICES, *paths, 0)
+    row = (*head, 0, bits, 0, *_NO_DESCRIPTOR, intern(done.event_type), *_NO_DESCRIPTOR_INDICES, *paths, *_NO_DATA)
     arguments, values = _exec_arguments(done, origin)
     if done.event_type == "execve":
         event = builder.add_lists(time, row, _EXECVE_NAMES, [*arguments, done.filename], [*values, 0])
@@ -177,7 +185,7 @@ def add_exit(builder: BatchBuilder, done: Exit, origin: EventSource, time: int) 
         builder.add_similar(time, head, similar, similar.texts, similar.numbers)
         return
     bits = _STALE if origin.is_stale else 0
-    rest = (0, bits, 0, *_NO_DESCRIPTOR, builder.intern(PROCEXIT), *_NO_DESCRIPTOR_INDICES, *_NO_PATHS, 0)
+    rest = (0, bits, 0, *_NO_DESCRIPTOR, builder.intern(PROCEXIT), *_NO_DESCRIPTOR_INDICES, *_NO_PATHS, *_NO_DATA)
     builder.remember(key, builder.add(time, (*head, *rest), _EXIT_NAMES, _exit_arguments(done.status)))
 
 

@@ -38,6 +38,7 @@ class DescriptorFlag(IntFlag):
     INTERRUPTED = 1024
     CONNECTS = 2048
     CLONE_ARGUMENTS = 4096
+    ANSWERS = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ _WORDS = {
     "string": DescriptorFlag.STRING_BLOB1,
     "rfd": DescriptorFlag.FD_IS_RESULT,
     "cloneargs": DescriptorFlag.CLONE_ARGUMENTS,
+    "answers": DescriptorFlag.ANSWERS,
 }
 
 

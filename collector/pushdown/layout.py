@@ -46,6 +46,7 @@ _SUBJECTS = {
     "protocol": 9,
     "new_setuid": 10,
     "arg.created": 11,
+    "answer": 12,
 }
 _REGISTER = 2
 _REGISTER_KINDS = frozenset({"enum", "flags", "i", "mode", "n", "pid", "x", "mountflags"})

@@ -32,6 +32,7 @@ _FAMILIES = {
     "k8s": "Kubernetes",
     "fd": "Descriptors",
     "fs.path": "Paths that are arguments",
+    "dns": "Answers of the Domain Name System",
     "fdlist": "Descriptors of a poll",
     "lanner": "Lanner's own fields",
     "k8s_audit": "Kubernetes audit events",

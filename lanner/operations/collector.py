@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collector.publishing.publisher import Publisher
 
 STAGE = "collector"
-REASONS = (*KERNEL_LOSSES, "undecodable", "process_stale", "io_uring_requests", "look_ups_given_up")
+REASONS = (
+    *(*KERNEL_LOSSES, "undecodable", "process_stale", "io_uring_requests", "look_ups_given_up", "dns_unreadable"),
+)
 SPOOL_REASONS = (FULL, FAILED, BROKEN, REFUSED)
 
 

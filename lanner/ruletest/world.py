@@ -9,6 +9,7 @@ from typing import Any
 from collector.containers.docker import container_from
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_syscall, exchanged_back
+from collector.events.looked_up import answer_in
 from collector.events.system_calls import CALLS
 from collector.events.texts import signed32
 from collector.processes.container_names import ContainerName, container_of
@@ -155,7 +156,9 @@ class World:
             call = _syscall_record(event, entry, now)
             for each in (call, exchanged_back(call)):
                 if each is not None:
-                    add_syscall(self._builder, each, origin, now + _BOOT)
+                    answer = answer_in(each)
+                    text = None if answer is None else answer.text
+                    add_syscall(self._builder, each, origin, now + _BOOT, answer=text)
 
     def take(self) -> Iterator[EventBatch]:
         """Yield the events since the last call as one batch; nothing if there are none."""

@@ -387,6 +387,17 @@ def present(*values: _Side | None) -> tuple[_Side, ...]:
     return tuple(value for value in values if value is not None)
 
 
+def word(text: str | None, at: int) -> str | None:
+    """Return one of the words that blanks separate in a text; None without one."""
+    return next(iter(words_from(text, at)), None)
+
+
+@lru_cache(maxsize=4096)
+def words_from(text: str | None, at: int) -> tuple[str, ...]:
+    """Return the words of such a text, from one on."""
+    return () if text is None else tuple(text.split(" ")[at:])
+
+
 def names_of(batch: EventBatch, address: str | None) -> tuple[str, ...]:
     """Return the names that loaded rules use for an address; addresses of events are never looked up."""
     return () if address is None else batch.names.get(address, ())

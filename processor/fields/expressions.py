@@ -109,6 +109,7 @@ _EVENT: dict[str, str] = {
     "evt.hostname": "B.hostname",
 }
 
+_ANSWERS = f"words_from({_text('dns')}, 3)"
 _PATH_NAME = f"({_text('path_name')} or path_of_descriptor({_TYPE}, S[n], c_res[i]))"
 _DESCRIPTOR: dict[str, str] = {
     "fd.num": f"(descriptor_number(B, i) if c_fd_num[i] == -1 else {_FD})",
@@ -156,6 +157,10 @@ _DESCRIPTOR: dict[str, str] = {
     "fs.path.sourceraw": _text("path_source_raw"),
     "fs.path.target": _text("path_target"),
     "fs.path.targetraw": _text("path_target_raw"),
+    "dns.question.name": f"word({_text('dns')}, 0)",
+    "dns.question.type": f"word({_text('dns')}, 1)",
+    "dns.response_code": f"word({_text('dns')}, 2)",
+    "dns.answers": f"(' '.join({_ANSWERS}) or None)",
 }
 
 _PID = "(q.pid if q.pid <= 4294967295 else None)"
@@ -326,11 +331,12 @@ BOTH_ENDS: dict[str, str] = {
     "fd.proto": f"present({_number('local_port', -1)}, {_number('remote_port', -1)})",
 }
 
-SERVICES: dict[str, str] = {
+SEVERAL: dict[str, str] = {
+    "dns.answers": _ANSWERS,
     "k8s.svc.name": f"service_parts({_POD}, 'name')",
     "k8s.svc.id": f"service_parts({_POD}, 'uid')",
 }
-"""The expression of all values of a field of a pod's services, any of which a condition may match."""
+"""The expression of all values of a field that has several, any of which a condition may match."""
 
 NAMES: dict[str, tuple[str, str]] = {
     f"{field}.name": (f"names_of(B, {address})", address) for field, address in _ADDRESSES.items()

@@ -14,7 +14,7 @@ from typing import Any
 
 from foundation import text, times
 from processor.fields import container, event, process
-from processor.fields.expressions import ANCESTRY, BITS, BOTH_ENDS, NAMES, PLAIN, SERVICES, with_argument
+from processor.fields.expressions import ANCESTRY, BITS, BOTH_ENDS, NAMES, PLAIN, SEVERAL, with_argument
 from schemas.batch import ARGUMENT_COLUMNS, EVENT_COLUMNS, EventBatch
 from schemas.catalog.fields import FieldSpec, resolve_field
 
@@ -139,12 +139,13 @@ def condition_expression(field: str, argument: str | None = None) -> FieldExpres
     """Return the expression of a field in a condition: as ``value_expression``, but some fields have several values.
 
     An ancestor field without a level has the values of all ancestors; fd.ip, fd.net, fd.port and fd.proto
-    have those of both ends of the connection; fields of services have those of all services of the pod.
+    have those of both ends of the connection; fields of services have those of all services of the pod, and dns.answers
+    has each answer.
     """
     if argument is None and field in BOTH_ENDS:
         return FieldExpression(BOTH_ENDS[field], _sources(BOTH_ENDS[field]), several=True)
-    if argument is None and field in SERVICES:
-        return FieldExpression(SERVICES[field], _sources(SERVICES[field]), several=True)
+    if argument is None and field in SEVERAL:
+        return FieldExpression(SEVERAL[field], _sources(SEVERAL[field]), several=True)
     if argument is not None and field == "k8s.svc.label":
         expression = f"service_labels(pod_of(C, q), {argument!r})"
         return FieldExpression(expression, _sources(expression), several=True)

@@ -25,6 +25,7 @@ from processor.language.ast import (
     literals,
 )
 from schemas.catalog.fields import EVENTS, SYSCALLS
+from schemas.catalog.system_calls import ANSWERED
 
 ALL_EVENT_TYPES: frozenset[str] = frozenset(EVENTS) | SYSCALLS
 """Every value that evt.type can have."""
@@ -36,6 +37,7 @@ _NAMES = sorted(ALL_EVENT_TYPES)
 _BITS = {name: 1 << position for position, name in enumerate(_NAMES)}
 _ALL = (1 << len(_NAMES)) - 1
 _NONE = 0
+_ANSWERED = sum(_BITS[name] for name in ANSWERED)
 
 # An event type has a code for entry and one for exit, and twice as many for each later version.
 _CODES = {
@@ -111,6 +113,8 @@ def _check(check: Check, *, negated: bool) -> int:
         mask = _named_types(check)
         if mask is not None:
             return _ALL & ~mask if negated else mask
+    elif name.startswith("dns."):
+        return _ALL if negated else _ANSWERED
     elif name == "evt.num" and check.modifier is None:
         return _by_number(check, negated=negated)
     return _ALL

@@ -16,6 +16,7 @@ from processor.loading.definitions import EXTENSION_KEYS, scalar_piece
 from processor.loading.problems import Problem, ProblemCode
 
 OWN_FIELDS = (
+    *("dns.answers", "dns.question.name", "dns.question.type", "dns.response_code"),
     *("evt.io_uring", "evt.is_open_setuid", "evt.path", "fd.realpath", "proc.acodepath", "proc.args.truncated"),
     *("proc.codepath", "proc.env.truncated", "proc.pcodepath", "proc.pexeline"),
     "container.truncated",

@@ -17,6 +17,7 @@ from processor.language.ast import Check, Field, Literal, ValueList, literals
 from schemas.catalog.flags import FLAG_TABLES, FlagEntry, FlagTable, flags_text
 from schemas.catalog.system_calls import (
     ACCEPTS,
+    ANSWERED,
     ATTRIBUTES,
     DUPLICATES,
     FILE_OPENERS,
@@ -160,6 +161,7 @@ _U32 = 0xFFFFFFFF
 _FAILED = Predicate("failed", 1, (1,))
 _CREATES = Predicate("open", CREATE, (CREATE,))
 _IS_NEW_SETUID = Predicate("new_setuid", 1, (1,))
+_IS_ANSWER = Predicate("answer", 1, (1,))
 _OTHER_NUMBER = 0x7FFF_FFF1
 """Represents every number that a table does not name."""
 
@@ -172,6 +174,8 @@ def upper(node: Check, event: str) -> tuple[Clause, ...]:
     field = node.left
     if not isinstance(field, Field):
         return (Clause(event),)
+    if field.name.startswith("dns."):
+        return (Clause(event, frozenset({(_IS_ANSWER, True)})),) if event in ANSWERED else ()
     if node.modifier is not None:
         return _of_each(node, event)
     if event in _PATHS and (name := _argument(field)) is not None and parameter(event, name) is None:

@@ -149,6 +149,7 @@ def batch_0_1() -> EventBatch:
             "path_target": texts(None, None, "/b"),
             "path_target_raw": texts(None, None, "b"),
             "buffer": texts(None, "GET /\udcff", None),
+            "dns": texts(None, None, None),
             "arg_start": array("I", [0, 1, 1, 2]),
             "arg_name": array("i", [at["fd"], at["res"]]),
             "arg_value": array("i", [at["<f>/etc/shadow"], 0]),
@@ -163,7 +164,7 @@ def batch_0_2() -> EventBatch:
 
 
 def batch_0_4() -> EventBatch:
-    """Return a later part of that batch, with repeated events, truncated texts, a script and facts about the host."""
+    """Return a later part of that batch, with repeats, truncated texts, a script, an answer and the host's facts."""
     before = batch_0_2()
     first, second = before.processes
     script = replace(second, codepath="/usr/sbin/service")
@@ -176,7 +177,7 @@ def batch_0_4() -> EventBatch:
         addresses=["10.0.0.1", "2001:db8::1"],
         processes=processes,
         containers=[replace(before.containers[0], is_truncated=True), *before.containers[1:]],
-        columns={**before.columns, "repeats": array("I", [0, 7, 2**32 - 1])},
+        columns={**before.columns, "repeats": array("I", [0, 7, 2**32 - 1]), "dns": array("i", [0, 1, 0])},
     )
 
 

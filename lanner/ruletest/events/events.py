@@ -6,6 +6,8 @@ from typing import Any
 
 from collector.events.system_calls import BY_EVENT, NONE, Call, DescriptorFlag
 from collector.events.texts import absolute
+from collector.records import dns
+from collector.records.dns import DnsAnswer
 from collector.records.types import File, ProcessIdentity, Socket, Syscall
 from foundation.quantities import parse_sum
 from foundation.text import did_you_mean
@@ -77,6 +79,9 @@ def write_event(fields: Fields) -> dict[str, Any]:
             is_stated = value not in (None, "", "0") and argument.name not in event
             if is_stated and is_settable(argument) and not argument.kind.startswith("pair"):
                 event |= written_argument(argument, as_text(value))
+        if spec.flags & DescriptorFlag.ANSWERS and "dns.question.name" in fields:
+            event |= written((_ASKED, _ASKED_TYPE, _CODE), fields)
+            event |= {"dns.answers": str(fields["dns.answers"]).split(" ")} if "dns.answers" in fields else {}
         if spec.flags & DescriptorFlag.FD_IS_RESULT or spec.fd != NONE:
             event |= descriptors.write_descriptor(fields, is_opened=spec.opens_file)
     container = write_container(fields)
@@ -166,6 +171,11 @@ def _read_call(spec: Call, table: MappingReader, process: ProcessSpec, result: i
             fd = -1
         elif fd is not None and not is_result and spec.fd < len(registers):
             registers[spec.fd] = fd & 0xFFFFFFFFFFFFFFFF
+    if spec.flags & DescriptorFlag.ANSWERS and (answer := _answer(table)):
+        if sock is None:
+            raise BadMapping("an answer comes from a name server", table.node, "add 'from: 192.0.2.53:53'")
+        blob = answer
+        result = len(answer)
     a, b, c, d, e, f = registers
     return Syscall(
         who=_NOBODY,
@@ -186,6 +196,16 @@ def _read_call(spec: Call, table: MappingReader, process: ProcessSpec, result: i
         blob2=passed,
         is_io_uring=table.read(_IO_URING, False),
     )
+
+
+def _answer(table: MappingReader) -> bytes:
+    """Return the message of a name server that an event receives; empty if it states none."""
+    name = table.read(_ASKED, "")
+    answer = DnsAnswer(name, table.read(_ASKED_TYPE, "A"), table.read(_CODE, "NOERROR"), table.read(_ANSWERS, ()))
+    try:
+        return dns.written(answer) if name else b""
+    except ValueError as error:
+        raise BadMapping(f"not an answer of a name server: {error}", table.node) from None
 
 
 def _implied_type(spec: Call, table: MappingReader) -> str | None:
@@ -258,4 +278,8 @@ def _host(node: Node, key: str) -> str:
 _HOSTNAME = Key("evt.hostname", _host, "evt.hostname", usual=HOSTNAME, names=("evt.hostname", "host"))
 _TYPE = Key("evt.type", _event_type, "evt.type", names=("evt.type", "type"))
 _RESULT = Key("res", _stated_result, "evt.res", usual="SUCCESS", names=("res", "evt.res", "evt.rawres"))
+_ASKED = Key("dns.question.name", mappings.text, "dns.question.name")
+_ASKED_TYPE = Key("dns.question.type", mappings.text, "dns.question.type", usual="A")
+_CODE = Key("dns.response_code", mappings.text, "dns.response_code", usual="NOERROR")
+_ANSWERS = Key("dns.answers", mappings.texts)
 _IO_URING = Key("evt.io_uring", mappings.truth, "evt.io_uring", usual=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.records.dns import DnsAnswer, written
 from collector.settings import CollectorSettings
 from processor.fields.availability import CAVEATS, FROM_API
 from processor.fields.extract import extract, is_filled
@@ -54,7 +55,11 @@ except OSError: pass
 log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 log.bind(sys.argv[1] + "/dev"); log.connect(sys.argv[1] + "/dev")
 log.send(b"x")
+name_server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); name_server.bind(("127.0.0.153", 53))
+asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); asking.connect(("127.0.0.153", 53))
+name_server.sendto(bytes.fromhex(sys.argv[2]), asking.getsockname()); asking.recv(500)
 """
+ANSWER = written(DnsAnswer("example.org", "A", "NOERROR", ("192.0.2.1",)))
 NOT_BY_AN_ACT_HERE = {
     "container.host_ipc": "this machine runs no container of the host's IPC namespace",
     "fd.is_lower_layer": "needs a file of an image that nothing has touched, on overlayfs with whiteouts",
@@ -87,7 +92,7 @@ def test_every_field_that_is_declared_live_is_filled(docker: Docker, tmp_path: P
             stdout=subprocess.DEVNULL,
         )
         environment = {**os.environ, "LANNER_TEST": "yes"}
-        watch.run(sys.executable, "-I", "-c", ACTIONS, str(tmp_path), env=environment)
+        watch.run(sys.executable, "-I", "-c", ACTIONS, str(tmp_path), ANSWER.hex(), env=environment)
         watch.run("/bin/sh", "-c", "echo 0 > /proc/self/loginuid; exec cat /etc/hostname")
         watch.run("/bin/sh", "-c", "/usr/bin/python3 -c 'open(\"/etc/hostname\")'; true", env=environment)
         deadline = time.monotonic() + 20

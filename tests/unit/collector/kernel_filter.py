@@ -7,8 +7,8 @@ from collector.pushdown.layout import DROP, JUDGE, FilterLayout, KernelTest
 from collector.records.types import Syscall
 from schemas.filter import CREATE, FAILED, MAX_PREFIX, READ, TRUNCATE, WRITE
 
-RESULT, REGISTER, UID, FAMILY, LOCAL_PORT, REMOTE_PORT, LOCAL_IP, REMOTE_IP, PROTOCOL, NEW_SETUID, CREATED = range(
-    1, 12
+RESULT, REGISTER, UID, FAMILY, LOCAL_PORT, REMOTE_PORT, LOCAL_IP, REMOTE_IP, PROTOCOL, NEW_SETUID, CREATED, ANSWER = (
+    range(1, 13)
 )
 U32 = 0xFFFFFFFF
 SAME_BYTES = 112
@@ -16,6 +16,7 @@ OPENS = ("open", "openat", "openat2", "creat")
 TEXTS = ("symlink", "symlinkat", "setxattr", "fsetxattr", "setxattrat", "prctl")
 OF_FILES = ("ftruncate", "fallocate", "ioctl")
 OF_EITHER = ("futimesat", "utimensat")
+RECEIVES = ("read", "recv", "recvfrom", "recvmsg", "recvmmsg")
 FLAGS_AT = {"open": 1, "openat": 2}
 
 
@@ -103,6 +104,8 @@ def subject_of(test: KernelTest, call: Syscall) -> int | None:
         return int(call.file is not None and call.file.is_new_setuid)
     if test.subject == CREATED:
         return int(call.file is not None and call.file.is_created)
+    if test.subject == ANSWER:
+        return int(is_answer(call))
     if call.socket is None and call.file is None:
         return None
     sock = call.socket
@@ -114,6 +117,14 @@ def subject_of(test: KernelTest, call: Syscall) -> int | None:
         return (sock.local_port if test.subject == LOCAL_PORT else sock.remote_port) or None
     address = ip_address(sock.local_ip if test.subject == LOCAL_IP else sock.remote_ip)
     return int(address) or None if address.version == 4 else None
+
+
+def is_answer(call: Syscall) -> bool:
+    """Return whether a call received something from port 53: of the socket's other end, or of the address returned."""
+    sock = call.socket
+    if sock is None or sock.family not in (2, 10) or call.result <= 0 or CALLS[call.event].event not in RECEIVES:
+        return False
+    return (sock.remote_port or int.from_bytes(call.blob2[2:4], "big")) == 53
 
 
 def clauses_of(layout: FilterLayout, path: bytes) -> int:

@@ -4,11 +4,13 @@ from dataclasses import replace
 from random import Random
 
 from collector.events.system_calls import BY_EVENT, NONE
+from collector.records.dns import DnsAnswer, written
 from collector.records.types import Socket, Syscall
+from lanner.ruletest.events.descriptors import sockaddr
 from tests.unit.collector.calls import WHO, call, file, sock
 
 OPENS = ("open", "openat", "openat", "openat2", "creat")
-SOCKETS = ("socket", "accept4", "sendto", "connect", "dup2")
+SOCKETS = ("socket", "accept4", "sendto", "connect", "dup2", "recvfrom", "read")
 _WITH_MODES = ("fchmod", "mknod")
 FILES = ("ftruncate", "fallocate", "ioctl", "futimesat", "utimensat")
 OTHERS = (
@@ -40,7 +42,8 @@ _MODES = (
 )
 _ADDRESSES = ("10.1.2.3", "127.0.0.1", "192.168.0.1", "8.8.8.8", "0.0.0.0")
 _MOST_OF_A_LITERAL = 250
-_PORTS = (0, 22, 80, 40000)
+_ANSWER = written(DnsAnswer("example.org", "A", "NOERROR", ("192.0.2.1",)))
+_PORTS = (0, 22, 53, 80, 40000)
 
 
 def path(chance: Random) -> str:
@@ -149,6 +152,12 @@ def _socket(chance: Random) -> Syscall:
             )
         elif chance.random() < 0.8:
             facts["file"] = file("/etc/passwd")
+    if event in ("recvfrom", "read"):
+        facts["blob1"] = _ANSWER
+        result = len(_ANSWER) if result > 0 else result
+        facts["blob2"] = chance.choice(
+            [b"", sockaddr(("9.9.9.9", 53)), sockaddr(("::1", 53)), sockaddr(("9.9.9.9", 22))]
+        )
     numbers = [chance.choice(_NUMBERS) for _ in range(6)]
     return call(event, numbers, result=result, is_compat=chance.random() < 0.3, **facts)
 
@@ -197,7 +206,7 @@ _OF_SOCKETS = (
     *("fd.lport in (22, 80)", "fd.rport in (80, 443)", "fd.sip = 127.0.0.1", "fd.cip in (10.1.2.3, 8.8.8.8)"),
     *("fd.snet in (10.0.0.0/8, 127.0.0.0/8)", "fd.cnet = 192.168.0.0/16", "fd.lip != 10.1.2.3", "fd.net = 10.0.0.0/8"),
     *("evt.arg.domain contains AF_PACKET", "evt.arg.domain = AF_INET", "fd.rnet = 8.0.0.0/8"),
-    "evt.arg.type in (1, 10)",
+    *("evt.arg.type in (1, 10)", "dns.question.name exists", "dns.answers startswith anyof (1, 2)"),
 )
 _OF_OTHERS = (
     *("evt.arg.request contains PTRACE_ATTACH", "evt.arg.request in (PTRACE_TRACEME, PTRACE_SEIZE)"),

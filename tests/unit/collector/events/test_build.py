@@ -7,9 +7,12 @@ from hypothesis import strategies as st
 
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_syscall
+from collector.events.looked_up import answer_in
 from collector.events.system_calls import CALLS, Call
 from collector.events.texts import joined
+from collector.records.dns import DnsAnswer, written
 from collector.records.types import Exec, Syscall
+from lanner.ruletest.events.descriptors import sockaddr
 from schemas.batch import MISSING_INT, STRING_COLUMNS, EventBatch, EventBit, Process
 from schemas.encoding.batch import decode_batch, encode_batch
 from tests.unit.collector.calls import call, file, sock
@@ -27,7 +30,8 @@ def batch_of(*made: Syscall | Exec, origin: EventSource = ORIGIN) -> EventBatch:
     builder = BatchBuilder()
     for each in made:
         if isinstance(each, Syscall):
-            add_syscall(builder, each, origin, TIME)
+            answer = answer_in(each) if len(each.blob1) > 1 else None
+            add_syscall(builder, each, origin, TIME, answer=None if answer is None else answer.text)
         else:
             add_exec(builder, each, origin, TIME)
     return decode_batch(
@@ -320,6 +324,22 @@ class TestSockets:
         """evt.buffer is text, whatever its bytes are."""
         assert row(call("write", [1], fd=1, blob1=b"GET /\xff"))["buffer"] == "GET /\udcff"
         assert row(call("write", [1], fd=1))["buffer"] is None
+
+    @pytest.mark.parametrize("event", ["read", "recv", "recvfrom", "recvmsg", "recvmmsg"])
+    def test_an_answer_of_a_name_server_is_in_the_event_that_receives_it(self, event: str) -> None:
+        """By the other end of a connected socket, or by the address that the call returns; the buffer stays short."""
+        message = written(DnsAnswer("example.org", "AAAA", "NOERROR", ("edge.example.net", "2001:db8::9"), seconds=5))
+        connected = sock(type=2, protocol=17, remote_ip="127.0.0.53", remote_port=53, local_port=40000)
+        other, unconnected = replace(connected, remote_port=5353), replace(connected, remote_port=0)
+        received = call(event, [3], result=len(message), fd=3, blob1=message)
+
+        found = row(replace(received, socket=connected))
+
+        assert found["dns"] == "example.org AAAA NOERROR edge.example.net 2001:db8::9"
+        assert found["buffer"] == message[:80].decode("utf-8", "surrogateescape")
+        for server, dns in ((("192.0.2.5", 53), found["dns"]), (("::1", 53), found["dns"]), (("192.0.2.5", 1), None)):
+            assert row(replace(received, socket=unconnected, blob2=sockaddr(server)))["dns"] == dns
+        assert row(replace(received, socket=other))["dns"] is None
 
     def test_memory_that_is_no_data_is_no_buffer(self) -> None:
         """The header of capset is not written data."""

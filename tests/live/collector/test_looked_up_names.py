@@ -1,0 +1,141 @@
+"""Names that programs look up at a real name server: what the events of their calls have."""
+
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from collector.records.dns import DnsAnswer, written
+from processor.language.event_types import event_types
+from processor.language.parser import parse
+from processor.pushdown.derive import derive
+from tests.live.collector.watching import Watching, watching
+
+SERVER = "127.0.0.153"
+ALIAS, ADDRESSES = "edge.example.net", {"A": "203.0.113.9", "AAAA": "2001:db8::9"}
+RULE = parse("dns.question.name exists")
+ASK = """
+import os, socket, sys
+server, question = sys.argv[1], bytes.fromhex(sys.argv[2])
+def tcp(): return socket.create_connection((server, 53))
+def udp(family=socket.AF_INET): return socket.socket(family, socket.SOCK_DGRAM)
+"""
+
+
+def question(name: str) -> bytes:
+    """Return a question for an IPv4 address."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    return struct.pack(">6H", 7, 0x100, 1, 0, 0, 0) + labels + struct.pack(">B2H", 0, 1, 1)
+
+
+def answered(asked: bytes) -> bytes:
+    """Return the answer to a question; names below .invalid don't exist."""
+    labels, at = [], 12
+    while asked[at]:
+        labels.append(asked[at + 1 : at + 1 + asked[at]].decode())
+        at += 1 + asked[at]
+    kind = {1: "A", 28: "AAAA"}[int.from_bytes(asked[at + 1 : at + 3], "big")]
+    name = ".".join(labels).lower()
+    if name.endswith(".invalid"):
+        return asked[:2] + written(DnsAnswer(name, kind, "NXDOMAIN"))[2:]
+    return asked[:2] + written(DnsAnswer(name, kind, "NOERROR", (ALIAS, ADDRESSES[kind]), seconds=60))[2:]
+
+
+@pytest.fixture(scope="module")
+def name_server() -> Iterator[str]:
+    """DnsAnswer by UDP and TCP, on an address of the loopback device."""
+    with ExitStack() as stack:
+        udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        tcp = stack.enter_context(socket.create_server((SERVER, 53)))
+        udp.bind((SERVER, 53))
+
+        def datagrams() -> None:
+            while (received := udp.recvfrom(4096))[0]:
+                udp.sendto(answered(received[0]), received[1])
+
+        def connections() -> None:
+            with suppress(OSError):
+                while True:
+                    client, _ = tcp.accept()
+                    with client:
+                        answer = answered(client.recv(4096)[2:])
+                        client.sendall(struct.pack(">H", len(answer)) + answer)
+
+        threads = [threading.Thread(target=each) for each in (datagrams, connections)]
+        for thread in threads:
+            thread.start()
+        yield SERVER
+        for each in (udp, tcp):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def watch() -> Iterator[Watching]:
+    """Watch what a rule about names needs."""
+    types = event_types(RULE)
+    with watching(*types, pushdown_filter=derive([RULE], types)) as running:
+        yield running
+
+
+def test_a_program_with_a_resolver_of_its_own_looks_up_both_families(
+    watch: Watching, name_server: str, tmp_path: Path
+) -> None:
+    """Getaddrinfo of glibc, in a mount namespace where resolv.conf is another one."""
+    (tmp_path / "resolv.conf").write_text(f"nameserver {name_server}\n")
+    mount = f"mount --bind {tmp_path}/resolv.conf /etc/resolv.conf"
+    watch.run("unshare", "-m", "sh", "-c", f"{mount} && exec getent ahosts Getent.Example.org")
+
+    found = {event["dns.question.type"]: event for event in watch.events(dns__question__name="getent.example.org")}
+
+    assert {kind: event["dns.answers"] for kind, event in found.items()} == {
+        kind: f"{ALIAS} {address}" for kind, address in ADDRESSES.items()
+    }
+    assert {(event["proc.name"], event["fd.sip"], event["fd.sport"]) for event in found.values()} == {
+        ("getent", name_server, 53)
+    }
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "s = udp(); s.connect((server, 53)); s.send(question); os.read(s.fileno(), 4096)",
+        "s = udp(); s.sendto(question, (server, 53)); s.recvfrom(4096)",
+        "s = udp(); s.sendto(question, (server, 53)); s.recvmsg(4096)",
+        "s = udp(socket.AF_INET6); s.sendto(question, (f'::ffff:{server}', 53)); s.recvmsg(4096)",
+        "s = tcp(); s.send(bytes([0, len(question)]) + question); s.recv(2); s.recv(99)",
+    ],
+    ids=["read", "recvfrom", "recvmsg", "mapped", "tcp"],
+)
+def test_an_answer_is_seen_by_whichever_call_receives_it(watch: Watching, name_server: str, how: str) -> None:
+    """Connected sockets and others, UDP and TCP, IPv4 and IPv6."""
+    name = f"x{abs(hash(how))}.example.invalid"
+    watch.python(ASK + how, name_server, question(name).hex())
+
+    event = watch.one(dns__question__name=name)
+
+    assert (event["dns.question.type"], event["dns.response_code"], event["dns.answers"]) == ("A", "NXDOMAIN", None)
+    assert (event["fd.rip"], event["fd.rport"]) == (name_server, 53)
+
+
+def test_what_does_not_come_from_a_name_server_stays_in_the_kernel(watch: Watching, name_server: str) -> None:
+    """The same bytes from another port, by the same calls."""
+    pid = watch.python(
+        ASK
+        + """
+a, b = udp(), udp(); a.bind(("127.0.0.1", 0)); b.connect(a.getsockname()); a.sendto(question, b.getsockname())
+os.read(b.fileno(), 4096); a.sendto(question, b.getsockname()); b.recvmsg(4096)
+print(os.getpid())
+""",
+        name_server,
+        question("other.example.org").hex(),
+    )
+
+    assert not watch.events(proc__pid=pid)
+    assert not watch.collector.batch.unreadable_answers
