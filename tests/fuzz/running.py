@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -10,31 +11,31 @@ SECONDS_AN_INPUT = 20
 MEGABYTES = 2048
 
 
-def fuzz(target: str, seconds: int, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Fuzz a target; inputs that break it are stored in the folder.
+def fuzz(targets: Sequence[str], seconds: int, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Fuzz targets, one after another; inputs that break one are stored in the folder, and end it.
 
     Args:
-        target: one of TARGETS.
-        seconds: the duration.
+        targets: some of TARGETS.
+        seconds: the duration for each.
         folder: receives the inputs that are found.
     """
-    found = folder / "corpus"
-    found.mkdir()
+    for target in targets:
+        (folder / target).mkdir()
     options = [
         f"-max_total_time={seconds}",
         f"-timeout={SECONDS_AN_INPUT}",
         f"-rss_limit_mb={MEGABYTES}",
-        f"-artifact_prefix={folder}/",
+        f"-artifact_prefix={folder}/{{}}-",
         f"-dict={HERE / 'words.dict'}",
         "-max_len=4096",
         "-print_final_stats=1",
     ]
     return subprocess.run(
-        [sys.executable, "-m", "tests.fuzz", target, *options, str(found), str(HERE / "corpus" / target)],
+        [sys.executable, "-m", "tests.fuzz", ",".join(targets), *options, f"{folder}/{{}}", f"{HERE}/corpus/{{}}"],
         capture_output=True,
         text=True,
         errors="replace",
         check=False,
         cwd=ROOT,
-        timeout=seconds + 120,
+        timeout=seconds * len(targets) + 120,
     )

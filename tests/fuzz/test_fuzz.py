@@ -6,7 +6,7 @@ from tests.fuzz.properties import TARGETS
 from tests.fuzz.running import fuzz
 
 CORPUS = Path(__file__).with_name("corpus")
-SECONDS = 10
+SECONDS = 5
 
 
 @pytest.mark.parametrize("path", sorted(CORPUS.glob("*/*")), ids=lambda path: f"{path.parent.name}/{path.name}")
@@ -16,9 +16,8 @@ def test_properties_hold_for_the_corpus(path: Path) -> None:
 
 
 @pytest.mark.fuzz
-@pytest.mark.parametrize("target", TARGETS)
-def test_a_few_seconds_of_fuzzing_find_nothing(target: str, tmp_path: Path) -> None:
-    """`make soak` fuzzes for ten minutes."""
-    done = fuzz(target, SECONDS, tmp_path)
+def test_a_few_seconds_of_fuzzing_find_nothing(tmp_path: Path) -> None:
+    """In any target; `make soak` fuzzes each for ten minutes."""
+    done = fuzz([*TARGETS], SECONDS, tmp_path)
 
     assert done.returncode == 0, done.stderr[-4000:]
