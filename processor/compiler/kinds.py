@@ -6,7 +6,7 @@ are evaluated for the first of them.
 """
 
 import marshal
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import fields
 from hashlib import blake2b
 from itertools import count
@@ -45,20 +45,23 @@ class Kinds:
         kinds: list[int | None] = [None] * len(rows)
 
         of_container: dict[int, bytes] = {-1: b""}
+        # The texts of most processes of a batch are the same objects, which are compared faster than encoded.
+        seen: dict[Hashable, int] = {}
 
         def number(process: Process) -> int:
             above = kinds[process.parent] if process.parent >= 0 else None
             at = process.container
             if at not in of_container:
                 of_container[at] = repr(containers[at]).encode("utf-8", "surrogatepass")
-            leads = (
-                is_leader(process.pid, process.sid),
-                is_leader(process.pid, process.pgid),
-                is_leader(process.vpid, process.vpgid),
-            )
-            # Equal values have equal bytes in this version only.
-            facts = marshal.dumps((above, *leads, of_container[at], _facts(process)), 0)
-            return self._number(blake2b(facts, digest_size=16).digest())
+            pid, vpid = process.pid, process.vpid
+            leads = is_leader(pid, process.sid), is_leader(pid, process.pgid), is_leader(vpid, process.vpgid)
+            facts = above, *leads, of_container[at], _facts(process)
+            found = seen.get(facts)
+            if found is None:
+                # Equal values have equal bytes in this version only.
+                digest = blake2b(marshal.dumps(facts, 0), digest_size=16).digest()
+                found = seen[facts] = self._number(digest)
+            return found
 
         def kind_of(row: int) -> int:
             known = kinds[row]
