@@ -27,11 +27,14 @@ _VARYING = struct.Struct(
     f"<{_CPU.start}xI{_RESULT.start - _CPU.stop}xq{_FD.start - _RESULT.stop}xi{_LOCAL_PORT.start - _FD.stop}x2H"
 )
 """CPU, result, descriptor, both ports."""
-_AROUND_PORTS = slice(_FD.stop, _LOCAL_PORT.start), slice(_REMOTE_PORT.stop, None)
-_BEFORE_INODE, _AFTER_INODE = SYSCALL.between("result", "inode"), slice(SYSCALL.span("inode").stop, _FD.start)
+_TO_CPU = HEAD.between("time", "cpu")
+_CPU_TO_INODE, _RESULT_TO_INODE = slice(_CPU.stop, SYSCALL.span("inode").start), SYSCALL.between("result", "inode")
+_INODE_TO_PORTS, _INODE_TO_FD = slice(SYSCALL.span("inode").stop, _LOCAL_PORT.start), SYSCALL.between("inode", "fd")
+_FD_TO_PORTS, _AFTER_PORTS = slice(_FD.stop, _LOCAL_PORT.start), slice(_REMOTE_PORT.stop, None)
 _EVENT_AT = SYSCALL.span("event")
 _CONNECT = BY_EVENT["connect"].number.to_bytes(2, "little")
 _ACCEPTS = frozenset(BY_EVENT[name].number.to_bytes(2, "little") for name in ACCEPTS)
+_CONNECTIONS = _ACCEPTS | {_CONNECT}
 _V4, _V6 = (f"<{TYPE_CHARACTERS[each]}>" for each in ("ipv4", "ipv6"))
 _COLUMNS = tuple(EVENT_COLUMNS)[1:]
 _CPU_COLUMN, _RESULT_COLUMN, _FD_COLUMN, _LOCAL_COLUMN, _REMOTE_COLUMN, _NAME_COLUMN = map(
@@ -60,17 +63,14 @@ class SimilarConnections:
 
 def similarity(record: bytes) -> bytes | None:
     """Return what the records of similar connections share; None if the record is no connection."""
-    event = record[_EVENT_AT]
-    around, rest = _AROUND_PORTS
-    if event == _CONNECT:
-        fixed = record[_RESULT] + record[_FD]
-    elif event in _ACCEPTS:
-        fixed = b""
-    else:
-        return None
+    event, rest = record[_EVENT_AT], record[_AFTER_PORTS]
     # A socket's inode isn't reported.
-    before, after = record[_BEFORE_INODE], record[_AFTER_INODE]
-    return record[_TIME.stop : _CPU.start] + fixed + before + after + record[around] + record[rest]
+    if event == _CONNECT:
+        return record[_TO_CPU] + record[_CPU_TO_INODE] + record[_INODE_TO_PORTS] + rest
+    if event in _ACCEPTS:
+        fixed = record[_TO_CPU] + record[_RESULT_TO_INODE]
+        return fixed + record[_INODE_TO_FD] + record[_FD_TO_PORTS] + rest
+    return None
 
 
 def connection_of(record: bytes, call: Syscall, parts: EventParts, intern: Intern) -> SimilarConnections | None:
@@ -202,16 +202,16 @@ class RepeatCache:
         size = builder.size
         for index in within:
             record = records[index]
-            rest = record[_U64.size :]
-            known = same.get(rest)
-            if known is not None:
+            if record[_EVENT_AT] in _CONNECTIONS and self._add_connection(builder, record, boot_to_epoch):
+                # Asked first, because each has another port.
+                pass
+            elif (known := same.get(rest := record[_U64.size :])) is not None:
                 event, entry, version = known
                 if entry.version != version:
                     return index
                 builder.repeat(_U64.unpack_from(record)[0] + boot_to_epoch, event)
             elif record[_EVENT_AT] != _EVENT:
-                if not self._add_connection(builder, record, boot_to_epoch):
-                    return index
+                return index
             else:
                 # The same process goes on opening files: comparing takes half as long as looking up.
                 if (
