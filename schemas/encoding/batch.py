@@ -7,6 +7,7 @@ Code that reads a decoded batch can rely on every index.
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -45,7 +46,7 @@ from schemas.encoding.limits import (
     pack_texts,
     unpack_texts,
 )
-from schemas.encoding.wire import HEADER_SIZE, MessageFormat, packaged_schema
+from schemas.encoding.wire import HEADER_SIZE, MessageFormat, packaged_schema, varint
 
 _NUMBERS = (*NULLABLE, *SURE)
 _TEXTS = tuple(name for name in TEXTS if name != "codepath")
@@ -109,6 +110,18 @@ EVENT_BATCH_FORMAT = MessageFormat(
     EVENT_BATCH_SCHEMA, [packaged_schema(f"event_batch.{release}.avsc") for release in _RELEASES]
 )
 HEADER = EVENT_BATCH_FORMAT.header
+_FIELDS = {field["name"]: field for field in EVENT_BATCH_SCHEMA["fields"]}
+_NAMES = list(_FIELDS)
+_LAST = "count"
+"""The last field before the tables."""
+_PARSED_HEAD: Any = parse_schema(
+    EVENT_BATCH_SCHEMA | {"fields": EVENT_BATCH_SCHEMA["fields"][: _NAMES.index(_LAST) + 1], "name": "EventBatchHead"}
+)
+_PARSED_CONTAINERS: Any = parse_schema(_FIELDS["containers"]["type"])
+_NO_FORMER_TABLES = b"\0\0"
+"""Two empty arrays, `strings` and `processes`."""
+_BEFORE_CONTAINERS = _NAMES[_NAMES.index("texts") : _NAMES.index("containers")]
+_AFTER_CONTAINERS = _NAMES[_NAMES.index("containers") + 1 :]
 _BYTES = tuple(field["name"] for field in EVENT_BATCH_SCHEMA["fields"] if field["type"] == "bytes")
 
 _CONTAINER_TEXT = (
@@ -125,6 +138,9 @@ _HEAD = (
 )
 
 
+_length = lru_cache(maxsize=1024)(varint)
+
+
 class BadBatch(LannerError, ValueError):
     """The bytes are not an event batch, or its parts contradict each other."""
 
@@ -132,14 +148,25 @@ class BadBatch(LannerError, ValueError):
 def encode_batch(batch: EventBatch) -> bytes:
     """Encode a batch; spool, topic and recordings all store these bytes."""
     texts = TextTable(batch.strings)
-    datum: dict[str, Any] = {name: _storable(getattr(batch, name)) for name in _HEAD}
-    for name, column in pack_processes(batch.processes, texts).items():
-        datum[f"p_{name}"] = column
-    datum["containers"] = [_container_datum(container, texts.__getitem__) for container in batch.containers]
-    datum["texts"], datum["text_lengths"] = pack_texts(texts.texts)
+    head = {name: _storable(getattr(batch, name)) for name in _HEAD}
+    tables = {f"p_{name}": column for name, column in pack_processes(batch.processes, texts).items()}
+    containers = [_container_datum(container, texts.__getitem__) for container in batch.containers]
+    tables["texts"], tables["text_lengths"] = pack_texts(texts.texts)
     for name in COLUMNS:
-        datum[f"c_{name}"] = pack_column(batch.columns[name])
-    return EVENT_BATCH_FORMAT.encode(datum)
+        tables[f"c_{name}"] = pack_column(batch.columns[name])
+    out = io.BytesIO()
+    out.write(HEADER)
+    fastavro.schemaless_writer(out, _PARSED_HEAD, head)
+    out.write(_NO_FORMER_TABLES)
+    _write_columns(out, _BEFORE_CONTAINERS, tables)
+    fastavro.schemaless_writer(out, _PARSED_CONTAINERS, containers)
+    _write_columns(out, _AFTER_CONTAINERS, tables)
+    return out.getvalue()
+
+
+def _write_columns(out: io.BytesIO, names: Sequence[str], tables: Mapping[str, bytes]) -> None:
+    """Write columns as Avro's bytes are, their lengths and what they contain: faster than by the schema."""
+    out.write(b"".join([part for name in names for part in (_length(len(tables[name])), tables[name])]))
 
 
 def decode_batch(data: bytes) -> EventBatch:
@@ -240,14 +267,6 @@ def _mount(row: dict[str, Any], strings: list[str | None]) -> Mount:
     return Mount(**texts, rw=row["rw"])
 
 
-_LAST = "count"
-"""The last field before the tables."""
-_NAMES = [field["name"] for field in EVENT_BATCH_SCHEMA["fields"]]
-_PARSED: Any = parse_schema(
-    EVENT_BATCH_SCHEMA | {"fields": EVENT_BATCH_SCHEMA["fields"][: _NAMES.index(_LAST) + 1], "name": "EventBatchHead"}
-)
-
-
 @dataclass(frozen=True, slots=True)
 class BatchHead:
     """The facts of a batch about its host and collector; the attributes are those of EventBatch."""
@@ -281,7 +300,7 @@ def decode_head(data: bytes) -> BatchHead:
     """
     try:
         if data.startswith(EVENT_BATCH_FORMAT.header):
-            datum: Any = fastavro.schemaless_reader(io.BytesIO(data[HEADER_SIZE:]), _PARSED, None)
+            datum: Any = fastavro.schemaless_reader(io.BytesIO(data[HEADER_SIZE:]), _PARSED_HEAD, None)
         else:
             datum = EVENT_BATCH_FORMAT.decode(data)
         check_head(datum)

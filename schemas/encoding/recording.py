@@ -19,7 +19,7 @@ from fastavro.schema import parse_schema
 from foundation.files import PRIVATE, open_private
 from schemas.batch import EventBatch
 from schemas.encoding.batch import EVENT_BATCH_FORMAT, EVENT_BATCH_SCHEMA, HEADER, BadBatch, decode_datum
-from schemas.encoding.wire import HEADER_SIZE, BadSchema, MessageFormat, WriterSchema, checked_schema
+from schemas.encoding.wire import HEADER_SIZE, BadSchema, MessageFormat, WriterSchema, checked_schema, varint
 
 _MAGIC = b"Obj\x01"
 _SYNC_SIZE = 16
@@ -69,7 +69,7 @@ class RecordingWriter:
         """Append a message with its header, such as encode_batch returns. Raises OSError, as on a full disk."""
         packed = zlib.compressobj(self._level, zlib.DEFLATED, -15)
         data = packed.compress(encoded[HEADER_SIZE:]) + packed.flush()
-        self._file.write(_varint(1) + _varint(len(data)) + data + self._sync)
+        self._file.write(varint(1) + varint(len(data)) + data + self._sync)
         self._file.flush()
 
     def close(self) -> None:
@@ -236,14 +236,3 @@ def _schema_of(metadata: Mapping[str, bytes], expected: MessageFormat, refusal: 
     if schema.name != expected.name:
         raise BadBatch(refusal)
     return schema
-
-
-def _varint(number: int) -> bytes:
-    """Encode a non-negative long as Avro does: zigzag, seven bits per byte."""
-    number <<= 1
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)

@@ -77,6 +77,17 @@ def reframed(data: bytes, header: bytes, own: bytes) -> bytes:
     return header + data[len(own) :] if data.startswith(own) else data
 
 
+def varint(number: int) -> bytes:
+    """Encode a non-negative long as Avro does: zigzag, seven bits per byte."""
+    number <<= 1
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
 class MessageFormat:
     """One kind of message: its current schema, and those of earlier releases."""
 

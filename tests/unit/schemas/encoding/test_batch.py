@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 
 from schemas.batch import EventBatch
-from schemas.encoding.batch import BadBatch, decode_head, encode_batch, head_of
+from schemas.encoding.batch import EVENT_BATCH_FORMAT, BadBatch, decode_head, encode_batch, head_of
 from tests.golden.batches import GOLDEN, batch_0_1, golden_path
 from tests.unit.schemas.batches import batches
 
@@ -32,3 +32,10 @@ def test_values_out_of_range_are_refused() -> None:
     """As in a whole batch."""
     with pytest.raises(BadBatch, match="lost"):
         decode_head(encode_batch(replace(batch_0_1(), lost={"ring": -1})))
+
+
+@given(batches())
+def test_a_batch_is_encoded_as_by_its_schema(batch: EventBatch) -> None:
+    """Its columns are written without the schema, which must not show."""
+    encoded = encode_batch(batch)
+    assert EVENT_BATCH_FORMAT.encode(EVENT_BATCH_FORMAT.decode(encoded)) == encoded
