@@ -324,6 +324,15 @@ def test_a_broker_is_required() -> None:
     assert "kafka.bootstrapServers is required" in done.stderr
 
 
+def test_pods_are_scheduled_where_their_images_run() -> None:
+    """On x86-64 unless the images are for more; a Job runs such an image as well."""
+    for images, wanted in (("amd64", "amd64"), ("arm64", "arm64"), ("amd64,arm64", None)):
+        rendered = template("own_kafka", VERSIONS[-1], "--set", f"image.architectures={{{images}}}")
+        nodes = {name: pod["spec"].get("nodeSelector", {}) for name, pod in pods(rendered)}
+        assert {each.get("kubernetes.io/arch") for each in nodes.values()} == {wanted}
+        assert nodes["fleet-lanner-collector"]["kubernetes.io/os"] == "linux"
+
+
 def test_the_schema_describes_every_value() -> None:
     """Values and schema have the same names."""
     schema = json.loads((CHART / "values.schema.json").read_text())

@@ -46,13 +46,17 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
-{{/* Where pods are scheduled: a stage's values */}}
+{{/* Where pods are scheduled: (list $ VALUES), the latter a stage's */}}
 {{- define "lanner.scheduling" -}}
+{{- $nodes := dict -}}
+{{- with (index . 0).Values.image.architectures }}{{ if eq (len .) 1 }}{{ $nodes = dict "kubernetes.io/arch" (first .) }}{{ end }}{{ end -}}
+{{- with index . 1 }}{{ $nodes = merge (dict) (.nodeSelector | default dict) $nodes }}{{ end -}}
+{{- with $nodes }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with index . 1 }}
 {{- with .priorityClassName }}
 priorityClassName: {{ . | quote }}
-{{- end }}
-{{- with .nodeSelector }}
-nodeSelector: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .tolerations }}
 tolerations: {{- toYaml . | nindent 2 }}
@@ -62,6 +66,7 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .topologySpreadConstraints }}
 topologySpreadConstraints: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 {{- end -}}
 
