@@ -31,6 +31,8 @@ Source = str | Callable[[Alert], Any]
 SEVERITY = by_priority(99, 99, 99, 73, 47, 21, 21, 21)
 """Elastic's scale: low 21, medium 47, high 73, critical 99."""
 
+_SHA_256 = 64
+"""Digits."""
 _FILES = frozenset({"file", "directory"})
 _SOCKETS = frozenset({"ipv4", "ipv6"})
 _STARTS = frozenset({*EXECS, *CLONES})
@@ -194,6 +196,31 @@ def _present(alert: Alert, *fields: str) -> list[str]:
     return list(dict.fromkeys(str(value) for field in fields if (value := alert.event.get(field))))
 
 
+def indicator(alert: Alert) -> tuple[str | None, str]:
+    """Return the type, by STIX's names that ECS uses, and the value of the indicator that a rule found; or nothing."""
+    name, kind = (alert.output_fields.get(f"indicator.{part}") for part in ("name", "kind"))
+    if not isinstance(name, str) or not isinstance(kind, str):
+        # A summary of repeats may have several.
+        return None, ""
+    if kind == "address":
+        return "ipv6-addr" if ":" in name else "ipv4-addr", name
+    return {"name": "domain-name", "digest": "file"}.get(kind), name
+
+
+def _of_indicator(part: str) -> Source:
+    def read(alert: Alert) -> str | None:
+        value = alert.output_fields.get(f"indicator.{part}")
+        return value if isinstance(value, str) else None
+
+    return read
+
+
+def _indicator_of(alert: Alert, *types: str) -> str | None:
+    """Return the value of the indicator if it is of a type. A network or another digest than SHA-256 is a name only."""
+    kind, value = indicator(alert)
+    return value if kind in types and "/" not in value and (kind != "file" or len(value) == _SHA_256) else None
+
+
 FIELDS: tuple[tuple[str, Source], ...] = (
     ("@timestamp", lambda alert: iso8601_zulu(alert.time)),
     ("ecs.version", _constant(ECS_VERSION)),
@@ -238,6 +265,14 @@ FIELDS: tuple[tuple[str, Source], ...] = (
     ("threat.technique.subtechnique.id", lambda alert: _techniques(alert, sub=True)),
     ("threat.technique.subtechnique.name", lambda alert: _technique_names(_techniques(alert, sub=True))),
     ("threat.technique.subtechnique.reference", lambda alert: list(map(link, _techniques(alert, sub=True)))),
+    ("threat.feed.name", _of_indicator("list")),
+    ("threat.indicator.type", lambda alert: indicator(alert)[0]),
+    ("threat.indicator.name", _of_indicator("name")),
+    ("threat.indicator.provider", _of_indicator("source")),
+    ("threat.indicator.description", _of_indicator("description")),
+    ("threat.indicator.ip", lambda alert: _indicator_of(alert, "ipv4-addr", "ipv6-addr")),
+    ("threat.indicator.url.domain", lambda alert: _indicator_of(alert, "domain-name")),
+    ("threat.indicator.file.hash.sha256", lambda alert: _indicator_of(alert, "file")),
     ("host.id", lambda alert: alert.host_id),
     ("host.name", lambda alert: alert.hostname),
     ("host.hostname", lambda alert: alert.hostname),

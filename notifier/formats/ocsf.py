@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urljoin
 
-from notifier.formats.ecs import file_path
+from notifier.formats.ecs import file_path, indicator
 from notifier.formats.facts import ancestors, entity_id
 from schemas.alert import Alert, Value
 from schemas.catalog.attack import TECHNIQUE_TAGS as TECHNIQUES
@@ -121,6 +121,9 @@ def document(alert: Alert, *, version: str = "0", console: str = "") -> dict[str
         made["evidences"] = [evidence]
         if "container" in evidence:
             made["metadata"]["profiles"].append("container")
+    if found := _indicator(alert):
+        made["osint"] = [found]
+        made["metadata"]["profiles"].append("osint")
     observables = list(_observables(made))
     if observables:
         made["observables"] = observables
@@ -129,6 +132,8 @@ def document(alert: Alert, *, version: str = "0", console: str = "") -> dict[str
 
 def _is_mapped(alert: Alert, name: str, value: Value) -> bool:
     """Return whether a value of the output has another place. A summary's values are several, and have none."""
+    if name.startswith("indicator."):
+        return bool(indicator(alert)[1])
     stated = alert.hostname if name == "evt.hostname" else alert.event.get(name)
     is_path = value == file_path(alert) or (name == "fd.name" and "fd.sip" in alert.event)
     return value == stated and (is_path or name.partition("[")[0] in _MAPPED)
@@ -168,6 +173,32 @@ def _named(uid: str, name: str) -> dict[str, str]:
 
 def _known(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in (None, "", {}, [])}
+
+
+_INDICATORS = {
+    "ipv4-addr": (1, "IP Address"),
+    "ipv6-addr": (1, "IP Address"),
+    "domain-name": (2, "Domain"),
+    "file": (4, "Hash"),
+}
+"""OSINT type of an indicator, by the name that ECS has for it."""
+
+
+def _indicator(alert: Alert) -> dict[str, Any]:
+    kind, value = indicator(alert)
+    if not value:
+        return {}
+    number, name = _INDICATORS.get(kind or "", (99, "Other"))
+    return _known(
+        {
+            "type_id": number,
+            "type": name,
+            "value": value,
+            "name": alert.output_fields.get("indicator.list"),
+            "vendor_name": alert.output_fields.get("indicator.source"),
+            "desc": alert.output_fields.get("indicator.description"),
+        }
+    )
 
 
 def _device(alert: Alert) -> dict[str, Any]:

@@ -69,6 +69,13 @@ CONNECT = {
     "fd.l4proto": "tcp",
     "fd.name": "10.0.0.5:40000->192.0.2.7:4444",
 }
+INDICATOR = {
+    "indicator.name": "192.0.2.7",
+    "indicator.kind": "address",
+    "indicator.description": "Emotet",
+    "indicator.list": "servers",
+    "indicator.source": "a feed",
+}
 TAGS = ("T1003.008", "T1059", "mitre_credential_access", "host")
 _FILE = alert(event=PROCESS | OPEN, tags=TAGS, host_id="3d12", description="Hashes are read.", response="Look.")
 
@@ -87,4 +94,9 @@ CORPUS: tuple[Alert, ...] = (
     alert(source="internal", rule="Lanner internal: events lost", output_fields={"ring": 7}, event={}),
     alert(event=PROCESS | POD | {"k8s.pod.uid": "0123456789abcdef"}),
     alert(event={}, tags=(), hostname="", output_fields={"list": ("a", "b")}),
+    alert(event=PROCESS | CONNECT, output_fields=INDICATOR),
+    alert(event=PROCESS, output_fields=INDICATOR | {"indicator.name": "2001:db8::/32", "indicator.description": None}),
+    alert(event=PROCESS, output_fields=INDICATOR | {"indicator.kind": "name", "indicator.name": "bad.example"}),
+    alert(event=PROCESS, output_fields=INDICATOR | {"indicator.kind": "digest", "indicator.name": "a" * 64}),
+    alert(event=PROCESS, output_fields=INDICATOR | {"indicator.kind": "text", "indicator.name": "/opt/x"}),
 )

@@ -200,6 +200,23 @@ def test_no_value_that_a_host_chooses_keeps_its_alert_out_of_an_index() -> None:
     assert len(made["falco"]["output_fields"]["proc.cmdline"].encode()) <= MAX_TERM_BYTES
 
 
+def test_an_alert_names_the_indicator_that_its_rule_found() -> None:
+    """By its type; a network, which ECS has no place for, is a name only."""
+    made = [document(each)["threat"] for each in CORPUS[10:]]
+    assert made[0]["feed"] == {"name": "servers"}
+    assert made[0]["indicator"] == {
+        "type": "ipv4-addr",
+        "name": "192.0.2.7",
+        "provider": "a feed",
+        "description": "Emotet",
+        "ip": "192.0.2.7",
+    }
+    assert made[1]["indicator"] == {"type": "ipv6-addr", "name": "2001:db8::/32", "provider": "a feed"}
+    assert made[2]["indicator"]["url"] == {"domain": "bad.example"}
+    assert made[3]["indicator"]["file"] == {"hash": {"sha256": "a" * 64}}
+    assert made[4]["indicator"].keys() == {"name", "provider", "description"}
+
+
 def test_an_alert_of_a_pod_says_where_it_runs() -> None:
     """Cluster, namespace, pod and the image's digest."""
     made = flat(document(CORPUS[1]))

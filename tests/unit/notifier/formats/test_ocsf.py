@@ -11,20 +11,41 @@ from tests.unit.notifier.formats.corpus import CORPUS
 
 
 @pytest.fixture(scope="module")
-def validator() -> Any:
-    """Return a validator for the JSON schema of the class."""
-    schema = OcsfJsonSchemaEmbedded(get_ocsf_schema(OCSF_VERSION)).get_class_schema("detection_finding")
-    return jsonschema.Draft202012Validator(schema)
+def validators() -> dict[bool, Any]:
+    """Return validators for the JSON schema of the class, without and with the profile of indicators."""
+    schemas = OcsfJsonSchemaEmbedded(get_ocsf_schema(OCSF_VERSION))
+    profiles: dict[bool, list[str]] = {False: [], True: ["host", "container", "osint"]}
+    return {
+        has: jsonschema.Draft202012Validator(schemas.get_class_schema("detection_finding", profiles=each))
+        for has, each in profiles.items()
+    }
 
 
-def test_every_document_is_a_detection_finding(validator: Any) -> None:
+def test_every_document_is_a_detection_finding(validators: dict[bool, Any]) -> None:
     """Strictly: no key that the schema doesn't know."""
     for each in CORPUS:
         made = document(each)
+        validator = validators["osint" in made["metadata"]["profiles"]]
         problems = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(made)]
         assert problems == []
         assert made["type_uid"] == 200400 + made["activity_id"]
         json.dumps(made)
+
+
+def test_an_indicator_is_open_source_intelligence() -> None:
+    """Its type and value, list, provider and description, and nothing of it is unmapped."""
+    made = document(CORPUS[10])
+    (found,) = made["osint"]
+    assert found == {
+        "type_id": 1,
+        "type": "IP Address",
+        "value": "192.0.2.7",
+        "name": "servers",
+        "vendor_name": "a feed",
+        "desc": "Emotet",
+    }
+    assert "unmapped" not in made
+    assert [document(each)["osint"][0]["type"] for each in CORPUS[11:]] == ["IP Address", "Domain", "Hash", "Other"]
 
 
 def test_a_summary_updates_the_finding_that_it_sums_up() -> None:
