@@ -13,7 +13,7 @@ from processor.detection.explain import Explained, MappingEvaluator, explain
 from processor.loading import Priority, Problem, Rule, RuleFile, read_rule_files
 from processor.loading import load_rules as load_files
 from processor.loading.rules import Switch, apply_switches
-from processor.output.formatter import OutputFormat, compile_output
+from processor.output.formatter import OutputFormat, compile_output, indicator_checks
 from schemas.catalog.fields import SYSCALL
 
 __all__ = ["Explained", "Match", "Priority", "Problem", "Rule", "Rules", "load_rules"]
@@ -125,7 +125,11 @@ class Rules:
     def _for_type(self, source: str, event_type: str) -> list[_Compiled]:
         if (source, event_type) not in self._compiled:
             self._compiled[source, event_type] = [
-                _Compiled(rule, compile_mapping(rule.condition), compile_output(rule.output, transformers=False))
+                _Compiled(
+                    rule,
+                    compile_mapping(rule.condition),
+                    compile_output(rule.output, transformers=False, found=indicator_checks(rule.condition)),
+                )
                 for rule in self.rules
                 if rule.enabled and rule.source == source and (source != SYSCALL or event_type in rule.event_types)
             ]

@@ -26,8 +26,9 @@ from foundation.errors import LannerError
 from schemas.filter import is_version
 
 PUBLISHED_RULES_SCHEMA = json.loads(files("schemas").joinpath("published_rules.avsc").read_text(encoding="utf-8"))
-_PARSED = parse_schema(PUBLISHED_RULES_SCHEMA)
 _FIELDS = [(each["name"], parse_schema(each["type"]), each) for each in PUBLISHED_RULES_SCHEMA["fields"]]
+_LATER = ("indicators",)
+"""Fields of later releases, which are left out if they are empty: so versions without them stay the same."""
 FORMAT_1 = b"\xc3\x01" + bytes.fromhex("7bef1bd242b8405a")
 """The header of a message: the fingerprint of the first release of the schema."""
 
@@ -42,6 +43,14 @@ MAX_AHEAD = 86_400 * 10**9
 _LATEST = 4_102_444_800_000_000_000
 """The year 2100, ns."""
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}\.ya?ml")
+
+
+_INDICATOR_FILE = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,120}/){0,5}[A-Za-z0-9_][A-Za-z0-9._-]{0,120}")
+
+
+def is_indicator_file(name: str) -> bool:
+    """Return whether a file of indicators can be published by a name: it stays below the folder of the rule file."""
+    return _INDICATOR_FILE.fullmatch(name) is not None and not name.endswith((".yaml", ".yml"))
 
 
 class BadRules(LannerError, ValueError):
@@ -59,10 +68,10 @@ class PublishedSwitch:
 
 @dataclass(frozen=True, slots=True)
 class PublishedFile:
-    """One rule file."""
+    """One rule file, or one file of indicators."""
 
     name: str
-    """Without a directory: ASCII letters and digits, periods, hyphens and underscores."""
+    """ASCII letters and digits, periods, hyphens and underscores; of a rule file without a directory."""
     text: bytes
 
 
@@ -85,6 +94,8 @@ class PublishedRules:
     difference: tuple[str, ...] = ()
     """The changes since the previous version, as the publisher reported them."""
     version: str = ""
+    indicators: tuple[PublishedFile, ...] = ()
+    """The files of indicators that the rule files name by relative paths, compressed."""
 
     def named(self, now: int, newest: int = 0) -> "PublishedRules":
         """Return the rules with their time of publishing and their version set; times are wall clock, ns.
@@ -98,8 +109,9 @@ class PublishedRules:
         return replace(made, version=f"{stamp}-{blake2b(_encoded(made), digest_size=4).hexdigest()}")
 
     def same_rules(self, other: "PublishedRules") -> bool:
-        """Return whether another version has the same files, switches and priority."""
-        return (self.files, self.switches, self.priority) == (other.files, other.switches, other.priority)
+        """Return whether another version has the same files, switches, priority and indicators."""
+        mine, theirs = ((each.files, each.switches, each.priority, each.indicators) for each in (self, other))
+        return mine == theirs
 
 
 def safe_names(names: Iterable[str]) -> list[str]:
@@ -142,7 +154,8 @@ def decode_rules(data: bytes) -> PublishedRules:
     except Exception as error:  # noqa: BLE001  fastavro may raise anything
         raise BadRules(f"not decodable: {error or type(error).__name__}") from None
     row["switches"] = tuple(PublishedSwitch(**each) for each in row["switches"])
-    row["files"] = tuple(PublishedFile(**each) for each in row["files"])
+    for part in ("files", "indicators"):
+        row[part] = tuple(PublishedFile(**each) for each in row[part])
     row["difference"] = tuple(row["difference"])
     rules = PublishedRules(**row)
     _check(rules)
@@ -163,17 +176,22 @@ def _why_not(data: bytes) -> str:
 def _check(rules: PublishedRules) -> None:
     if not rules.files:
         raise BadRules("it holds no files")
-    if len(rules.files) > MAX_FILES:
-        raise BadRules(f"it holds {len(rules.files)} files; the limit is {MAX_FILES}")
-    size = sum(len(file.text) for file in rules.files)
+    files = (*rules.files, *rules.indicators)
+    if len(files) > MAX_FILES:
+        raise BadRules(f"it holds {len(files)} files; the limit is {MAX_FILES}")
+    size = sum(len(file.text) for file in files)
     if size > MAX_BYTES:
-        raise BadRules(f"its files have {size} bytes together; the limit is {MAX_BYTES}")
+        compressed = ", those of indicators compressed" if rules.indicators else ""
+        raise BadRules(f"its files have {size} bytes together{compressed}; the limit is {MAX_BYTES}")
+    for file in rules.indicators:
+        if not is_indicator_file(file.name):
+            raise BadRules(f"a file of indicators is named {file.name[:100]!r}")
     for file in rules.files:
         if not _FILE_NAME.fullmatch(file.name):
             raise BadRules(f"a file is named {file.name[:100]!r}; a name may have letters, digits and . _ - only")
     if not 0 <= rules.published < _LATEST:
         raise BadRules("its time of publishing is not a valid time")
-    if len({file.name for file in rules.files}) < len(rules.files):
+    if len({file.name for file in files}) < len(files):
         raise BadRules("two of its files have the same name")
     texts = (rules.publisher, rules.host, rules.comment, *rules.difference, *(each.pattern for each in rules.switches))
     if len(rules.difference) > MAX_LINES + 1 or len(rules.switches) > MAX_FILES or max(map(len, texts)) > _MAX_TEXT:
@@ -183,5 +201,8 @@ def _check(rules: PublishedRules) -> None:
 def _encoded(rules: PublishedRules) -> bytes:
     buffer = io.BytesIO()
     buffer.write(FORMAT_1)
-    fastavro.schemaless_writer(buffer, _PARSED, asdict(rules))
+    row = asdict(rules)
+    for name, kind, _ in _FIELDS:
+        if row[name] or name not in _LATER:
+            fastavro.schemaless_writer(buffer, kind, row[name])
     return buffer.getvalue()

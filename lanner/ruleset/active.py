@@ -3,11 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from processor.loading import RuleFile
-from processor.loading.rules import LoadedList, Switch
+from processor.loading.rules import LoadedIndicators, LoadedList, Switch
 from processor.rules.rule import LoadedMacro, Rule, RuleMatching
 from schemas.catalog.priorities import PriorityName
+
+if TYPE_CHECKING:
+    from processor.indicators.lists import PublishedFiles
 
 SHIPPED_FOLDER = Path(__file__).parents[2] / "rules"
 """Beside the packages, in a checkout and where Lanner is installed."""
@@ -59,6 +63,8 @@ class RuleChoices:
     """Patterns of secrets that alerts mask."""
     has_audit_log: bool
     """True if `lanner run` follows a Kubernetes audit log."""
+    published: "PublishedFiles | None" = None
+    """The files of indicators that were published with the rule files; None to take those on the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,7 @@ class ActiveRules:
     """The rules to whose outputs container and pod are not appended."""
     macros: Mapping[str, LoadedMacro] = field(default_factory=dict)
     lists: Mapping[str, LoadedList] = field(default_factory=dict)
+    indicators: Mapping[str, LoadedIndicators] = field(default_factory=dict)
 
 
 def on_top(below: Sequence[RuleFile], own: Sequence[RuleFile]) -> tuple[RuleFile, ...]:

@@ -150,6 +150,7 @@ def compile_rules(choices: RuleChoices, *, warnings: bool = True, folder: Path |
         choices.has_audit_log,
         None if stored is None else stored.pushdown_filter,
     )
-    if store is not None and stored is None:
+    # What is wrong with files of indicators is found at each start.
+    if store is not None and stored is None and not loaded.indicators:
         store.write(StoredRules(loaded, detection.pushdown_filter))
     return detection

@@ -13,7 +13,17 @@ from foundation.yaml.reading import read_documents
 from lanner.errors import BadInput
 from lanner.ruleset.active import SHIPPED_FOLDER, ActiveRules, Appended, RuleChoices, on_top
 from lanner.ruleset.lint.lint import linted
-from processor.loading import LoadResult, Problem, Redefinition, Rule, RuleFile, load_rules, read_rule_files, report
+from processor.loading import (
+    LoadResult,
+    Problem,
+    Redefinition,
+    Rule,
+    RuleFile,
+    indicator_problems,
+    load_rules,
+    read_rule_files,
+    report,
+)
 from processor.loading.falco_compatibility import falco_problems
 from processor.loading.rules import apply_switches, unmatched
 
@@ -68,7 +78,9 @@ def load_or_fail(choices: RuleChoices, *, warnings: bool = True) -> ActiveRules:
 
     warnings: whether to include the loader's warnings in the notices. Raises BadInput with all errors.
     """
-    result = load_rules(choices.files)
+    result = load_rules(choices.files, choices.published)
+    if not result.errors:
+        result = result.with_problems(indicator_problems(result))
     if result.errors:
         errors = with_shipped_hints(result.errors)
         raise BadInput(*(report.as_text([problem]).rstrip("\n") for problem in errors))
@@ -81,6 +93,7 @@ def load_or_fail(choices: RuleChoices, *, warnings: bool = True) -> ActiveRules:
         counts[rule.file] = counts.get(rule.file, 0) + 1
     notices = [f"{name}: {count_of(number, 'rule')}" for name, number in counts.items() if number]
     notices += [_redefinition(item) for item in result.redefinitions if item.location.file != item.earlier.file]
+    notices += [f"indicators {name}: {each.indicators.text}" for name, each in result.indicators.items()]
     notices += [
         f"settings: no rule is {'named' if switch.by == 'rule' else 'tagged'} {switch.pattern!r}."
         for switch in unmatched(result.rules, choices.switches)
@@ -96,6 +109,7 @@ def load_or_fail(choices: RuleChoices, *, warnings: bool = True) -> ActiveRules:
         frozenset(rule.name for rule in rules if not _has_suggested(rule, appended)),
         result.macros,
         result.lists,
+        result.indicators,
     )
 
 
@@ -156,10 +170,15 @@ def validate_files(
     falco: whether to report what Falco doesn't support as errors; rule_matching: `first` or `all`.
     """
     files = on_top(below, checked)
-    result = linted(load_rules(files), files, first_match=rule_matching == "first")
+    loaded = load_rules(files)
+    found = indicator_problems(loaded)
+    result = linted(loaded.with_problems(found), files, first_match=rule_matching == "first")
     if falco:
         result = result.with_problems(falco_problems(checked))
-    return _only(replace(result, errors=with_shipped_hints(result.errors)), {file.name for file in checked})
+    return _only(
+        replace(result, errors=with_shipped_hints(result.errors)),
+        {*(file.name for file in checked), *(each.file for each in found)},
+    )
 
 
 def _only(result: LoadResult, names: set[str]) -> LoadResult:

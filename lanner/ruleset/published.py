@@ -4,7 +4,7 @@ import json
 import os
 import pwd
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -22,7 +22,8 @@ from lanner.errors import BadInput
 from lanner.ruleset.active import RuleChoices
 from lanner.ruleset.compile import CompiledDetection
 from processor.fleet.rules.actions import RulesInUse, RulesRefused
-from processor.loading import RuleFile
+from processor.indicators.lists import PackedFile
+from processor.loading import LoadedIndicators, RuleFile
 from processor.loading.rules import Switch
 from schemas.catalog.priorities import PriorityName
 from schemas.filter import encode_filter
@@ -127,8 +128,14 @@ class NewestRules:
             )
 
 
-def published_of(choices: RuleChoices, host: str, comment: str) -> PublishedRules:
-    """Return a version made from rule files and their switches; it has no name yet. host: where it is published."""
+def published_of(
+    choices: RuleChoices, host: str, comment: str, indicators: Iterable[LoadedIndicators] = ()
+) -> PublishedRules:
+    """Return a version made from rule files and their switches; it has no name yet.
+
+    host: where it is published. indicators: the lists that the rule files define; files with relative paths are
+    published. Raises BadInput if one can't be read.
+    """
     names = safe_names(Path(file.name).name for file in choices.files)
     texts = [file.text if isinstance(file.text, bytes) else file.text.encode() for file in choices.files]
     return PublishedRules(
@@ -138,7 +145,23 @@ def published_of(choices: RuleChoices, host: str, comment: str) -> PublishedRule
         publisher=current_user(),
         host=host,
         comment=comment,
+        indicators=_indicator_files(indicators),
     )
+
+
+def _indicator_files(lists: Iterable[LoadedIndicators]) -> tuple[PublishedFile, ...]:
+    found: dict[str, bytes] = {}
+    for each in lists:
+        spec = each.indicators.spec
+        if Path(spec.file).is_absolute():
+            continue
+        try:
+            content = each.indicators.packed()
+        except OSError as error:
+            raise BadInput(f"{each.location}: {spec.file} can't be read: {error.strerror or error}.") from None
+        if found.setdefault(spec.file, content) != content:
+            raise BadInput(f"{each.location}: another rule file names another file {spec.file}: rename one of them.")
+    return tuple(PublishedFile(name, content) for name, content in found.items())
 
 
 def as_published(choices: RuleChoices, rules: PublishedRules) -> RuleChoices:
@@ -149,6 +172,7 @@ def as_published(choices: RuleChoices, rules: PublishedRules) -> RuleChoices:
     return replace(
         choices,
         files=tuple(RuleFile(file.name, file.text) for file in rules.files),
+        published={file.name: PackedFile(file.text, rules.published / 1e9) for file in rules.indicators},
         watched=(),
         origin=f"version {rules.version}",
         switches=tuple(Switch(switch.enable, switch.by, switch.pattern) for switch in rules.switches),

@@ -24,6 +24,7 @@ from processor.language.ast import (
     Transformer,
     ValueList,
 )
+from processor.language.tokens import IN_INDICATORS
 
 Chooser = Callable[[Check], tuple[str, str] | None]
 """Returns a check's upper and lower bound over one source as expressions; None if it does not involve the source."""
@@ -82,7 +83,8 @@ def _plain_field(node: Check) -> Field | None:
 
 
 def _has_values(node: Check) -> bool:
-    return node.right is None or isinstance(node.right, Literal | ValueList)
+    # What is found in a list of indicators can't be cached: its entries change.
+    return node.operator != IN_INDICATORS and (node.right is None or isinstance(node.right, Literal | ValueList))
 
 
 def _is_of(field: str, side: Field | Transformer) -> bool:

@@ -12,8 +12,19 @@ from foundation.yaml.text import Span
 from processor.compiler.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, STRING_TYPES, BadLiteral
 from processor.compiler.operators import BYTE_OPERATORS, NO_FIELD_OPERATORS, ORDER_OPERATORS, TEXT_OPERATORS, predicate
 from processor.compiler.types import BadOperand, Shape, side_shape, transformed_field
-from processor.language.ast import Check, FieldValue, Literal, Node, Transformer, checks, deep, literals
-from processor.language.tokens import EQUALITY_OPERATORS
+from processor.language.ast import (
+    Check,
+    FieldValue,
+    Listed,
+    Literal,
+    Node,
+    Transformer,
+    ValueList,
+    checks,
+    deep,
+    literals,
+)
+from processor.language.tokens import EQUALITY_OPERATORS, IN_INDICATORS
 from schemas.catalog.fields import is_event_type, resolve_field
 
 _TRANSFORMER_TEXT = re.compile(r"(tolower|toupper|b64|basename|len|val|join|concat|getopt)\((.+)\)", re.DOTALL)
@@ -62,6 +73,9 @@ def _of_check(node: Check) -> Iterator[ConditionProblem]:
         yield _error(f"field '{left.spec.name}' can only be used in outputs", node.left.span)
     if node.operator == "exists":
         return
+    if node.operator == IN_INDICATORS:
+        yield from _of_indicators(node, left)
+        return
     refused = _operator_problem(node, left)
     if refused is not None:
         yield _error(refused, node.span)
@@ -69,6 +83,25 @@ def _of_check(node: Check) -> Iterator[ConditionProblem]:
         yield from _of_right_field(node, left, node.right)
     else:
         yield from _of_values(node, left)
+
+
+def _of_indicators(node: Check, left: Shape) -> Iterator[ConditionProblem]:
+    if not isinstance(node.right, Literal | ValueList):
+        yield _error(f"'{IN_INDICATORS}' needs the names of lists of indicators", node.span)
+    own = transformed_field(node.left)
+    if own is not None and own.name == "evt.type":
+        yield _error(f"filter error: '{IN_INDICATORS}' operator not supported for event types", node.left.span)
+    for value in literals(node):
+        indicators = value.indicators if isinstance(value, Listed) else None
+        if indicators is None:
+            yield _error(f"there is no list of indicators '{value.text}' here", value.span)
+        elif left.kind not in STRING_TYPES and not (
+            indicators.kind == "address" and (left.kind in ADDRESS_TYPES or left.kind in NET_TYPES)
+        ):
+            message = (
+                f"filter error: the list '{value.text}' has entries of kind {indicators.kind}, the left side has type"
+            )
+            yield _error(f"{message} '{_type_text(left)}'", value.span)
 
 
 def _operator_problem(node: Check, left: Shape) -> str | None:

@@ -12,11 +12,14 @@ from processor.compiler import operators, transformers
 from processor.compiler.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, STRING_TYPES, is_whole, parse_literal
 from processor.compiler.types import Shape, field_shape, side_shape
 from processor.language.ast import Argument as Side
-from processor.language.ast import ArgumentList, Check, Field, FieldValue, Literal, Transformer, literals
+from processor.language.ast import ArgumentList, Check, Field, FieldValue, Literal, Transformer, indicators_in, literals
+from processor.language.tokens import IN_INDICATORS
 
 _SAME = ("=", "==")
 _INLINE_TEXT = {"contains": "{1} in {0}", "startswith": "{0}.startswith({1})", "endswith": "{0}.endswith({1})"}
 _SETS = ("in", "intersects")
+INDICATORS = "indicators"
+"""The source of what depends on lists of indicators, whose entries change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,8 @@ class Emitter:
             return self._around(node)
         if isinstance(node.right, FieldValue | Transformer):
             return self._fields(node, left, shape, node.right)
+        if node.operator == IN_INDICATORS:
+            return self._indicators(node, left, shape)
         if shape.is_list:
             return self._list(node, left, shape)
         if left.several:
@@ -149,6 +154,14 @@ class Emitter:
         given = f"bool(t := {left.text})" if isinstance(node.left, Field) else f"(t := {left.text}) is not None"
         test = f"{name}.issuperset(t)" if node.operator == "in" else f"not {name}.isdisjoint(t)"
         return Expression(f"({given} and {test})", left.sources)
+
+    def _indicators(self, node: Check, left: Expression, shape: Shape) -> Expression:
+        # A bound method: the entries of a list change without the code.
+        tests = [f"{self.constants.add(each.holds, ('holds', id(each)))}" for each in indicators_in(node)]
+        several = left.several or shape.is_list
+        found = " or ".join(f"any(map({test}, t))" if several else f"{test}(t)" for test in tests)
+        given = f"(t := {left.text})" if several else f"(t := {left.text}) is not None"
+        return Expression(f"({given} and ({found}))", left.sources | {INDICATORS})
 
     def _fields(self, node: Check, left: Expression, shape: Shape, right: FieldValue | Transformer) -> Expression:
         other = self.side(right)

@@ -25,6 +25,7 @@ from processor.language.ast import (
     literals,
 )
 from processor.language.event_types import ALL_EVENT_TYPES
+from processor.language.tokens import IN_INDICATORS
 
 Folded = Node | bool
 """A tree, or the constant that it always evaluates to."""
@@ -127,7 +128,7 @@ def _decide(node: Check, event_type: str | None) -> Folded:
         return node
     if node.operator == "exists":
         return True
-    if not isinstance(node.right, Literal | ValueList):
+    if not isinstance(node.right, Literal | ValueList) or node.operator == IN_INDICATORS:
         return node
     return predicate(node.operator, "CHARBUF", [item.text for item in literals(node)], node.modifier)(value)
 

@@ -14,7 +14,7 @@ from processor.detection.budget import BOUNDLESS, Budget
 from processor.detection.repeats import FoundAlert, MessageRepeats, RepeatedAlerts
 from processor.detection.view import At, EventView, ExtraFields, extra_fields, read_extra
 from processor.language.ast import Node, checks, literals
-from processor.output.formatter import OutputFormat, compile_output, suggested
+from processor.output.formatter import OutputFormat, compile_output, indicator_checks, suggested
 from processor.rules.rule import DEFAULT_OPTIONS, Rule, RulesetOptions, alert_text
 from processor.sessions.sessions import People
 from schemas.alert import Alert, alert_id
@@ -65,6 +65,7 @@ class Detector:
                     suggested(rule.output) if options.appends_container(rule.name, rule.source) else {},
                     transformers=False,
                     source=rule.source,
+                    found=indicator_checks(rule.condition),
                 ),
                 extra_fields(options.extra_fields.get(rule.name, {}), rule.source),
                 _named_files(rule.condition),

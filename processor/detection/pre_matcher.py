@@ -22,7 +22,7 @@ from processor.matching.gathered import (
 )
 from processor.matching.pre_match import Account, Candidate, Content, Feed, PreMatch, combined
 from processor.matching.shares import BRINGER_FIELDS, JSON_BRINGER_FIELDS
-from processor.output.formatter import OutputFormat, Read, binding_of, compile_output, suggested
+from processor.output.formatter import OutputFormat, Read, binding_of, compile_output, indicator_checks, suggested
 from processor.output.tokens import OutputError
 from processor.rules.rule import DEFAULT_OPTIONS, RulesetOptions
 from processor.rules.splitting import Leg, Plan, StatefulMacro, StatefulRule, Term
@@ -46,7 +46,7 @@ class _Fields:
 
     @classmethod
     def of(cls, names: Sequence[str], source: str) -> "_Fields":
-        bind = binding_of(source).reader(_field(name) for name in names)
+        bind = binding_of(source).reader(map(_field, names), ())
         return cls(tuple(names), bind if source == SYSCALL else _without_empty(bind))
 
 
@@ -324,9 +324,14 @@ def _rule_uses(
     # compile_output() drops an asterisk at the beginning.
     *texts, last = (first, *(f"*{text}" for text in others))
     appended = suggested(without_tokens(rule.output)) if append_container else {}
-    formats = (
-        *(compile_output(text, transformers=False, source=source) for text in texts),
-        compile_output(last, appended, transformers=False, source=source),
-    )
     extras = extra_fields(extra, source)
-    return [_RuleUse(term, frozenset({source}), rule, groups, by, formats, extras) for term in rule.terms]
+
+    def use(term: Term) -> _RuleUse:
+        found = indicator_checks(term.condition)
+        formats = (
+            *(compile_output(text, transformers=False, source=source) for text in texts),
+            compile_output(last, appended, transformers=False, source=source, found=found),
+        )
+        return _RuleUse(term, frozenset({source}), rule, groups, by, formats, extras)
+
+    return list(map(use, rule.terms))

@@ -83,6 +83,10 @@ CAVEATS: Mapping[str, str] = MappingProxyType(
             "the name that a loaded rule uses for the address; addresses of events are never looked up",
         ),
         "evt.around": "in conditions only",
+        **dict.fromkeys(
+            (f"indicator.{part}" for part in ("name", "description", "kind", "list", "source")),
+            "in outputs of rules that use in_indicators",
+        ),
         **dict.fromkeys(("k8s.ns.id", "k8s.ns.label", "k8s.ns.labels"), FROM_API),
         **{
             f"k8s.{kind}.{part}": FROM_API
@@ -104,12 +108,15 @@ CAVEATS: Mapping[str, str] = MappingProxyType(
 )
 """Restrictions of fields that do have values."""
 
-_IN_CONDITIONS = frozenset({"evt.around"})
+_BY_RULE = frozenset(
+    {"evt.around", *(f"indicator.{part}" for part in ("name", "description", "kind", "list", "source"))}
+)
+"""Fields whose values depend on the rule."""
 
 
 def source_of(spec: FieldSpec) -> Source:
     """Return what fills a field."""
-    if is_filled(spec.name) or spec.name in _IN_CONDITIONS:
+    if is_filled(spec.name) or spec.name in _BY_RULE:
         return "live"
     return "none" if has_field(SYSCALL, spec) or spec.name in WHY_NOT else "JSON"
 

@@ -12,10 +12,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from dataclasses import field as attribute
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from typing import Literal as OneOf
 
 from foundation.yaml.text import Span
+
+if TYPE_CHECKING:
+    from processor.indicators.lists import IndicatorList
 
 _LIMIT = 30_000
 
@@ -105,6 +108,13 @@ class Literal:
     quoted: bool = attribute(default=False, compare=False)
     """True if it was quoted; 22 and "22" mean the same, so this is excluded from comparison."""
     span: Span = attribute(default=NO_SPAN, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Literal):
+    """The name of a list of indicators, with the list: its entries may change while rules use it."""
+
+    indicators: "IndicatorList | None" = attribute(default=None, compare=False, repr=False)
 
 
 @_hashed_once
@@ -292,3 +302,8 @@ def literals(check: Check) -> tuple[Literal, ...]:
     if isinstance(check.right, ValueList):
         return check.right.items
     return (check.right,) if isinstance(check.right, Literal) else ()
+
+
+def indicators_in(check: Check) -> "tuple[IndicatorList, ...]":
+    """Return the lists of indicators on the right of a check."""
+    return tuple(each.indicators for each in literals(check) if isinstance(each, Listed) and each.indicators)

@@ -49,6 +49,8 @@ WORD_OPERATORS = (
     "regex",
 )
 LIST_OPERATORS = ("intersects", "in", "pmatch")
+IN_INDICATORS = "in_indicators"
+"""The operator, Lanner's own, before names of lists of indicators."""
 EQUALITY_OPERATORS = frozenset({"=", "==", "!=", "in", "intersects"})
 """The operators that compare whole values."""
 EXACT_OPERATORS = frozenset({"=", "==", "in"})
@@ -74,7 +76,7 @@ BARE_STRING = re.compile(rf"""[^()"'=,\0{_SPACE}]+""")
 NOT = re.compile(rf"not[{_SPACE}]+")
 TRANSFORMER = re.compile(rf"({'|'.join(TRANSFORMERS)})\(")
 OPERATOR = re.compile(
-    rf"(?P<number><=|<|>=|>)|(?P<string>==|=|!=|(?:{'|'.join(WORD_OPERATORS)})(?=[{BLANKS}]))|(?P<list>intersects|in|pmatch)"
+    rf"(?P<number><=|<|>=|>)|(?P<string>==|=|!=|(?:{'|'.join(WORD_OPERATORS)})(?=[{BLANKS}]))|(?P<list>{IN_INDICATORS}|intersects|in|pmatch)"
 )
 MODIFIER = re.compile(rf"({'|'.join(MODIFIERS)})[{BLANKS}]+(?=\(|(?!(?:and|or)(?![a-zA-Z0-9_]))[a-zA-Z])")
 """It is a modifier only before a list or a list's name; otherwise it is a plain value."""

@@ -7,16 +7,21 @@ file can redefine the items of an earlier one.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from foundation.yaml.nodes import SourceLocation
 from processor.loading.problems import Problem, ProblemCode
-from processor.loading.rules import FileResult, LoadedList, LoadResult, Redefinition
+from processor.loading.rules import FileResult, LoadedIndicators, LoadedList, LoadResult, Redefinition
 from processor.rules.rule import LoadedMacro, Rule
 from schemas.catalog.priorities import Priority
+
+if TYPE_CHECKING:
+    from processor.indicators.lists import PublishedFiles
 
 __all__ = [
     "FileResult",
     "LoadResult",
+    "LoadedIndicators",
     "LoadedList",
     "LoadedMacro",
     "Priority",
@@ -26,6 +31,7 @@ __all__ = [
     "Rule",
     "RuleFile",
     "SourceLocation",
+    "indicator_problems",
     "load_rules",
     "read_rule_files",
 ]
@@ -68,9 +74,20 @@ def _read(path: Path) -> RuleFile:
         return RuleFile(str(path), "", error.strerror or str(error))
 
 
-def load_rules(files: Sequence[RuleFile]) -> LoadResult:
-    """Load rule files in order. Invalid content never raises: the result has all errors and warnings."""
+def load_rules(files: Sequence[RuleFile], published: "PublishedFiles | None" = None) -> LoadResult:
+    """Load rule files in order. Invalid content never raises: the result has all errors and warnings.
+
+    published: the files of indicators that were published with them; None to take those on the disk. They are read when
+    the rules are used first, or by `indicator_problems`.
+    """
     # Imported here, because the parsers and checks take 6 MB, and a program whose rules are stored needs none.
     from processor.loading.loader import Loader  # noqa: PLC0415
 
-    return Loader().load(files)
+    return Loader(published).load(files)
+
+
+def indicator_problems(result: LoadResult) -> tuple[Problem, ...]:
+    """Read the files of indicators that rules name, and return what is wrong with them."""
+    from processor.loading.items.indicators import problems_of  # noqa: PLC0415
+
+    return tuple(problem for each in result.indicators.values() for problem in problems_of(each))

@@ -4,14 +4,29 @@ Source: falco rule_loader_compiler.cpp.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from enum import Enum
 
 from foundation.text import did_you_mean
 from foundation.yaml.nodes import MappingNode, ScalarNode
 from foundation.yaml.text import Piece, Span, TracedText
-from processor.language.ast import Ancestor, Check, Macro, MacroRef, Node, Or, checks, children, walk, with_children
+from processor.language.ast import (
+    Ancestor,
+    Check,
+    Listed,
+    Literal,
+    Macro,
+    MacroRef,
+    Node,
+    Or,
+    ValueList,
+    checks,
+    children,
+    walk,
+    with_children,
+)
 from processor.language.event_types import event_types, is_broad
-from processor.language.tokens import ConditionError
+from processor.language.tokens import IN_INDICATORS, ConditionError
 from processor.loading.condition_checks import (
     Checker,
     CompilerProblem,
@@ -81,6 +96,7 @@ class Builder:
         self.macros: dict[str, LoadedMacro] = {}
         self.rules: list[Rule] = []
         self._rule_legs = RuleLegs({}, report)
+        self._used_indicators: set[str] = set()
 
     def build(self, *, whole: bool) -> None:
         """Build lists, macros and rules; report problems, and unused items if every item so far was valid (`whole`)."""
@@ -187,7 +203,8 @@ class Builder:
     def _parse(self, traced: TracedText, spot: ItemLocation) -> Node | None:
         try:
             self._lists.substitute(traced)
-            return self._parse_text(traced.text)
+            tree = self._parse_text(traced.text)
+            return tree if IN_INDICATORS not in traced.text else self._with_indicators(tree, traced, spot)
         except ConditionError as error:
             self._condition_error(error, traced, spot)
             self._report_parts(parts_beside(traced.text, error.span[0]), traced, spot)
@@ -196,6 +213,38 @@ class Builder:
             location, message, hint = head_location(spot), str(error), "check for lists that include each other"
         self._report(Problem(ProblemCode.LOAD_ERR_COMPILE_CONDITION, message, spot.type, spot.name, location, hint))
         return None
+
+    def _with_indicators(self, tree: Node, traced: TracedText, spot: ItemLocation) -> Node | None:
+        """Return a condition with the lists of indicators that it names; None if there is no such list."""
+        unknown: list[Literal] = []
+
+        def listed(value: Literal) -> Literal:
+            found = self._collection.indicators.get(value.text)
+            if found is None:
+                unknown.append(value)
+                return value
+            self._used_indicators.add(value.text)
+            return Listed(value.text, value.quoted, value.span, found.indicators)
+
+        def bound(node: Node) -> Node:
+            if not isinstance(node, Check):
+                return with_children(node, tuple(map(bound, children(node))))
+            if node.operator != IN_INDICATORS or not isinstance(node.right, Literal | ValueList):
+                return node
+            names = node.right
+            right = (
+                listed(names) if isinstance(names, Literal) else replace(names, items=tuple(map(listed, names.items)))
+            )
+            return replace(node, right=right)
+
+        made = bound(tree)
+        for value in unknown:
+            if value.text not in self._collection.broken["indicators"]:
+                message = f"Undefined indicators '{value.text}' used in filter."
+                hint = did_you_mean(value.text, self._collection.indicators) or "define them by '- indicators: NAME'"
+                code, location = ProblemCode.LOAD_ERR_VALIDATE, traced.locate(value.span)
+                self._report(Problem(code, message, spot.type, spot.name, location, hint))
+        return None if unknown else made
 
     def _condition_error(self, error: ConditionError, traced: TracedText, spot: ItemLocation) -> None:
         location = traced.locate(error.span)
@@ -367,6 +416,11 @@ class Builder:
             if item.name not in self._lists.used:
                 message = "List not referred to by any other rule/macro"
                 self._report(problem(ProblemCode.LOAD_UNUSED_LIST, message, item.spot))
+        for name, each in self._collection.indicators.items():
+            if name not in self._used_indicators:
+                message = "Indicators not referred to by any rule/macro"
+                code = ProblemCode.LOAD_UNUSED_LIST
+                self._report(Problem(code, message, "indicators", name, each.location))
 
 
 def checks_and_macros(node: Node) -> Iterator[tuple[Check, Macro | None, bool]]:

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from processor.language.ast import And, Node, deep
 from processor.language.printer import print_condition
-from processor.loading.rules import LoadedList
+from processor.loading.rules import LoadedIndicators, LoadedList
 from processor.rules.rule import LoadedMacro, Rule
 
 _MAX_NAME = 120
@@ -27,13 +27,17 @@ class RuleSnapshot(Protocol):
     def lists(self) -> Mapping[str, LoadedList]:
         """The lists by name."""
 
+    @property
+    def indicators(self) -> Mapping[str, LoadedIndicators]:
+        """The lists of indicators by name."""
+
 
 @dataclass(frozen=True, slots=True)
 class RuleChange:
     """A changed rule, macro or list."""
 
     sign: Literal["-", "+", "~"]
-    kind: Literal["rule", "macro", "list"]
+    kind: Literal["rule", "macro", "list", "indicators"]
     name: str
     how: tuple[str, ...] = ()
     """Its changed aspects, if it exists in both versions."""
@@ -48,12 +52,13 @@ class RuleChange:
 
 
 def difference(old: RuleSnapshot, new: RuleSnapshot) -> tuple[RuleChange, ...]:
-    """Compare two versions; rules come first, then macros, then lists."""
+    """Compare two versions; rules come first, then macros, lists and lists of indicators."""
     with deep():
         rules = _compared("rule", _rules(old), _rules(new))
     macros = _compared("macro", _macros(old), _macros(new))
     lists = _compared("list", _lists(old), _lists(new))
-    return (*rules, *macros, *lists)
+    indicators = _compared("indicators", _indicators(old), _indicators(new))
+    return (*rules, *macros, *lists, *indicators)
 
 
 def lines(changes: Sequence[RuleChange], most: int) -> tuple[str, ...]:
@@ -109,8 +114,20 @@ def _lists(version: RuleSnapshot) -> dict[str, _Facts]:
     return {name: {"items changed": each.items} for name, each in version.lists.items()}
 
 
+def _indicators(version: RuleSnapshot) -> dict[str, _Facts]:
+    found: dict[str, _Facts] = {}
+    for name, each in version.indicators.items():
+        spec = each.indicators.spec
+        found[name] = {
+            "file changed": spec.file,
+            "entries changed": each.indicators.contents.table.checksum,
+            "how it is read changed": (spec.kind, spec.form, spec.columns, spec.source, spec.expires_after),
+        }
+    return found
+
+
 def _compared(
-    kind: Literal["rule", "macro", "list"], old: Mapping[str, _Facts], new: Mapping[str, _Facts]
+    kind: Literal["rule", "macro", "list", "indicators"], old: Mapping[str, _Facts], new: Mapping[str, _Facts]
 ) -> Iterator[RuleChange]:
     for name, facts in old.items():
         if name not in new:

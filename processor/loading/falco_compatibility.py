@@ -10,14 +10,15 @@ from foundation.yaml.limits import YamlError
 from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceFile
 from foundation.yaml.reading import read_documents
 from foundation.yaml.text import TracedText, node_location
-from processor.language.tokens import ANCESTOR
+from processor.language.tokens import ANCESTOR, IN_INDICATORS
 from processor.loading import RuleFile
 from processor.loading.definitions import EXTENSION_KEYS, scalar_piece
 from processor.loading.problems import Problem, ProblemCode
 
 OWN_FIELDS = (
     *("dns.answers", "dns.question.name", "dns.question.type", "dns.response_code"),
-    *("evt.io_uring", "evt.is_open_setuid", "evt.path", "fd.realpath", "proc.acodepath", "proc.args.truncated"),
+    *("evt.io_uring", "evt.is_open_setuid", "evt.path", "fd.realpath", "indicator.description", "indicator.kind"),
+    *("indicator.list", "indicator.name", "indicator.source", "proc.acodepath", "proc.args.truncated"),
     *("proc.codepath", "proc.env.truncated", "proc.pcodepath", "proc.pexeline"),
     "container.truncated",
     *("k8s.owner.kind", "k8s.owner.name", "k8s.owner.id", "k8s.serviceaccount.name", "k8s.node.name"),
@@ -36,7 +37,7 @@ _EFFECTS = {
 }
 _HINT = "Falco does not load a rule that uses it"
 _FIELD = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, OWN_FIELDS))}|{_OWN_ARGUMENTS}|%correlation\b)(?![\w])")
-_ANCESTOR = re.compile(rf"(?<![\w.]){ANCESTOR}\(")
+_OWN_WORD = re.compile(rf"(?<![\w.])(?:{ANCESTOR}\(|{IN_INDICATORS}\b)")
 _TEXTS = ("condition", "output", "exceptions")
 
 
@@ -58,6 +59,10 @@ def _of_file(file: SourceFile) -> Iterator[Problem]:
     for document in documents:
         for item in document.items if isinstance(document, SequenceNode) else ():
             if isinstance(item, MappingNode):
+                if isinstance(name := item.get("indicators"), ScalarNode):
+                    message = "Falco has no lists of indicators and ignores the item"
+                    location = node_location(item.key("indicators") or item)
+                    yield Problem(ProblemCode.LOAD_ERR_EXTENSION, message, "indicators", name.value, location, _HINT)
                 for kind in EXTENSION_KEYS:
                     if isinstance(name := item.get(kind), ScalarNode):
                         yield from _of_item(item, kind, name.value)
@@ -77,8 +82,9 @@ def _of_item(item: MappingNode, kind: str, name: str) -> Iterator[Problem]:
             for found in _FIELD.finditer(text.value):
                 message = f"Falco has no field '{found[1].lstrip('%')}'"
                 yield Problem(ProblemCode.LOAD_ERR_EXTENSION, message, kind, name, traced.locate(found.span()), _HINT)
-            for found in _ANCESTOR.finditer(text.value) if key == "condition" else ():
-                message = f"Falco has no '{ANCESTOR}(...)'"
+            for found in _OWN_WORD.finditer(text.value) if key == "condition" else ():
+                own = IN_INDICATORS if found[0] == IN_INDICATORS else f"{ANCESTOR}(...)"
+                message = f"Falco has no '{own}'"
                 yield Problem(ProblemCode.LOAD_ERR_EXTENSION, message, kind, name, traced.locate(found.span()), _HINT)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import cache, partial
 
 from foundation.yaml.nodes import SourceFile, SourceLocation
+from processor.indicators.lists import PublishedFiles
 from processor.language.parser import RULE_DEPTH, parse
 from processor.loading import RuleFile
 from processor.loading.builder import Builder
@@ -20,9 +21,9 @@ from processor.loading.values import head_location
 class Loader:
     """One load: problems, items and results of all files."""
 
-    def __init__(self) -> None:
+    def __init__(self, published: PublishedFiles | None) -> None:
         self._problems: list[Problem] = []
-        self._collection = Collection(self._problems.append, field_problem)
+        self._collection = Collection(self._problems.append, field_problem, published)
         # Every file rebuilds the conditions of those before it.
         self._parse = cache(partial(parse, max_depth=RULE_DEPTH))
         self._checker = Checker()
@@ -53,6 +54,7 @@ class Loader:
                 Redefinition(new.type, new.name, head_location(new), head_location(old))
                 for new, old in self._collection.redefined
             ),
+            indicators=dict(self._collection.indicators),
         ).with_problems(late)
 
     def _read(self, file: RuleFile) -> None:

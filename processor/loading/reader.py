@@ -24,7 +24,7 @@ from processor.loading.definitions import (
     extensions_of,
     scalar_piece,
 )
-from processor.loading.items import rules
+from processor.loading.items import indicators, rules
 from processor.loading.items.collection import Collection, ItemSkipped
 from processor.loading.items.rules import (
     BOTH_KINDS,
@@ -210,6 +210,9 @@ class _Reader:
         else:
             self._collection.define_list(new)
 
+    def read_indicators(self, item: MappingNode) -> None:
+        self._collection.define_indicators(indicators.read_indicators(item, self._collection.published))
+
     def read_macro(self, item: MappingNode) -> None:
         node = scalar(item, "macro", ItemLocation(item, "macro"))
         name, spot = node.value, ItemLocation(item, "macro", node.value)
@@ -306,6 +309,7 @@ KINDS: Mapping[str, Kind] = {
     "required_engine_version": Kind(("required_engine_version",), _Reader.read_engine_version),
     "required_plugin_versions": Kind(("required_plugin_versions",), _Reader.read_plugin_versions),
     "list": Kind(("list", "items", "append", "override"), _Reader.read_list, lambda found: found.lists),
+    "indicators": Kind(indicators.KEYS, _Reader.read_indicators, lambda found: found.indicators),
     "macro": Kind(("macro", "condition", "append", "override"), _Reader.read_macro, lambda found: found.macros),
     "rule": Kind(rules.KEYS, _Reader.read_rule, lambda found: found.rules),
 }

@@ -3,13 +3,16 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from foundation.yaml.nodes import ScalarNode, SourceLocation
 from processor.loading.definitions import PluginRequirement
 from processor.loading.problems import Problem
 from processor.rules.rule import LoadedMacro, Rule
 from schemas.catalog.priorities import Priority
+
+if TYPE_CHECKING:
+    from processor.indicators.lists import IndicatorList
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,14 @@ class LoadedList:
     location: SourceLocation = field(compare=False)
     nodes: tuple[ScalarNode, ...] = field(compare=False, repr=False)
     """Where each item was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedIndicators:
+    """A list of indicators and where its file is named."""
+
+    indicators: "IndicatorList"
+    location: SourceLocation = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +74,7 @@ class LoadResult:
     required_plugins: tuple[tuple[PluginRequirement, ...], ...] = ()
     """The plugins that the files require, one of each group. Plugins are not supported."""
     redefinitions: tuple[Redefinition, ...] = ()
+    indicators: Mapping[str, LoadedIndicators] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:

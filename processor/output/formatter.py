@@ -7,21 +7,27 @@ eventformatter.cpp; the fields appended to every output are those that Falco's c
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from processor.compiler.codegen import Constants, Emitter, Expression
+from processor.compiler.batch import BatchAccess
+from processor.compiler.codegen import Access, Constants, Emitter, Expression
 from processor.compiler.literals import encoded
-from processor.compiler.mapping import ItemAccess, converted, field_keys
+from processor.compiler.mapping import ItemAccess, MappingAccess, converted, field_keys
 from processor.compiler.transformers import as_text
 from processor.compiler.types import Shape, side_shape
 from processor.fields import extract
 from processor.fields.extract import output_expression
 from processor.fields.process import leaders
-from processor.language.ast import Field, Left
+from processor.language.ast import Check, Field, Left, Node, checks, indicators_in
+from processor.language.tokens import IN_INDICATORS
 from processor.output.tokens import Part, Token, output_sides, parse_output, side_text
 from schemas.alert import ARGUMENTS
 from schemas.batch import EventBatch, Process
 from schemas.catalog.fields import FIELDS, SYSCALL
+
+if TYPE_CHECKING:
+    from processor.indicators.lists import IndicatorList, IndicatorSpec
+    from processor.indicators.tables import Entry
 
 MISSING = "<NA>"
 Values = tuple[Any, ...]
@@ -69,6 +75,7 @@ class OutputFormat:
     """Parts to append to the text if they have values: label and field."""
     _slots: Mapping[str, int]
     _fields: Mapping[str, int]
+    _found: tuple[Check, ...]
     _binding: "Binding"
     _factory: Callable[[Any], Read]
 
@@ -83,7 +90,7 @@ class OutputFormat:
 
     def fill(self, event: Mapping[str, Any]) -> Rendered:
         """Format the output for an event given as a mapping of fields."""
-        return self._render(_values_of(self.sides, event), event.get("evt.rawtime"))
+        return self._render(_values_of(self.sides, event, self._found), event.get("evt.rawtime"))
 
     def _render(self, values: Values, time: int | None) -> Rendered:
         texts = [
@@ -104,7 +111,12 @@ class OutputFormat:
 
 
 def compile_output(
-    text: str, appended: Mapping[str, str] = MappingProxyType({}), *, transformers: bool = True, source: str = SYSCALL
+    text: str,
+    appended: Mapping[str, str] = MappingProxyType({}),
+    *,
+    transformers: bool = True,
+    source: str = SYSCALL,
+    found: tuple[Check, ...] = (),
 ) -> OutputFormat:
     """Compile an output text.
 
@@ -116,6 +128,7 @@ def compile_output(
         appended: fields to append to it if they have a value, by label.
         transformers: whether its transformers are fields of their own; those of an alert are not.
         source: of the events that it is filled from.
+        found: the checks of its rule in lists of indicators; their results are appended.
 
     Raises:
         OutputError: the text is not a valid output.
@@ -123,17 +136,20 @@ def compile_output(
     parts = parse_output(text)
     if parts and isinstance(parts[0], str) and parts[0].startswith("*"):
         parts = (parts[0][1:], *parts[1:])
-    tail = tuple((label, Field(name)) for label, name in appended.items())
     sides: dict[str, Left] = {}
     for part in parts:
         if isinstance(part, Token):
             sides.update({side_text(side): side for side in output_sides(part)})
+    of_indicator = {label: name for label, name in _NAMED_INDICATOR.items() if found and name not in sides}
+    tail = tuple((label, Field(name)) for label, name in (*appended.items(), *of_indicator.items()))
     sides.update({side_text(side): side for _, side in tail})
+    if found:
+        sides.update({name: Field(name) for name in INDICATOR_FIELDS})
     slots = {key: slot for slot, key in enumerate(sides)}
     fields = {key: slots[key] for key, side in sides.items() if transformers or isinstance(side, Field)}
     binding = binding_of(source)
-    read = binding.reader(sides.values())
-    return OutputFormat(parts, tuple(sides.values()), tail, slots, fields, binding, read)
+    read = binding.reader(sides.values(), found)
+    return OutputFormat(parts, tuple(sides.values()), tail, slots, fields, found, binding, read)
 
 
 def shown(value: Any, side: Left) -> str:
@@ -157,19 +173,77 @@ def _cut(text: str, width: int) -> str:
     return encoded(text)[:width].ljust(width).decode("utf-8", "surrogateescape")
 
 
+INDICATOR_FIELDS: "Mapping[str, Callable[[IndicatorSpec, Entry], str]]" = {
+    "indicator.name": lambda _, entry: entry.text,
+    "indicator.description": lambda _, entry: entry.description,
+    "indicator.kind": lambda spec, _: spec.kind,
+    "indicator.list": lambda spec, _: spec.name,
+    "indicator.source": lambda spec, _: spec.source,
+}
+"""Facts about the indicator that a rule found, for its alert."""
+_NAMED_INDICATOR = {
+    "indicator": "indicator.name",
+    "indicator_list": "indicator.list",
+    "indicator_source": "indicator.source",
+}
+
+
+def indicator_checks(condition: Node) -> tuple[Check, ...]:
+    """Return the checks of a condition that look a value of the event up in lists of indicators."""
+    return tuple(check for check in checks(condition) if check.operator == IN_INDICATORS)
+
+
+def _found(name: str, lists: "Sequence[Sequence[IndicatorList]]") -> Callable[..., str | None]:
+    part = INDICATOR_FIELDS[name]
+
+    def read(*values: Any) -> str | None:
+        for value, known in zip(values, lists, strict=True):
+            for text in value if isinstance(value, tuple) else () if value is None else (value,):
+                for each in known:
+                    if (entry := each.find(text)) is not None:
+                        return part(each.spec, entry) or None
+        return None
+
+    return read
+
+
+@dataclass(frozen=True, slots=True)
+class _IndicatorAccess:
+    """Adds the fields of the indicator that a rule found: they depend on its condition, not on the event alone."""
+
+    others: Access
+    operands: Emitter
+    """For the left sides of checks."""
+    found: tuple[Check, ...]
+
+    def field(self, shape: Shape) -> Expression:
+        name = shape.field.name
+        if name not in INDICATOR_FIELDS:
+            return self.others.field(shape)
+        constants = self.operands.constants
+        read = constants.add(_found(name, [indicators_in(check) for check in self.found]), name)
+        return Expression(
+            f"{read}({', '.join(self.operands.side(check.left).text for check in self.found)})", frozenset()
+        )
+
+
 class _OutputAccess:
     def field(self, shape: Shape) -> Expression:
         found = output_expression(shape.field.name, shape.argument)
         return Expression("None", frozenset()) if found is None else Expression(found.expression, found.sources)
 
 
-def values_factory(sides: Iterable[Left]) -> Callable[[EventBatch], Callable[[int, int], Values]]:
+def values_factory(
+    sides: Iterable[Left], found: tuple[Check, ...] = ()
+) -> Callable[[EventBatch], Callable[[int, int], Values]]:
     """Compile a reader of several fields at once.
 
     It is a function from a batch to one from an event's index and the string index of its file name to the values.
+    found: the checks of the rule in lists of indicators.
     """
     constants = Constants()
-    emitter = Emitter(_OutputAccess(), constants)
+    operands = Emitter(BatchAccess(), constants)
+    emitter = Emitter(_IndicatorAccess(_OutputAccess(), operands, found), constants)
     texts = [emitter.side(side).text for side in sides]
     values = "".join(f"{text}, " for text in texts)
     body = ["    def read(i, n):", "        q = P[c_process[i]]", f"        return ({values})", "    return read"]
@@ -179,10 +253,10 @@ def values_factory(sides: Iterable[Left]) -> Callable[[EventBatch], Callable[[in
     return factory
 
 
-def _document_values(sides: Iterable[Left]) -> Callable[[Any], Read]:
+def _document_values(sides: Iterable[Left], found: tuple[Check, ...] = ()) -> Callable[[Any], Read]:
     """Compile a reader of several fields of a document, as values_factory does for a batch."""
     constants = Constants()
-    emitter = Emitter(ItemAccess(), constants)
+    emitter = Emitter(_IndicatorAccess(ItemAccess(), Emitter(ItemAccess(), constants), found), constants)
     values = "".join(f"{emitter.side(side).text}, " for side in sides)
     factory: Callable[[Any], Read] = eval(f"lambda e: lambda i, n: ({values})", constants.values)  # noqa: S307  generated
     return factory
@@ -192,8 +266,8 @@ def _document_values(sides: Iterable[Left]) -> Callable[[Any], Read]:
 class Binding:
     """How fields of one kind of events are read."""
 
-    reader: Callable[[Iterable[Left]], Callable[[Any], Read]]
-    """Compiles a reader of several fields."""
+    reader: Callable[[Iterable[Left], tuple[Check, ...]], Callable[[Any], Read]]
+    """Compiles a reader of several fields, of a rule with some checks in lists of indicators."""
     times: Callable[[Any], Sequence[int]]
     """Returns the times of a batch's events, or of a document alone, ns since the epoch."""
 
@@ -212,7 +286,7 @@ class _MappingAccess:
         return Expression(f"get({shape.field.name!r}, {shape.argument!r}, {shape.kind!r})", frozenset())
 
 
-def _values_of(sides: Iterable[Left], event: Mapping[str, Any]) -> Values:
+def _values_of(sides: Iterable[Left], event: Mapping[str, Any], found: tuple[Check, ...]) -> Values:
     def get(name: str, argument: str | None, kind: str) -> Any:
         for key in field_keys(name, argument):
             if event.get(key) is not None:
@@ -220,9 +294,10 @@ def _values_of(sides: Iterable[Left], event: Mapping[str, Any]) -> Values:
         return None
 
     constants = Constants()
-    emitter = Emitter(_MappingAccess(), constants)
+    operands = Emitter(MappingAccess(constants), constants)
+    emitter = Emitter(_IndicatorAccess(_MappingAccess(), operands, found), constants)
     texts = [emitter.side(side).text for side in sides]
-    names = {**constants.values, "get": get}
+    names = {**constants.values, "get": get, "e": event}
     return tuple(eval(text, names) for text in texts)  # noqa: S307  generated from a checked output
 
 

@@ -257,6 +257,7 @@ SOURCES: Mapping[str, str] = MappingProxyType(_SOURCES)
 _EVERYWHERE = frozenset({
     "evt.num", "evt.time", "evt.time.s", "evt.time.iso8601", "evt.datetime", "evt.datetime.s",
     "evt.rawtime", "evt.rawtime.s", "evt.rawtime.ns", "evt.source", "evt.pluginname", "evt.plugininfo",
+    "indicator.name", "indicator.description", "indicator.kind", "indicator.list", "indicator.source",
 })  # fmt: skip
 """The fields that the events of every source have; plugins' rules name the last two, which have no value."""
 

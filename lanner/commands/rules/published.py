@@ -29,6 +29,7 @@ from lanner.terminal.tables import print_table
 from lanner.wiring.kafka import reachable_connection
 from lanner.wiring.rules import detection_of
 from processor.fleet.rules.peers import LIVE_MS, Peers, Report
+from processor.indicators.lists import unpacked
 from processor.rules.splitting import Plan
 from schemas.published_rules import MAX_LINES, BadRules, PublishedRules
 
@@ -84,7 +85,7 @@ def publish(
         for line in detection.notices:
             note(line)
     running, before = running_version(settings)
-    rules = published_of(sources, current_host(settings.host.name), comment)
+    rules = published_of(sources, current_host(settings.host.name), comment, detection.active_rules.indicators.values())
     if running is not None and rules.same_rules(running):
         note(f"version {running.version} has the same rules: nothing to publish.")
         return
@@ -175,7 +176,7 @@ def _over_budget(
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 def pull(options: Options, folder: Path, *, force: bool) -> None:
-    """Write the rule files of the published version into DIR, created if needed.
+    """Write the files of the published version into DIR, created if needed.
 
     If their order is not alphabetical, their names get numbers in front, so that publishing DIR gives the same rules.
     """
@@ -190,15 +191,16 @@ def pull(options: Options, folder: Path, *, force: bool) -> None:
     if names != sorted(names):
         width = len(str(len(names)))
         names = [f"{position:0{width}}-{name}" for position, name in enumerate(names)]
-    targets = [folder / name for name in names]
+    targets = [folder / name for name in (*names, *(file.name for file in rules.indicators))]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         there = [str(target) for target in targets if os.path.lexists(target)]
         if there and not force:
             raise BadInput(*(f"{name}: already exists; --force overwrites it." for name in there))
-        for target, file in zip(targets, rules.files, strict=True):
+        contents = (*(file.text for file in rules.files), *(unpacked(file.text) for file in rules.indicators))
+        for target, content in zip(targets, contents, strict=True):
             # A symbolic link is replaced, never followed.
-            write_atomically(target, [file.text], mode=0o644)
+            write_atomically(target, [content], mode=0o644)
     except OSError as error:
         raise BadInput(f"{error.filename or folder}: {error.strerror}.") from None
     click.echo(f"version {rules.version}: {count_of(len(targets), 'file')} in {folder}")

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from processor.indicators.formats import COLUMNS
 from processor.language.tokens import LIST_OPERATORS, OPERATORS
 from processor.loading.definitions import EXTENSION_KEYS
+from processor.loading.items import indicators
 from processor.loading.items.correlations import MAX_VALUE_FIELDS
 from processor.loading.items.rules import OVERRIDABLE
 from processor.loading.reader import KINDS
@@ -93,6 +95,19 @@ _ITEMS: dict[str, dict[str, tuple[dict[str, Any], str]]] = {
         "capture_duration": ({"type": "integer"}, "Ignored: Falco's captures are not supported."),
     },
 }
+_INDICATORS: dict[str, Any] = {
+    "required": ["indicators", "file", "kind"],
+    "additionalProperties": False,
+    "properties": {
+        "indicators": {**_TEXT, "description": "Name of the list; conditions use it after in_indicators."},
+        "file": {**_TEXT, "description": "The file: published if its path is relative, each processor's own if not."},
+        "kind": {"enum": list(indicators.KINDS), "description": "What its entries are."},
+        "format": {"enum": list(indicators.FORMATS), "description": "By default, that of the file's name."},
+        "columns": {"type": "object", "properties": dict.fromkeys(COLUMNS, _TEXT), "additionalProperties": False},
+        "source": {**_TEXT, "description": "Who provides it; alerts say so."},
+        "expires_after": {**_DURATION, "description": "How old the file may be before its entries no longer match."},
+    },
+}
 _CHANGES = {"list": ("items",), "macro": ("condition", "correlation"), "rule": tuple(OVERRIDABLE)}
 _DEFINES = {"list": ["items"], "macro": ["condition"], "rule": ["condition", "output", "desc", "priority"]}
 
@@ -100,6 +115,7 @@ _DEFINES = {"list": ["items"], "macro": ["condition"], "rule": ["condition", "ou
 def rule_schema() -> dict[str, Any]:
     """Return the schema of rule files."""
     items = [_item(kind) for kind in _ITEMS]
+    items.append(_INDICATORS)
     items.append(_other("required_engine_version", _SCALAR, "The oldest engine that supports the file."))
     items.append(_other("required_plugin_versions", {"type": "array"}, "Plugins of Falco that the file needs."))
     return {

@@ -21,6 +21,7 @@ from bus.topics import CORRELATE, EVENTS, PODS, PUSHDOWN_FILTERS, RULES, SESSION
 from lanner.errors import BadInput
 from lanner.ruleset.compile import CompiledDetection
 from lanner.ruleset.host_names import HostNames
+from lanner.ruleset.indicator_files import IndicatorFiles
 from lanner.ruleset.published import NewestRules, OlderRules
 from lanner.settings import Settings
 from lanner.sources.installed import define_sources, topics_of
@@ -285,17 +286,22 @@ def _of_files(settings: Settings, *, quiet: bool) -> RulesInUse:
 def _in_use(detection: CompiledDetection, **published: Any) -> RulesInUse:
     names = HostNames(detection.host_names)
     names.wait(_NAME_SECONDS)
+    indicators = IndicatorFiles(detection.active_rules.indicators.values(), note)
 
     def decode(data: bytes) -> EventBatch:
         batch = decode_batch(data)
         batch.names = names.table
         return batch
 
+    def stop() -> None:
+        names.stop()
+        indicators.stop()
+
     return RulesInUse(
         ruleset=detection.ruleset,
         rules=detection.active_rules,
         decode=decode,
-        close=names.stop,
+        close=stop,
         origin=detection.origin,
         **published,
     )

@@ -27,6 +27,7 @@ from lanner.recorder.rolling import RollingRecording
 from lanner.recorder.store import EventRange, StoredBatch
 from lanner.ruleset.compile import CompiledDetection, active_text
 from lanner.ruleset.host_names import HostNames
+from lanner.ruleset.indicator_files import IndicatorFiles
 from lanner.settings import Settings
 from lanner.terminal.alert_text import Summary
 from lanner.terminal.output import StatusLine, error_line, note
@@ -195,6 +196,7 @@ class Pipeline:
         )
         """Detects, counts repeats and evaluates windows."""
         self._names = HostNames(detection.host_names)
+        self._indicators = self._followed()
         self.pods = PodRecords()
         """The API server's facts about this node's pods; empty unless a kubeconfig is configured."""
         self._stop_pods: Callable[[], None] | None = None
@@ -297,6 +299,7 @@ class Pipeline:
         try:
             self._source.stop()
             self._names.stop()
+            self._indicators.stop()
             if self._stop_pods is not None:
                 self._stop_pods()
             if self.audit_log is not None:
@@ -364,6 +367,8 @@ class Pipeline:
             self.evaluator.begin_learning(self._past)
             self._names.stop()
             self._names = HostNames(detection.host_names)
+            self._indicators.stop()
+            self._indicators = self._followed()
             self._watch = self._watched()
             what = (
                 f"rules changed: {count_of(changes, 'change')}" if changes else "settings read again, no rule changed"
@@ -387,6 +392,10 @@ class Pipeline:
             )
             self._deliver(alert)
         return len(changed)
+
+    def _followed(self) -> IndicatorFiles:
+        lists = self.detection.active_rules.indicators.values()
+        return IndicatorFiles(lists if self.settings.watch_config_files else (), self._note)
 
     def _watched(self) -> FileWatch:
         extra = [] if self._settings_file is None else [self._settings_file.absolute()]

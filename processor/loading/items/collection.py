@@ -9,6 +9,7 @@ from foundation.errors import LannerError
 from foundation.text import did_you_mean
 from foundation.yaml.nodes import MappingNode, Node
 from foundation.yaml.text import Piece
+from processor.indicators.lists import PublishedFiles
 from processor.loading.definitions import (
     ExceptionDefinition,
     ItemLocation,
@@ -21,6 +22,7 @@ from processor.loading.definitions import (
 from processor.loading.items import exceptions
 from processor.loading.items.exceptions import FieldCheck
 from processor.loading.problems import ItemRejected, Problem, ProblemCode
+from processor.loading.rules import LoadedIndicators
 from processor.loading.values import problem, reject
 from schemas.catalog.fields import SOURCES
 
@@ -43,22 +45,28 @@ class Collection:
         "_next",
         "_warn",
         "broken",
+        "indicators",
         "lists",
         "macros",
         "plugins",
+        "published",
         "redefined",
         "rejected",
         "rules",
     )
 
-    def __init__(self, warn: Callable[[Problem], None], check_field: FieldCheck) -> None:
+    def __init__(
+        self, warn: Callable[[Problem], None], check_field: FieldCheck, published: PublishedFiles | None = None
+    ) -> None:
         self.lists: dict[str, ListDefinition] = {}
         self.macros: dict[str, MacroDefinition] = {}
         self.rules: dict[str, RuleDefinition] = {}
+        self.indicators: dict[str, LoadedIndicators] = {}
+        self.published = published
         self.plugins: list[tuple[PluginRequirement, ...]] = []
         self.redefined: list[tuple[ItemLocation, ItemLocation]] = []
         """Items that define an item again, without `override`: the new one and the old one."""
-        self.broken: dict[str, set[str]] = {"list": set(), "macro": set(), "rule": set()}
+        self.broken: dict[str, set[str]] = {"list": set(), "indicators": set(), "macro": set(), "rule": set()}
         self.rejected: list[ItemLocation] = []
         """Definitions of macros and rules that were rejected for something else than their texts."""
         """Names of items with an error, by type: items that refer to them are skipped without a further error."""
@@ -100,6 +108,11 @@ class Collection:
             raise self._missing("list", new.spot, _NO_LIST, list(self.lists))
         old.items.extend(new.items)
         old.visibility = self._take_index()
+
+    def define_indicators(self, new: LoadedIndicators) -> None:
+        """Define or redefine a list of indicators."""
+        self.indicators[new.indicators.spec.name] = new
+        self.broken["indicators"].discard(new.indicators.spec.name)
 
     def define_macro(self, new: MacroDefinition) -> None:
         """Define or redefine a macro."""

@@ -1,0 +1,224 @@
+"""A list of indicators: a file and its table, which is replaced as a whole when the file changes."""
+
+import gzip
+import os
+import stat
+import threading
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from io import BufferedIOBase, BufferedReader, BytesIO
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from processor.indicators.formats import MAX_BYTES, Format, Placed, RejectedEntry, read_entries
+from processor.indicators.tables import MAX_ENTRIES, TABLES, BadIndicator, Entry, Kind, Table
+
+MAX_REPORTED = 20
+"""The most entries of a file that can't be used and are reported with their places; all are counted."""
+_Stamp = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class IndicatorSpec:
+    """What a rule file states about a list."""
+
+    name: str
+    file: str
+    """As it is written; a relative path is published with the rule file, an absolute one is each processor's own."""
+    kind: Kind
+    form: Format
+    columns: tuple[tuple[str, str], ...] = ()
+    """Names of a CSV file's columns, by what they mean."""
+    source: str = ""
+    """Who provides it, for people."""
+    expires_after: int = 0
+    """s after the file was written that its entries expire; 0 for never."""
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Contents:
+    """What a file holds."""
+
+    table: Table
+    rejected: tuple[RejectedEntry, ...]
+    """The first of the entries that can't be used."""
+    rejected_count: int
+    expires: int
+    """When all entries expire, s since the epoch; 0 for never."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedFile:
+    """A file that was published with rules."""
+
+    content: bytes
+    """Compressed by gzip."""
+    dated: float
+    """When it was published, s since the epoch."""
+
+
+PublishedFiles = Mapping[str, PackedFile]
+"""Published files by name."""
+_SHARED: WeakValueDictionary[tuple[Path, _Stamp, IndicatorSpec], Contents] = WeakValueDictionary()
+"""What lists in use hold: rules are loaded again more often than their lists change."""
+
+
+class IndicatorList:
+    """A list of indicators. Its file is read when the list is used for the first time, or by `load`."""
+
+    def __init__(self, spec: IndicatorSpec, file: Path | PackedFile, clock: Callable[[], float] = time.time) -> None:
+        """Take a list.
+
+        Args:
+            spec: what the rule file states about it.
+            file: where it is; or its content, which never changes.
+            clock: the time by which entries expire, s since the epoch.
+        """
+        self.spec = spec
+        self._file = file
+        self._clock = clock
+        self._stamp: _Stamp | None = None
+        self._contents: Contents | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of its entries."""
+        return self.spec.kind
+
+    @property
+    def place(self) -> str:
+        """The file, for people."""
+        return str(self._file) if isinstance(self._file, Path) else self.spec.file
+
+    @property
+    def text(self) -> str:
+        """How many entries it has and where they come from, for people."""
+        contents = self.contents
+        bad = f"; {contents.rejected_count:,} can't be used" if contents.rejected_count else ""
+        count = f"{len(contents.table):,} {'entry' if len(contents.table) == 1 else 'entries'}"
+        return f"{count} of kind {self.kind} from {self.place}{bad}"
+
+    @property
+    def is_local(self) -> bool:
+        """True if its file is on this host, and may change."""
+        return isinstance(self._file, Path)
+
+    @property
+    def contents(self) -> Contents:
+        """What the file held when it was read last; nothing if it could not be read."""
+        if self._contents is None:
+            try:
+                return self.load()
+            except OSError:
+                self._contents = _read(BytesIO(), self.spec, 0)
+        return self._contents
+
+    def load(self) -> Contents:
+        """Read the file, unless it was read and did not change. Raises OSError, and keeps what it held before."""
+        with self._lock:
+            if not isinstance(self._file, Path):
+                if self._contents is None:
+                    self._contents = _unpacked(self._file, self.spec)
+                return self._contents
+            with closing(_open(self._file)) as file:
+                status = os.fstat(file.fileno())
+                stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+                if self._contents is None or stamp != self._stamp:
+                    key = (self._file, stamp, self.spec)
+                    known = _SHARED.get(key)
+                    self._contents = known or _read(file, self.spec, status.st_mtime)
+                    _SHARED[key] = self._contents
+                    self._stamp = stamp
+                return self._contents
+
+    def packed(self) -> bytes:
+        """Return the compressed content of the file, to be published. Raises OSError."""
+        if not isinstance(self._file, Path):
+            return self._file.content
+        with closing(_open(self._file)) as file:
+            return gzip.compress(file.read(MAX_BYTES + 1), mtime=0)
+
+    def has_changed(self) -> bool:
+        """Return whether the file is not the one that was read. Raises OSError."""
+        if not isinstance(self._file, Path):
+            return False
+        status = self._file.stat()
+        return self._stamp != (status.st_mtime_ns, status.st_size, status.st_ino)
+
+    def holds(self, value: str) -> bool:
+        """Return whether an entry that did not expire has a value."""
+        contents = self._contents or self.contents
+        return contents.table.may_have(value) and self.find(value) is not None
+
+    def find(self, value: str) -> Entry | None:
+        """Return the most specific entry that has a value and did not expire."""
+        contents = self.contents
+        entries = contents.table.find(value)
+        entry = next(entries, None)
+        if entry is None:
+            return None
+        now = self._clock()
+        if 0 < contents.expires <= now:
+            return None
+        while entry is not None and 0 < entry.expires <= now:
+            entry = next(entries, None)
+        return entry
+
+
+def unpacked(content: bytes) -> bytes:
+    """Return the content of a file that was published. Raises OSError."""
+    try:
+        return gzip.GzipFile(fileobj=BytesIO(content)).read(MAX_BYTES)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise OSError(0, f"its content is damaged: {error}") from None
+
+
+def _open(path: Path) -> BufferedReader:
+    """Open a regular file; anything else could keep the reader waiting. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(0, "it is not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def _unpacked(file: PackedFile, spec: IndicatorSpec) -> Contents:
+    try:
+        return _read(gzip.GzipFile(fileobj=BytesIO(file.content)), spec, file.dated)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise OSError(0, f"its content is damaged: {error}", spec.file) from None
+
+
+def _read(data: BufferedIOBase, spec: IndicatorSpec, dated: float) -> Contents:
+    table = TABLES[spec.kind]()
+    rejected: list[RejectedEntry] = []
+    count = 0
+    for each in read_entries(data, spec.form, spec.kind, dict(spec.columns)):
+        is_full = len(table) >= MAX_ENTRIES and isinstance(each, Placed)
+        found: RejectedEntry | None
+        if is_full:
+            found = RejectedEntry(each.line, each.column, f"the list has {MAX_ENTRIES:,} entries: the rest is not read")
+        else:
+            found = each if isinstance(each, RejectedEntry) else _added(table, each)
+        if found is not None:
+            count += 1
+            if len(rejected) < MAX_REPORTED:
+                rejected.append(found)
+        if is_full:
+            break
+    table.finish()
+    expires = int(dated) + spec.expires_after if spec.expires_after else 0
+    return Contents(table, tuple(rejected), count, expires)
+
+
+def _added(table: Table, placed: Placed) -> RejectedEntry | None:
+    try:
+        table.add(placed.entry)
+    except BadIndicator as error:
+        shown = placed.entry.text[:60]
+        return RejectedEntry(placed.line, placed.column, f"{shown!r}: {error}")
+    return None
