@@ -243,8 +243,8 @@ class BatchAssembler:
         return None if answer is None else answer.text
 
     def _flush_if_full(self) -> None:
-        builder, settings = self._builder, self._settings
-        if builder.count >= settings.flush_events or builder.recent_size + self._rows.size >= settings.flush_bytes:
+        settings = self._settings
+        if self._builder.is_full(settings.flush_events, settings.flush_bytes - self._rows.size):
             self._on_full()
 
     def _names(self, entry: TrackedProcess, process: Process) -> _Names:

@@ -167,19 +167,20 @@ class RecordIntake:
                     # One that is similar has to get here, too.
                     raw = b""
                 self._admit(record, entry, raw)
+            elif isinstance(record, Exec):
+                self._table.apply(record)
+                self._started_program(record)
+            elif isinstance(record, Exit) and PROCEXIT in self.event_types:
+                # Looked up first, because afterwards the process is no longer known.
+                self._admit(record, self._table.ending(record))
+                self._table.apply(record)
             elif isinstance(record, RepeatCount):
                 self.add_repeats(record)
             elif isinstance(record, Request):
                 for call in self.requests.take(record):
                     self._admit(call, self._table.resolve(call.who))
-            elif isinstance(record, Exit) and PROCEXIT in self.event_types:
-                # Looked up first, because afterwards the process is no longer known.
-                self._admit(record, self._table.ending(record))
-                self._table.apply(record)
             else:
                 self._table.apply(record)
-                if isinstance(record, Exec):
-                    self._started_program(record)
 
     def add_repeats(self, repeats: RepeatCount) -> None:
         """Add the repeats of a call that are new, as one event."""

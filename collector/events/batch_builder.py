@@ -127,12 +127,15 @@ class BatchBuilder:
             self._text_bytes += encoded_length("".join(islice(reversed(self._indices), fresh)))  # type: ignore[arg-type]
         return self._text_bytes + _EVENT_BYTES * len(self._times) + _ARGUMENT_BYTES * len(self._texts)
 
-    @property
-    def recent_size(self) -> int:
-        """The size, which may lack the newest few texts: measuring them together is faster than at each event."""
+    def is_full(self, events: int, size: int) -> bool:
+        """Return whether it has so many events, or so many bytes.
+
+        The newest few texts may be missing in its size: measuring them together is faster than at each event.
+        """
         if len(self._indices) - self._measured >= _FEW_TEXTS:
-            return self.size
-        return self._text_bytes + _EVENT_BYTES * len(self._times) + _ARGUMENT_BYTES * len(self._texts)
+            return len(self._times) >= events or self.size >= size
+        known = self._text_bytes + _EVENT_BYTES * len(self._times) + _ARGUMENT_BYTES * len(self._texts)
+        return len(self._times) >= events or known >= size
 
     def add(self, time: int, row: Row, names: tuple[str, ...], arguments: Sequence[tuple[str | None, int]]) -> Event:
         """Append one event: its time, its row, and the text and number of each argument, in the order of names.

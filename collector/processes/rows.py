@@ -137,8 +137,13 @@ class ProcessRows:
     def row(self, entry: TrackedProcess) -> int:
         """Return the row of a process as it is now, writing it and the rows it refers to if needed."""
         stamp = self._table.changes + self._facts.version
-        written = self._current(entry, stamp)
-        if written is not None and (written.is_complete or written.near >= _LEAST_NEAR):
+        written = self._rows.get(entry)
+        if (
+            written is not None
+            and written.stamp == stamp
+            and written.key[0] == entry.version
+            and (written.is_complete or written.near >= _LEAST_NEAR)
+        ):
             return written.row
         self._leader_rows_until = len(self.processes) + MAX_LEADER_ROWS
         self._leader_bytes = MAX_LEADER_BYTES

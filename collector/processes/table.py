@@ -108,18 +108,10 @@ class ProcessTable:
 
         A stale entry contains only what the record itself proves (pid, user, start, container by its cgroup).
         """
-        entry = self.living.get(who.pid)
-        if (
-            entry is not None
-            and entry.start_time == who.start_time
-            and entry.exec_generation == who.exec_generation
-            and entry.credentials.uid == who.uid
-            and entry.cgroup_id == who.cgroup_id
-        ):
-            return entry
-        entry = self._reconcile(who)
-        if entry.is_stale:
-            self.stale += 1
+        entry = self._unchanged(who)
+        if entry is None:
+            entry = self._reconcile(who)
+            self.stale += entry.is_stale
         return entry
 
     def apply(self, record: Lifecycle) -> None:
@@ -166,7 +158,7 @@ class ProcessTable:
         if known is not None and known.started_at(record.start_time):
             self._adopt_start(known, record.start_time)
             return
-        source = self._reconcile(record.who)
+        source = self._unchanged(record.who) or self._reconcile(record.who)
         if source.is_stale:
             # Facts to inherit are missing; the child's first event reads them from /proc if possible.
             self._retire(record.pid, record.who.time)
@@ -242,6 +234,19 @@ class ProcessTable:
             return self._as_user(entry, who)
         return entry
 
+    def _unchanged(self, who: ProcessIdentity) -> TrackedProcess | None:
+        """Return the process that made a record if the record doesn't contradict the table."""
+        entry = self.living.get(who.pid)
+        if (
+            entry is not None
+            and entry.start_time == who.start_time
+            and entry.exec_generation == who.exec_generation
+            and entry.credentials.uid == who.uid
+            and entry.cgroup_id == who.cgroup_id
+        ):
+            return entry
+        return None
+
     def _same_process(self, who: ProcessIdentity) -> TrackedProcess | None:
         entry = self.living.get(who.pid)
         if entry is not None and entry.started_at(who.start_time):
@@ -250,7 +255,7 @@ class ProcessTable:
         return self._exited.find(who.pid, who.start_time)
 
     def _adopt_start(self, entry: TrackedProcess, start_time: int) -> None:
-        if entry.adopt_start(start_time, self.boot_to_epoch):
+        if not entry.start_is_exact and entry.adopt_start(start_time, self.boot_to_epoch):
             self._changed(entry)
 
     def _read_new(self, who: ProcessIdentity) -> TrackedProcess:
