@@ -19,7 +19,6 @@ enum request_flag { Q_UNTOLD = 1, Q_MULTISHOT = 2, Q_RESULT_IS_FILE = 4, Q_CONNE
 
 #define AT_CWD -100
 #define O_LARGEFILE_FLAG 0100000
-#define ACCEPT_MULTISHOT 1
 #define ANY_SLOT 0xffffffff
 #define FAST_OPEN 0x20000000 /* MSG_FASTOPEN */
 
@@ -114,6 +113,12 @@ static __always_inline void *copied_address(void *asynchronous) {
   return family & 7 ? asynchronous : AT(asynchronous, O_ASYNC_ADDRESS);
 }
 
+/* An address that the kernel copies only later, as before Linux 6.10: it may change until then. */
+static __always_inline u64 append_later_address(struct syscall_record *r, u64 off, u64 address, u32 size) {
+  if (address && size) APPEND_USER_BYTES(r, off, R_BLOB2, address, size, 127);
+  return off;
+}
+
 /* Begins a record and returns where its data continues. */
 static __always_inline u64 begin_request(struct syscall_record *r, void *task, u16 kind, struct request *q) {
   fill_head(&r->head, task, kind);
@@ -129,8 +134,11 @@ static __always_inline u64 begin_request(struct syscall_record *r, void *task, u
 
 static __always_inline void send_request(struct syscall_record *r, u64 off) {
   off += offsetof(struct syscall_record, data);
-  MASK(off, 32767);
-  if (off > sizeof(*r)) return;
+  /* Older verifiers know that what is learned of a number also holds for its copy on the stack only if both were equal
+   * registers before. */
+  u64 same;
+  asm volatile("%0 &= 32767; %1 = %0" : "+r"(off), "=r"(same));
+  if (same > sizeof(*r)) return;
   send_event(r, off);
 }
 
@@ -166,10 +174,11 @@ static __always_inline u64 append_file(struct syscall_record *r, struct path_buf
   return off;
 }
 
-/* The open file in a ring's own table, which has no descriptor. */
+/* The open file in a ring's own table, which has no descriptor. Before Linux 6.13, the table has files instead of nodes. */
 static __always_inline void *direct_file(void *ring, u32 slot) {
   if (slot >= word_of(ring, O_RING_NODES_NUMBER)) return 0;
-  void *node = follow(follow(ring, O_RING_NODES) + (u64)slot * 8, 0);
+  void *node = follow(ring, O_RING_NODES) + (u64)slot * 8;
+  if (NUMBER(N_RING_HAS_NODES)) node = follow(node, 0);
   return node ? (void *)(long_of(node, O_NODE_FILE) & ~7ULL) : 0;
 }
 
@@ -286,12 +295,14 @@ int on_uring_submit(struct bpf_raw_tracepoint_args *ctx) {
   } else if (operation == U_ACCEPT) {
     a[3] = word_of(req, O_ACCEPT_FLAGS);
     is_other = a[3] != 0;
-    if (word_of(req, O_ACCEPT_IOU_FLAGS) & ACCEPT_MULTISHOT) {
+    if (flags & (1ULL << NUMBER(N_REQ_MULTISHOT))) {
       struct ring_key key = {q.ring, q.user_data};
       u8 one = 1;
       uring_multishot.update(&key, &one);
       ((struct request *)r->data)->flags |= Q_MULTISHOT;
     }
+  } else if (operation == U_CONNECT && !asynchronous) {
+    off = append_later_address(r, off, long_of(req, O_CONNECT_ADDRESS), word_of(req, O_CONNECT_LENGTH));
   } else if (operation == U_CONNECT) {
     off = append_copied(r, off, R_BLOB2, copied_address(asynchronous), word_of(req, O_CONNECT_LENGTH));
   } else if (operation == U_BIND) {
@@ -305,6 +316,13 @@ int on_uring_submit(struct bpf_raw_tracepoint_args *ctx) {
   } else if (is_send(operation)) {
     u64 data = long_of(req, O_SEND_BUFFER), size = word_of(req, O_SEND_LENGTH);
     bool is_message = operation == U_SENDMSG || operation == U_SENDMSG_ZC;
+    u64 name[2] = {};
+    if (!asynchronous && is_message) {
+      bpf_probe_read_user(name, sizeof(name), (void *)data);
+    } else if (!asynchronous && NUMBER(N_SEND_HAS_ADDRESS)) {
+      name[0] = long_of(req, O_SEND_ADDRESS);
+      name[1] = word_of(req, O_SEND_ADDRESS_LENGTH) & 0xffff;
+    }
     if (is_message) {
       u64 vector = 0, piece[2] = {};
       bpf_probe_read_user(&vector, 8, (void *)data + 16);
@@ -319,6 +337,9 @@ int on_uring_submit(struct bpf_raw_tracepoint_args *ctx) {
     if (asynchronous && follow(asynchronous, O_ASYNC_NAME)) {
       is_other = !is_message;
       off = append_copied(r, off, R_BLOB2, AT(asynchronous, O_ASYNC_ADDRESS), word_of(asynchronous, O_ASYNC_NAME_LENGTH));
+    } else if (name[0]) {
+      is_other = !is_message;
+      off = append_later_address(r, off, name[0], name[1]);
     }
   }
   u32 chosen = is_other ? (u32)operation + U_LIMIT : operation;
@@ -362,14 +383,16 @@ static __always_inline void send_result(struct request *q, void *req, s32 result
 
 int on_uring_complete(struct bpf_raw_tracepoint_args *ctx) {
   void *ring = (void *)ctx->args[0], *req = (void *)ctx->args[1], *cqe = (void *)ctx->args[2];
+  /* Older kernels provide what is in this entry instead of it. */
+  bool has_cqe = NUMBER(N_COMPLETE_HAS_CQE);
   /* Of requests that complete many times, only accepts are reported. */
   u8 operation = U_ACCEPT;
   if (req) READ(operation, req, O_REQ_OPCODE);
   u16 flags = watched_flags(operation);
   if (!(flags || (req && connects_too(req, operation))) || is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
-  struct request q = {.address = (u64)req, .ring = (u64)ring, .user_data = long_of(cqe, 0)};
+  struct request q = {.address = (u64)req, .ring = (u64)ring, .user_data = has_cqe ? long_of(cqe, 0) : (u64)cqe};
   struct ring_key key = {q.ring, q.user_data};
-  s32 result = word_of(cqe, 8);
+  s32 result = has_cqe ? word_of(cqe, 8) : (s32)ctx->args[3];
   int slot_at = 0;
   if (flags & D_FD_IS_RESULT) q.flags = Q_RESULT_IS_FILE;
   if (!req) {

@@ -10,7 +10,7 @@ import struct
 import threading
 import zlib
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -191,9 +191,9 @@ class LoadedProgram:
         for name in ("on_exit", "on_fork", "on_exec"):
             self._probes.append(bpf_syscall.attach_raw_tracepoint(loaded[name], _PROBES[name]))
         self._probes.append(bpf_syscall.attach_raw_tracepoint(loaded[_ENTRY], ""))
-        for name, tracepoint in TRACEPOINTS.items():
+        for name, tracepoints in TRACEPOINTS.items():
             if name in loaded:
-                self._probes.append(bpf_syscall.attach_raw_tracepoint(loaded[name], tracepoint))
+                self._probes.append(_attach_to_any(loaded[name], tracepoints))
 
     def watch_connections(self, *, enabled: bool) -> None:
         """See each TCP connection where the kernel begins it, or not."""
@@ -219,6 +219,17 @@ class LoadedProgram:
         for descriptor in self.maps.values():
             os.close(descriptor)
         self.maps = {}
+
+
+def _attach_to_any(program: int, tracepoints: Iterable[str]) -> int:
+    """Attach a program to the first tracepoint that the kernel has."""
+    newest, *older = tracepoints
+    try:
+        return bpf_syscall.attach_raw_tracepoint(program, newest)
+    except FileNotFoundError:
+        if not older:
+            raise
+        return _attach_to_any(program, older)
 
 
 def load(compilation: Compilation, sizes: RingSizes) -> tuple[LoadedProgram, dict[str, int]]:

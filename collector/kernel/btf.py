@@ -73,7 +73,10 @@ class Btf:
 
     def enumerator(self, name: str) -> int:
         """Return the value of an enumerator, including those of anonymous enums; raises KeyError if there is none."""
-        label = struct.pack("<I", self._data.find(b"\0" + name.encode() + b"\0", self._strings) + 1 - self._strings)
+        found = self._data.find(b"\0" + name.encode() + b"\0", self._strings)
+        if found < 0:
+            raise KeyError(name)
+        label = struct.pack("<I", found + 1 - self._strings)
         for index in self._enums:
             start = self._offsets[index] + 12
             at = self._data.find(label, start, start + 8 * self._type(index)[1])

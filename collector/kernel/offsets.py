@@ -5,7 +5,7 @@ Alternatives are separated by a bar, newest kernel first; what a kernel may lack
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,35 +52,47 @@ _MEMBERS = {
     "SOCKET_OP_PROTOCOL": "io_socket.protocol",
     "SOCKET_OP_SLOT": "io_socket.file_slot",
     "ACCEPT_FLAGS": "io_accept.flags",
-    "ACCEPT_IOU_FLAGS": "io_accept.iou_flags",
     "ACCEPT_SLOT": "io_accept.file_slot",
+    "CONNECT_ADDRESS": "io_connect.addr",
     "CONNECT_LENGTH": "io_connect.addr_len",
     "BIND_LENGTH": "io_bind.addr_len",
     "LISTEN_BACKLOG": "io_listen.backlog",
     "SEND_BUFFER": "io_sr_msg.buf",
     "SEND_LENGTH": "io_sr_msg.len",
     "SEND_FLAGS": "io_sr_msg.msg_flags",
+    "SEND_ADDRESS": "io_sr_msg.addr",
+    "SEND_ADDRESS_LENGTH": "io_sr_msg.addr_len",
     "ASYNC_ADDRESS": "io_async_msghdr.addr",
     "ASYNC_NAME": "io_async_msghdr.msg.msg_name",
     "ASYNC_NAME_LENGTH": "io_async_msghdr.msg.msg_namelen",
-    "RING_NODES": "io_ring_ctx.file_table.data.nodes",
-    "RING_NODES_NUMBER": "io_ring_ctx.file_table.data.nr",
-    "NODE_FILE": "io_rsrc_node.file_ptr",
+    "RING_NODES": "io_ring_ctx.file_table.data.nodes|io_ring_ctx.file_table.files",
+    "RING_NODES_NUMBER": "io_ring_ctx.file_table.data.nr|io_ring_ctx.nr_user_files",
+    "NODE_FILE": "io_rsrc_node.file_ptr|io_fixed_file.file_ptr",
 }
+_OPERATIONS = {
+    "FTRUNCATE_LENGTH": "IORING_OP_FTRUNCATE",
+    "BIND_LENGTH": "IORING_OP_BIND",
+    "LISTEN_BACKLOG": "IORING_OP_LISTEN",
+}
+"""What only newer operations have, and these: it isn't needed where they don't exist."""
+_ONLY_OLDER = frozenset({"SEND_ADDRESS", "SEND_ADDRESS_LENGTH"})
+"""Needed only before Linux 6.10, where the kernel copies addresses after the submission."""
 _FLAGS = {
     "REQ_CQE_SKIP": "REQ_F_CQE_SKIP_BIT",
     "REQ_CREDS": "REQ_F_CREDS_BIT",
     "REQ_FIXED_FILE": "REQ_F_FIXED_FILE_BIT",
+    "REQ_MULTISHOT": "REQ_F_APOLL_MULTISHOT_BIT",
 }
-_FIRST_OF = {"io_uring_submit_req": 2, "io_uring_complete": 4, "io_uring_cqe_overflow": 6}
-"""Each tracepoint's number of parameters, including the implicit first one."""
-
-TRACEPOINTS = {
-    "on_uring_complete": "io_uring_complete",
-    "on_uring_overflow": "io_uring_cqe_overflow",
-    "on_uring_submit": "io_uring_submit_req",
+TRACEPOINTS: Mapping[str, Mapping[str, tuple[int, ...]]] = {
+    "on_uring_complete": {"io_uring_complete": (4, 8)},
+    "on_uring_overflow": {"io_uring_cqe_overflow": (6,)},
+    "on_uring_submit": {"io_uring_submit_req": (2,), "io_uring_submit_sqe": (3,)},
 }
-"""By function of the program; completions first, so that no submission is sent without its completion."""
+"""By function of the program: the tracepoint's name, newest kernel first, and the numbers of parameters that we know,
+including the implicit first one. Completions first, so that no submission is sent without its completion."""
+_WITH_CQE = 4
+_COMPLETE_HAS_CQE, _RING_HAS_NODES = "N_COMPLETE_HAS_CQE", "N_RING_HAS_NODES"
+_SEND_HAS_ADDRESS = "N_SEND_HAS_ADDRESS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +107,42 @@ def uring_layout(btf: Btf) -> UringLayout:
     """Return where a kernel stores the members of io_uring's requests."""
     found = {"N_URING": 1}
     try:
-        for tracepoint, parameters in _FIRST_OF.items():
-            if btf.parameters(f"btf_trace_{tracepoint}") != parameters:
+        for tracepoints in TRACEPOINTS.values():
+            tracepoint, parameters = _parameters(btf, tracepoints)
+            if parameters not in tracepoints[tracepoint]:
                 return UringLayout({}, f"this kernel's tracepoint {tracepoint} has unexpected parameters")
-        for name, path in _MEMBERS.items():
-            found[f"O_{name}"] = btf.offset(path)
+            if tracepoint == "io_uring_complete":
+                found[_COMPLETE_HAS_CQE] = int(parameters == _WITH_CQE)
+        for name, paths in _MEMBERS.items():
+            try:
+                found[f"O_{name}"] = _first(btf, paths)
+            except KeyError:
+                is_newer = name in _OPERATIONS and not _exists(btf.enumerator, _OPERATIONS[name])
+                if name not in _ONLY_OLDER and not is_newer:
+                    raise
+        found[_SEND_HAS_ADDRESS] = int("O_SEND_ADDRESS" in found)
+        found[_RING_HAS_NODES] = int(_exists(btf.offset, _MEMBERS["RING_NODES"].split("|")[0]))
         for name, enumerator in _FLAGS.items():
             found[f"N_{name}"] = btf.enumerator(enumerator)
     except KeyError as missing:
-        return UringLayout({}, f"this kernel has no {str(missing.args[0]).removeprefix('btf_trace_')}")
+        return UringLayout({}, f"this kernel has no {str(missing.args[0]).replace('|', ' or ')}")
     return UringLayout(found)
+
+
+def _parameters(btf: Btf, tracepoints: Iterable[str]) -> tuple[str, int]:
+    """Return the tracepoint that a kernel has of these, and its number of parameters; raises KeyError."""
+    for tracepoint in tracepoints:
+        with suppress(KeyError):
+            return tracepoint, btf.parameters(f"btf_trace_{tracepoint}")
+    raise KeyError("|".join(tracepoints))
+
+
+def _exists(find: Callable[[str], int], name: str) -> bool:
+    try:
+        find(name)
+    except KeyError:
+        return False
+    return True
 
 
 _NAMED_AS_THEIR_MEMBERS = (
@@ -298,6 +336,9 @@ def names() -> list[str]:
     members = (*_OFFSETS_MEMBERS, *HERE.REGISTERS, *_MEMBERS)
     others = (
         URING,
+        _COMPLETE_HAS_CQE,
+        _RING_HAS_NODES,
+        _SEND_HAS_ADDRESS,
         GETNAME,
         _GETNAME_RESULT,
         _UPID_BYTES,
