@@ -20,7 +20,15 @@ from lanner.wiring.stages.single_host import pipeline_into
 @front_command("demo", example='sudo lanner demo --only "Read sensitive file untrusted"')
 @click.option("--list", "only_list", is_flag=True, help="List what each action does and touches, and exit.")
 @click.option("--only", multiple=True, metavar="RULE", help="Only this rule's action; repeatable.")
-def command(options: Options, only: tuple[str, ...], *, only_list: bool) -> int:
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0, max=3600),
+    default=4.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for each alert: longer on a slow or busy machine.",
+)
+def command(options: Options, only: tuple[str, ...], *, only_list: bool, patience: float) -> int:
     """Run a harmless action for nearly every built-in rule, and check that the rule detects it.
 
     Each action undoes its changes. Exits with 1 if a rule missed its action.
@@ -31,7 +39,7 @@ def command(options: Options, only: tuple[str, ...], *, only_list: bool) -> int:
             ("RULE", "PRIORITY", "DOES", "TOUCHES"), [(act.rule, act.priority, act.does, act.touches) for act in acts]
         )
         return 0
-    outcomes = _demonstrate(options, acts)
+    outcomes = _demonstrate(options, acts, patience)
     if options.format == "json":
         click.echo(json.dumps([dataclasses.asdict(outcome) for outcome in outcomes], indent=2))
     return BAD_INPUT if len(outcomes) < len(acts) or any(outcome.is_missing for outcome in outcomes) else 0
@@ -44,7 +52,7 @@ def _chosen(only: tuple[str, ...]) -> list[DemoAction]:
     return [act for act in ACTS if not only or act.rule in only]
 
 
-def _demonstrate(options: Options, acts: list[DemoAction]) -> list[DemoResult]:
+def _demonstrate(options: Options, acts: list[DemoAction], patience: float) -> list[DemoResult]:
 
     # Show every built-in rule, including disabled ones, and whatever other rule matches the same action.
     everything = (Selection(enable=Target(rule="*")),)
@@ -65,7 +73,7 @@ def _demonstrate(options: Options, acts: list[DemoAction]) -> list[DemoResult]:
     width = max(len(act.rule) for act in acts)
     board = AlertBoard()
     show = (lambda _outcome: None) if options.format == "json" else (lambda outcome: click.echo(_row(outcome, width)))
-    demonstration = Demonstration(acts, board, show)
+    demonstration = Demonstration(acts, board, show, patience)
 
     pipeline = pipeline_into(settings, detection, board)
     if options.format != "json":

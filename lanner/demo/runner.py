@@ -11,9 +11,6 @@ from lanner.demo.act import DemoAction, DemoContext, DemoDocker, DemoSkipped
 from notifier.sink import Delivered, RoutedAlert, SendOutcome, Sink
 from schemas.alert import Alert
 
-PATIENCE = 4.0
-"""Seconds to wait for an alert after its action; container metadata alone may take one."""
-
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
@@ -66,8 +63,12 @@ class AlertBoard(Sink):
 class Demonstration:
     """Runs the actions on a thread of their own."""
 
-    def __init__(self, acts: Sequence[DemoAction], board: AlertBoard, on_outcome: Callable[[DemoResult], None]) -> None:
+    def __init__(
+        self, acts: Sequence[DemoAction], board: AlertBoard, on_outcome: Callable[[DemoResult], None], patience: float
+    ) -> None:
+        """Take the actions, and how many seconds to wait for the alert of each."""
         self.outcomes: list[DemoResult] = []
+        self._patience = patience
         self._acts = acts
         self._board = board
         self._on_outcome = on_outcome
@@ -118,5 +119,5 @@ class Demonstration:
             return DemoResult(act.rule, act.priority, skipped=str(why))
         except OSError as error:
             return DemoResult(act.rule, act.priority, skipped=f"failed: {error.strerror}")
-        found = self._board.wait_for(act.rule, since, PATIENCE, given_up=self._given_up)
+        found = self._board.wait_for(act.rule, since, self._patience, given_up=self._given_up)
         return DemoResult(act.rule, act.priority, *(found or (None, None)))

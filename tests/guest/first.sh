@@ -33,15 +33,8 @@ cat /tmp/alerts
 echo "--- messages"
 cat /tmp/messages
 echo "--- demo"
-# Emulated, an alert may take longer than the demo waits.
-python3 - demo <<'END'
-import runpy
-
-from lanner.demo import runner
-
-runner.PATIENCE = 20.0
-runpy.run_module("lanner", run_name="__main__")
-END
+# Emulated, an alert may take longer than the demo usually waits.
+python3 -m lanner demo --patience 20
 echo "--- exit code $?"
 sync
 echo o >/proc/sysrq-trigger
