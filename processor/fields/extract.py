@@ -43,7 +43,9 @@ def prelude(body: Sequence[str]) -> list[str]:
 
 def execute(source: str, constants: Mapping[str, Any], file: str) -> dict[str, Any]:
     """Execute code that was generated from checked trees, and return its global names. file: for tracebacks."""
-    names: dict[str, Any] = {**FUNCTIONS, **constants}
+    # Only what the code names: a dictionary of all functions takes 7 KB, for each of hundreds of outputs.
+    used = FUNCTIONS.keys() & set(_WORD.findall(source))
+    names: dict[str, Any] = {**{name: FUNCTIONS[name] for name in used}, **constants}
     exec(compile(source, file, "exec"), names)  # noqa: S102  generated from checked trees
     return names
 

@@ -6,6 +6,7 @@ eventformatter.cpp; the fields appended to every output are those that Falco's c
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -248,9 +249,17 @@ def values_factory(
     values = "".join(f"{text}, " for text in texts)
     body = ["    def read(i, n):", "        q = P[c_process[i]]", f"        return ({values})", "    return read"]
     source = "\n".join(["def make(B):", *extract.prelude(body), *body])
-    factory: Callable[[EventBatch], Callable[[int, int], Values]]
-    factory = extract.execute(source, constants.values, "<output>")["make"]
-    return factory
+    return _when_used(lambda: extract.execute(source, constants.values, "<output>")["make"])
+
+
+def _when_used(compiled: Callable[[], Callable[[Any], Read]]) -> Callable[[Any], Read]:
+    """Return a reader that is compiled when the first event needs it: most rules never alert."""
+    made = cache(compiled)
+
+    def read(events: Any) -> Read:
+        return made()(events)
+
+    return read
 
 
 def _document_values(sides: Iterable[Left], found: tuple[Check, ...] = ()) -> Callable[[Any], Read]:
@@ -258,8 +267,8 @@ def _document_values(sides: Iterable[Left], found: tuple[Check, ...] = ()) -> Ca
     constants = Constants()
     emitter = Emitter(_IndicatorAccess(ItemAccess(), Emitter(ItemAccess(), constants), found), constants)
     values = "".join(f"{emitter.side(side).text}, " for side in sides)
-    factory: Callable[[Any], Read] = eval(f"lambda e: lambda i, n: ({values})", constants.values)  # noqa: S307  generated
-    return factory
+    source = f"lambda e: lambda i, n: ({values})"
+    return _when_used(lambda: eval(source, constants.values))  # noqa: S307  generated
 
 
 @dataclass(frozen=True, slots=True)
