@@ -31,8 +31,8 @@ def _collect(options: Options) -> None:
     from collector.kernel_feed import ProgramLoading
     from lanner.operations.collector import CollectorView
     from lanner.terminal.logs import log_to_stderr
+    from lanner.wiring.program import load_program
     from lanner.wiring.servers import endpoint
-    from lanner.wiring.stages.collector import load_program
     from lanner.wiring.stages.fleet_collector import FleetCollector, own_filter
 
     loaded = options.load()

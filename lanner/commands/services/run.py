@@ -12,17 +12,15 @@ from foundation.text import count_of
 from lanner.cli.app import ALERT_FORMATS, Options, front_command
 from lanner.cli.options import size_mib
 from lanner.process.memory import collect_cycles_rarely, keep_memory_small
-from lanner.ruleset.compile import CompiledDetection
 from lanner.settings import LoadedSettings, Settings, find_file
 from lanner.terminal.output import note
-from lanner.wiring.check import check_settings
-from lanner.wiring.stages.single_host import Pipeline, Source
-from lanner.wiring.stores import collected, open_recording
-from processor.detection.rule_timing import RuleTiming
-from schemas.batch import EventBatch
 
 if TYPE_CHECKING:
+    from lanner.ruleset.compile import CompiledDetection
     from lanner.wiring.stages.consoles import HostConsole
+    from lanner.wiring.stages.single_host import Pipeline, Source
+    from processor.detection.rule_timing import RuleTiming
+    from schemas.batch import EventBatch
 
 
 @front_command(
@@ -42,9 +40,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
 
     SIGHUP reloads settings and rules, SIGUSR1 reopens log files, Ctrl-C stops and prints a summary.
     """
-    from collector.bpf.program import check_rights
-    from collector.settings import CACHE
-    from lanner.wiring.stages.collector import load_program, make_collector
+    from lanner.wiring.program import load_program
 
     collect_cycles_rarely()
     keep_memory_small()
@@ -58,19 +54,27 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
             settings = replace(settings, keep=replace(settings.keep, size_mib=size_mib(keep)))
         return replace(loaded, settings=settings)
 
-    def compiled(loaded: LoadedSettings) -> tuple[Settings, CompiledDetection]:
+    loaded = read()
+    # The rest is imported, and the rules are compiled, while the kernel verifies it.
+    program = load_program(loaded.settings)
+    from collector.bpf.program import check_rights
+    from collector.settings import CACHE
+    from lanner.wiring.check import check_settings
+    from lanner.wiring.stages.collector import make_collector
+    from lanner.wiring.stages.single_host import Pipeline
+    from lanner.wiring.stores import collected, open_recording
+    from processor.detection.rule_timing import RuleTiming
+
+    def compiled(loaded: LoadedSettings) -> "tuple[Settings, CompiledDetection]":
         detection = check_settings(loaded, "run", warnings=not options.quiet, folder=CACHE)
         assert detection is not None  # noqa: S101  an error in the rules was raised
         return loaded.settings, detection
 
-    loaded = read()
-    # The rules are compiled while the kernel verifies it.
-    program = load_program(loaded.settings)
     settings, detection = compiled(loaded)
     # Before anything is opened or written, which would be reported first.
     check_rights()
 
-    def collector(detection: CompiledDetection, take: Callable[[EventBatch], None]) -> Source:
+    def collector(detection: "CompiledDetection", take: "Callable[[EventBatch], None]") -> "Source":
         chosen = collected(settings, detection)
         return make_collector(
             settings,
@@ -137,7 +141,7 @@ def _console(settings: Settings) -> Iterator["HostConsole | None"]:
             )
 
 
-def _run_with_metrics(pipeline: Pipeline, timing: RuleTiming, settings: Settings, address: str | None) -> None:
+def _run_with_metrics(pipeline: "Pipeline", timing: "RuleTiming", settings: Settings, address: str | None) -> None:
     from lanner.operations.run import RunView
     from lanner.wiring.servers import endpoint
 

@@ -6,26 +6,19 @@ from typing import TYPE_CHECKING
 
 import lanner
 from collector.agent import Collector
-from collector.bpf.program import RingSizes
 from collector.host import HostFacts
 from collector.kernel_feed import SENT_WHOLE, ProgramLoading
 from collector.settings import CollectorSettings
 from foundation.text import OnNote, ignore_note
 from lanner.errors import BadInput
 from lanner.settings import Settings
+from lanner.wiring.program import ring_sizes
 from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter
 from schemas.host_keys import BadHostKey, check_host_id
 
 if TYPE_CHECKING:
     from collector.publishing.identity import HostIdentity
-
-
-def load_program(settings: Settings) -> ProgramLoading:
-    """Begin to load the eBPF program on a thread; its errors are raised by the start of the collector."""
-    section = settings.collector
-    sizes = RingSizes(events=section.ring_mib << 20, lifecycle=section.lifecycle_ring_mib << 20)
-    return ProgramLoading(CollectorSettings().cache, sizes)
 
 
 def make_collector(
@@ -58,7 +51,7 @@ def make_collector(
             host_id=settings.host.id or "",
             host_name=settings.host.name or "",
             version=lanner.__version__,
-            rings=RingSizes(events=section.ring_mib << 20, lifecycle=section.lifecycle_ring_mib << 20),
+            rings=ring_sizes(settings),
             exact_paths=section.exact_paths,
             sent_whole=SENT_WHOLE if section.count_repeats else 0,
             flush_events=section.batch_events,
