@@ -64,7 +64,7 @@ def test_what_run_refuses_the_check_refuses_with_the_same_messages(
 ) -> None:
     """All errors at once, each with its place and a hint, and no other."""
     # Its thread would end with a process of its own; here the kernel would go on verifying the program.
-    monkeypatch.setattr("lanner.wiring.stages.collector.load_program", lambda _: None)
+    monkeypatch.setattr("lanner.wiring.program.load_program", lambda _: None)
     flags = written(folder, text)
     checked = refusal("config", "check", *flags)
     assert refusal("run", *flags) == checked
