@@ -3,14 +3,23 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from lanner.demo.access_acts import ACCESS_ACTS
 from lanner.demo.act import DemoAction, DemoContext, DemoSkipped
 from lanner.demo.container_acts import CONTAINER_ACTS
+from lanner.demo.execution_acts import EXECUTION_ACTS
 from lanner.demo.host_acts import HOST_ACTS, STATEFUL_ACTS
-from lanner.demo.library_acts import LIBRARY_HOST_ACTS
+from lanner.demo.stealth_acts import STEALTH_ACTS
 
 __all__ = ["ACTS", "WITHOUT_ACTION", "DemoAction", "DemoContext", "DemoSkipped"]
 
-ACTS: tuple[DemoAction, ...] = (*HOST_ACTS, *LIBRARY_HOST_ACTS, *STATEFUL_ACTS, *CONTAINER_ACTS)
+ACTS: tuple[DemoAction, ...] = (
+    *HOST_ACTS,
+    *ACCESS_ACTS,
+    *EXECUTION_ACTS,
+    *STEALTH_ACTS,
+    *STATEFUL_ACTS,
+    *CONTAINER_ACTS,
+)
 
 WITHOUT_ACTION: Mapping[str, str] = MappingProxyType({
     "Overwrite program through proc in container": "The kernel refuses it while the program runs.",
