@@ -6,7 +6,7 @@ PYTHON ?= /usr/bin/python3
 ARGS ?=
 export PYTHON YES PREFIX DESTDIR
 
-.PHONY: help setup install uninstall run console run-cluster cluster test test-fast test-rest test-all lint test-kubernetes test-guest test-kernels bench prove soak docs site constraints objects tarball wheel packages test-packages
+.PHONY: help setup install uninstall run console run-cluster cluster test test-fast test-rest test-all lint test-kubernetes test-guest test-kernels bench prove soak docs site constraints objects tarball wheel packages sboms test-packages
 
 help:
 	@echo 'make run     watch this host now             make test   each kind of real part: kernel, containers, a broker …'
@@ -20,9 +20,10 @@ help:
 	@echo 'make prove   run public attack steps (root), and write docs/detection.md'
 	@echo 'make bench   measure speed and slow-down     make soak   the long tests that CI leaves out'
 	@echo 'make objects compile the eBPF program for what is built here, or for checkouts on hosts without BCC'
-	@echo 'make tarball the collector with its own Python, for hosts without one'
+	@echo 'make tarball the collector with its own Python, for hosts without one; ARCH=arm64 as below'
 	@echo 'make wheel   Lanner for a Python 3.11 to 3.13, with rules and the compiled eBPF program'
-	@echo 'make packages   a .deb, a .rpm and the wheel, with SBOMs and checksums; make test-packages tests them'
+	@echo 'make packages   a .deb, a .rpm and the wheel, with SBOMs and checksums (ARCH=arm64: for it); make test-packages tests them'
+	@echo 'make sboms IMAGES="NAME ..."   an SBOM for each container image, and checksums'
 	@echo 'make bench-live   what Lanner costs the programs beside it; ARGS=falco_rules.yaml for those rules as well'
 	@echo 'make test-kubernetes   compile Kubernetes, once, and test the manifest and the Helm chart on a real node'
 	@echo 'make test-kernels   check Debian'"'"'s kernels in virtual machines (root), and write docs/kernels.md'
@@ -118,11 +119,16 @@ objects:
 	@deploy/setup/objects.sh
 
 tarball:
-	@deploy/tarball/build.sh
+	@deploy/setup/venv.sh run
+	@deploy/packages/build.sh tarball
 
 wheel:
 	@deploy/setup/venv.sh run
 	@deploy/packages/build.sh wheel
+
+sboms:
+	@deploy/setup/venv.sh run
+	@deploy/packages/build.sh images build $(IMAGES)
 
 packages:
 	@deploy/setup/venv.sh run

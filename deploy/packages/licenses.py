@@ -1,13 +1,15 @@
-"""Collects the licenses of the tarball's content: of Python packages, and of Debian's libraries and Python.
+"""Collects the licenses of what is packed: of Python packages, and of Debian's libraries and Python.
 
-Usage: licenses.py LIBRARIES TARGET
+Usage: licenses.py LIBRARIES TARGET [ROOT]
+LIBRARIES and ROOT are those of sbom.py.
 """
 
 import shutil
-import subprocess
 import sys
 from importlib.metadata import distributions
 from pathlib import Path
+
+from sbom import owners
 
 
 def of_packages(target: Path) -> None:
@@ -20,23 +22,17 @@ def of_packages(target: Path) -> None:
                 shutil.copy(str(file.locate()), folder / file.name)
 
 
-def of_libraries(libraries: Path, target: Path) -> None:
+def of_libraries(libraries: Path, target: Path, root: str) -> None:
     """Copy Debian's copyright file of each package that a packed library comes from, Python's among them."""
-    names = [
-        f"*/x86_64-linux-gnu/{path.name}"
-        for path in libraries.iterdir()
-        if ".so" in path.name and not path.is_symlink()
-    ]
-    answer = subprocess.run(["dpkg-query", "-S", *sorted(names)], capture_output=True, text=True, check=False)  # noqa: S607
-    for package in sorted({line.partition(":")[0] for line in answer.stdout.splitlines()}):
-        if (copyright_file := Path("/usr/share/doc", package, "copyright")).is_file():
+    for package in {name.partition(":")[0] for name in owners(libraries, root)}:
+        if (copyright_file := Path(root, "usr/share/doc", package, "copyright")).is_file():
             shutil.copy(copyright_file, target / f"debian-{package}.txt")
 
 
-def main(libraries: str, target: str) -> None:
+def main(libraries: str, target: str, root: str = "/") -> None:
     """Gather both."""
     of_packages(Path(target))
-    of_libraries(Path(libraries), Path(target))
+    of_libraries(Path(libraries), Path(target), root)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""Prints the SBOM of a package: of the Python packages, and of Debian's packages that packed libraries come from.
+"""Prints an SBOM of Python packages with Debian's packages added to it.
 
-Usage: sbom.py SBOM [LIBRARIES]
+Usage: sbom.py SBOM [LIBRARIES ROOT [IMAGE IDENTITY]]
+LIBRARIES: a folder with copies of libraries from packages in ROOT; empty for all packages there. IMAGE: the container
+image that it is about.
 """
 
 import json
@@ -14,14 +16,25 @@ from urllib.parse import quote
 _FORMAT = "-f=${Package} ${Version} ${Architecture}\n"
 
 
-def debian(libraries: Path) -> list[dict[str, Any]]:
-    """Return Debian's packages that libraries in a folder are copies from."""
-    folder = f"*/{platform.machine()}-linux-gnu"
-    names = [f"{folder}/{each.name}" for each in sorted(libraries.glob("*.so*")) if not each.is_symlink()]
-    owners = subprocess.run(["dpkg-query", "-S", *names], capture_output=True, text=True, check=False).stdout  # noqa: S607
-    packages = sorted({line.partition(": ")[0] for line in owners.splitlines() if "diversion" not in line})
-    shown = subprocess.run(["dpkg-query", "-W", _FORMAT, *packages], capture_output=True, text=True, check=True)  # noqa: S607
-    rows = [line.split() for line in shown.stdout.splitlines()]
+def query(root: str, *arguments: str) -> list[str]:
+    """Return the lines that dpkg-query prints about the packages in a root directory."""
+    command = ["dpkg-query", f"--admindir={root}/var/lib/dpkg", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+
+
+def owners(libraries: Path, root: str) -> list[str]:
+    """Return the names, with the architecture, of Debian's packages that libraries in a folder are copies from."""
+    machine = platform.machine() if root == "/" else {"x86_64": "aarch64", "aarch64": "x86_64"}[platform.machine()]
+    folder = f"*/{machine}-linux-gnu"
+    names = [f"{folder}/{path.name}" for path in libraries.iterdir() if ".so" in path.name and not path.is_symlink()]
+    lines = query(root, "-S", *sorted(names))
+    return sorted({line.partition(": ")[0] for line in lines if "diversion" not in line})
+
+
+def debian(libraries: str, root: str) -> list[dict[str, Any]]:
+    """Return a component for each of Debian's packages that libraries in a folder are copies from, or for all."""
+    names = owners(Path(libraries), root) if libraries else []
+    rows = [line.split() for line in query(root, "-W", _FORMAT, *names)]
     purls = [f"pkg:deb/debian/{name}@{quote(version)}?arch={machine}" for name, version, machine in rows]
     return [
         {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
@@ -29,11 +42,20 @@ def debian(libraries: Path) -> list[dict[str, Any]]:
     ]
 
 
-def main(source: str, libraries: str | None = None) -> None:
-    """Add Debian's packages to the SBOM of the Python environment."""
+def main(source: str, libraries: str = "", root: str = "", image: str = "", identity: str = "") -> None:
+    """Add Debian's packages to the SBOM of a Python environment, and name the image if it is one's."""
     found = json.loads(Path(source).read_text())
-    if libraries:
-        found["components"] += debian(Path(libraries))
+    if root:
+        found["components"] += debian(libraries, root)
+    if image:
+        # A user finds the same identity by `docker image inspect`.
+        about = found["metadata"]["component"]
+        found["metadata"]["component"] = {
+            "type": "container",
+            "bom-ref": about["bom-ref"],
+            "name": image,
+            "version": identity,
+        }
     json.dump(found, sys.stdout, indent=2, sort_keys=True)
 
 

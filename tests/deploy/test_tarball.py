@@ -30,7 +30,7 @@ OBJECTS = "opt/lanner/lib/_internal/collector/bpf/objects"
 def build(folder: Path) -> str:
     """Build the tarball from the tests' environment, which has everything that it needs."""
     built = subprocess.run(
-        ["deploy/tarball/build.sh", folder],
+        ["deploy/packages/build.sh", "tarball", folder],
         env={**os.environ, "LANNER_TARBALL_ENVIRONMENT": sys.prefix},
         capture_output=True,
         text=True,

@@ -1,7 +1,6 @@
 """Virtual machines with kernels of Debian; one has cgroup version 2 alone, and a disk image made here."""
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -68,15 +67,6 @@ mount --bind /proc "$1/proc"
 mount --bind /dev "$1/dev"
 chroot "$1" apt-get update -q
 DEBIAN_FRONTEND=noninteractive chroot "$1" apt-get install -q -y --no-install-recommends $2
-"""
-_APT = """
-APT::Architecture "{architecture}";
-APT::Architectures {{ "{architecture}"; }};
-APT::Install-Recommends "false";
-APT::Sandbox::User "root";
-Dir::State "{place}/state";
-Dir::State::status "{place}/status";
-Dir::Cache "{place}/cache";
 """
 _DOCKER = '{"bridge": "none", "iptables": false, "ip6tables": false}\n'
 _UNIT = "[Unit]\nAfter=multi-user.target\n[Service]\nExecStart=/opt/lanner/tests/guest/check.sh\n"
@@ -155,29 +145,10 @@ def unpacked(architecture: str, packages: Sequence[str]) -> Path:
     target = cache_directory() / f"unpacked-{architecture}-{name}"
     if target.exists():
         return target
-    half = target.with_suffix(".half")
-    shutil.rmtree(half, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix="lanner-guest-", dir="/var/tmp") as place:
-        # Lists and status of its own: this machine's architecture and packages stay as they are.
-        for each in ("state/lists/partial", "cache/archives/partial"):
-            Path(place, each).mkdir(parents=True)
-        Path(place, "status").touch()
-        Path(place, "apt.conf").write_text(_APT.format(architecture=architecture, place=place))
-        # Some parts of the archive lack some architectures, for which the first command fails.
-        for command in (["update", "-qq"], ["install", "-qq", "-y", "--download-only", *packages]):
-            done = subprocess.run(
-                ["apt-get", *command],
-                env={**os.environ, "APT_CONFIG": f"{place}/apt.conf"},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode and command[0] == "install":
-                raise NoGuest("apt-get failed: " + "\n".join(done.stderr.splitlines()[-5:]))
-        half.mkdir(parents=True)
-        for package in sorted(Path(place, "cache/archives").glob("*.deb")):
-            subprocess.run(["dpkg-deb", "--extract", package, half], check=True)
-    half.rename(target)
+    command = [ROOT / "deploy/setup/debian.sh", architecture, target, *packages]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NoGuest("apt-get failed: " + "\n".join(done.stderr.splitlines()[-5:]))
     return target
 
 

@@ -40,16 +40,18 @@ class Packages:
         return found
 
 
-def signing(key: Path | str = "") -> dict[str, str]:
-    """Return the environment of a build that signs by a key, or doesn't."""
-    return {**os.environ, "LANNER_SIGNING_KEY": str(key)}
+def signing(key: Path | str = "", architecture: str = "amd64") -> dict[str, str]:
+    """Return the environment of a build for an architecture that signs by a key, or doesn't."""
+    return {**os.environ, "LANNER_SIGNING_KEY": str(key), "ARCH": architecture}
 
 
-def build(folder: Path) -> None:
-    """Run the build without signing."""
-    command = [BUILD / "build.sh", "packages", folder]
-    built = subprocess.run(command, env=signing(), capture_output=True, text=True, timeout=1800, check=False)
-    assert built.returncode == 0, built.stderr
+def build(folder: Path, architecture: str = "amd64") -> None:
+    """Build packages and tarball without signing."""
+    for artifacts in ("packages", "tarball"):
+        command = [BUILD / "build.sh", artifacts, folder]
+        environment = signing(architecture=architecture)
+        built = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800, check=False)
+        assert built.returncode == 0, built.stderr
 
 
 @pytest.fixture(scope="session")
