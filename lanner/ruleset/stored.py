@@ -1,7 +1,7 @@
 """Stores loaded rules in a file, so that a start with the same rules neither parses nor checks them again.
 
 The file is one of Python's pickles. Like a compiled program, it counts only if nobody but root, this user or the owner
-of this code can have written it; and it can name no class or function but Lanner's own.
+of this code can have written it; and it can name no function, and no class but Lanner's own.
 """
 
 import gc
@@ -89,7 +89,10 @@ class _Writer(pickle.Pickler):
 class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module.partition(".")[0] in _PACKAGES:
-            return super().find_class(module, name)
+            found = super().find_class(module, name)
+            # A name may be a path through a module's imports, such as os.system.
+            if isinstance(found, type) and found.__module__.partition(".")[0] in _PACKAGES:
+                return found
         raise pickle.UnpicklingError(f"{module}.{name} is no part of rules")
 
 

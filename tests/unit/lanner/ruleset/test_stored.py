@@ -77,17 +77,19 @@ def test_rules_are_loaded_if_the_file_is_damaged(
     assert RuleStore(tmp_path, choices, warnings=True).read() is not None
 
 
-def test_what_is_read_can_call_nothing_but_our_own_code(written: Path, tmp_path: Path, choices: RuleChoices) -> None:
-    """A pickle could otherwise name any function."""
+@pytest.mark.parametrize(("module", "name"), [("os", "mkdir"), ("lanner.ruleset.stored", "os.mkdir")])
+def test_what_is_read_can_call_nothing_but_our_own_code(
+    written: Path, tmp_path: Path, choices: RuleChoices, module: str, name: str
+) -> None:
+    """A pickle could otherwise name any function, also through what a module of ours imports."""
     marker = tmp_path / "marker"
-
-    class Hostile:
-        def __reduce__(self) -> tuple[object, ...]:
-            return os.mkdir, (str(marker),)
-
-    written.write_bytes(pickle.dumps(Hostile()))
+    texts = (b"\x8c%c%s" % (len(text), text.encode()) for text in (module, name))
+    called = b"".join((b"\x80\x04", *texts, b"\x93", pickle.dumps((str(marker),), 3)[2:-1], b"R."))
+    written.write_bytes(called)
     assert RuleStore(tmp_path, choices, warnings=True).read() is None
     assert not marker.exists()
+    pickle.loads(called)  # noqa: S301  what it would have done
+    assert marker.exists()
 
 
 def test_lanner_run_imports_no_parser_of_rules_when_they_are_stored(tmp_path: Path) -> None:
