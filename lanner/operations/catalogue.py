@@ -42,6 +42,9 @@ METRICS: Mapping[str, Metric] = {
         "counter", "CPU time of a rule evaluated by itself, estimated from samples.", ("rule",)
     ),
     "lanner_rule_errors_total": Metric("counter", "Exceptions while evaluating a rule or macro.", ("rule",)),
+    "lanner_indicators": Metric("gauge", "Entries of a list of indicators.", ("list",)),
+    "lanner_indicators_rejected": Metric("gauge", "Entries of its file that can't be used.", ("list",)),
+    "lanner_indicators_age_seconds": Metric("gauge", "Time since its file was written or published.", ("list",)),
     "lanner_missing_group_fields_total": Metric("counter", "Events that lack a field of a window's group key."),
     "lanner_correlation_groups": Metric("gauge", "Correlation windows and repeat counts in memory."),
     "lanner_first_seen_values": Metric("gauge", "Values that macros of type first_seen know."),

@@ -7,6 +7,7 @@ from lanner.operations.catalogue import Value
 from processor.correlation.windows import UpdateOutcome
 from processor.detection.rule_timing import RuleTiming
 from processor.detection.ruleset import CompiledRuleset
+from processor.loading.rules import LoadedIndicators
 from processor.sessions.sessions import EVICTABLE, Sessions
 from schemas.catalog.fields import SYSCALL
 
@@ -35,6 +36,16 @@ def rule_readings(
         "lanner_rule_errors_total": errors,
         "lanner_rule_seconds_total": seconds,
         "lanner_missing_group_fields_total": {(): ruleset.pre_matcher.counts.total()},
+    }
+
+
+def indicator_readings(lists: Mapping[str, LoadedIndicators], now: float) -> dict[str, dict[tuple[str, ...], Value]]:
+    """Return the metrics of lists of indicators. now: s since the epoch."""
+    contents = {(name,): each.indicators.contents for name, each in lists.items()}
+    return {
+        "lanner_indicators": {name: len(each.table) for name, each in contents.items()},
+        "lanner_indicators_rejected": {name: each.rejected_count for name, each in contents.items()},
+        "lanner_indicators_age_seconds": {name: max(0.0, now - each.dated) for name, each in contents.items()},
     }
 
 

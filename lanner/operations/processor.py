@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lanner.operations.catalogue import Readings, Value
 from lanner.operations.collector import REASONS, SPOOL_REASONS
-from lanner.operations.detection import PASSED_OVER, repeated, rule_readings, session_readings
+from lanner.operations.detection import PASSED_OVER, indicator_readings, repeated, rule_readings, session_readings
 from lanner.operations.health import Beat, Health, HealthCheck
 from processor.correlation.stage import EVICTED
 from processor.fleet.message_stage import BATCHES_MISSING
@@ -87,6 +87,7 @@ class ProcessorView:
             "lanner_correlation_left_out_total": {(level,): left_out[level] for level in LEVELS},
             "lanner_correlation_passed_over_total": {(reason,): counts.get(reason, 0) for reason in PASSED_OVER},
         }
+        readings |= indicator_readings(processor.rules.in_use.rules.indicators, time.time())
         readings |= pod_readings(detect.pods) | session_readings(detect.sessions)
         if self.shipping is not None:
             alerts: dict[tuple[str, ...], Value] = {each[:2]: 0 for each in ruleset.active}

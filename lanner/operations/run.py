@@ -10,7 +10,7 @@ from lanner.intake.local import LocalAuditLog
 from lanner.known_state.host import StatefulEvaluator
 from lanner.operations.catalogue import Readings, Value
 from lanner.operations.collector import REASONS, feature_readings, kernel_check
-from lanner.operations.detection import PASSED_OVER, repeated, rule_readings, session_readings
+from lanner.operations.detection import PASSED_OVER, indicator_readings, repeated, rule_readings, session_readings
 from lanner.operations.freshness import Freshness
 from lanner.operations.health import Health, HealthCheck, degraded, problem_readings, turning
 from lanner.operations.notifier import SinkView, fresh, outcomes, sink_readings
@@ -100,6 +100,7 @@ class RunView:
             "lanner_correlation_passed_over_total": {(reason,): correlator.counts[reason] for reason in PASSED_OVER},
         }
         readings |= session_readings(pipeline.sessions)
+        readings |= indicator_readings(pipeline.detection.active_rules.indicators, time.time())
         if log is not None:
             readings["lanner_json_events_total"] = {("evaluated",): log.events, ("refused",): log.refused}
             readings["lanner_json_events_truncated_total"] = {(): log.truncated}

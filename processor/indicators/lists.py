@@ -46,7 +46,9 @@ class Contents:
     rejected: tuple[RejectedEntry, ...]
     """The first of the entries that can't be used."""
     rejected_count: int
-    expires: int
+    dated: float
+    """When it was written or published, s since the epoch."""
+    expires: float
     """When all entries expire, s since the epoch; 0 for never."""
 
 
@@ -211,8 +213,8 @@ def _read(data: BufferedIOBase, spec: IndicatorSpec, dated: float) -> Contents:
         if is_full:
             break
     table.finish()
-    expires = int(dated) + spec.expires_after if spec.expires_after else 0
-    return Contents(table, tuple(rejected), count, expires)
+    expires = dated + spec.expires_after if spec.expires_after else 0
+    return Contents(table, tuple(rejected), count, dated, expires)
 
 
 def _added(table: Table, placed: Placed) -> RejectedEntry | None:

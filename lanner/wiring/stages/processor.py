@@ -159,6 +159,8 @@ class Preparation:
     def accept(self, message: Message) -> RulesInUse:
         """Compile a version to use; with signing keys, one older than the newest known is refused."""
         rules = self.compile(message)
+        for name, each in rules.rules.indicators.items():
+            note(f"indicators {name}: {each.indicators.text}.")
         return rules if self.newest is None else self.newest.accepted(rules, message)
 
 

@@ -1,11 +1,12 @@
 """Tests of metrics that combine counters of several stages."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from collector.kernel.offsets import URING_FEATURE
-from lanner.operations.detection import repeated
+from lanner.operations.detection import indicator_readings, repeated
 from lanner.operations.run import RunView
 from lanner.ruleset.compile import CompiledDetection, active_text
 from lanner.settings import Settings
@@ -14,6 +15,7 @@ from lanner.settings.sections.services import KubernetesAuditSettings
 from lanner.wiring.rules import load_detection
 from lanner.wiring.stages.single_host import Pipeline, Source
 from processor.detection.rule_timing import RuleTiming
+from processor.loading import RuleFile, load_rules
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter
@@ -139,3 +141,16 @@ def test_run_shows_features_that_are_off(tmp_path: Path) -> None:
     assert check.is_good
     assert str(check).startswith("degraded: ")
     assert URING_FEATURE in check.detail
+
+
+def test_lists_of_indicators_have_sizes_and_ages(tmp_path: Path) -> None:
+    """Entries that can't be used are counted."""
+    (tmp_path / "bad.txt").write_text("198.51.100.7\nx\n")
+    os.utime(tmp_path / "bad.txt", (1_000, 1_000))
+    text = "- {indicators: bad, file: bad.txt, kind: address}\n"
+    loaded = load_rules([RuleFile(str(tmp_path / "rules.yaml"), text)])
+    assert indicator_readings(loaded.indicators, 1_060.0) == {
+        "lanner_indicators": {("bad",): 1},
+        "lanner_indicators_rejected": {("bad",): 1},
+        "lanner_indicators_age_seconds": {("bad",): 60.0},
+    }
