@@ -19,7 +19,16 @@ from lanner.ruleset.load import changed_rules, with_shipped_hints
 from lanner.ruletest.events.events import read_event
 from lanner.ruletest.model import Case, Expected, StatedDocument, StatedEvent, Suite
 from lanner.ruletest.running import RuleSet, unknown_names
-from processor.loading import LoadResult, Problem, ProblemCode, Rule, RuleFile, load_rules, read_rule_files
+from processor.loading import (
+    LoadResult,
+    Problem,
+    ProblemCode,
+    Rule,
+    RuleFile,
+    indicator_problems,
+    load_rules,
+    read_rule_files,
+)
 from schemas.catalog.priorities import BY_NAME, parse_priority
 
 
@@ -292,7 +301,8 @@ def find_tests(
 
     def load(names: tuple[str, ...], on: Sequence[RuleFile] = ()) -> LoadResult:
         if names not in known:
-            known[names] = load_rules(on_top(on, read_rule_files(names)))
+            found = load_rules(on_top(on, read_rule_files(names)))
+            known[names] = found.with_problems(indicator_problems(found))
             problems.extend(with_shipped_hints(known[names].errors))
         return known[names]
 
