@@ -14,6 +14,7 @@ NAMES = (
     "floods",
     "hot_path",
     "idle",
+    "indicators",
     "latency",
     "memory",
     "notifier",

@@ -43,11 +43,7 @@ _MAKERS: dict[Kind, Callable[[int], str]] = {"address": _address, "name": _name,
 
 
 def main() -> None:
-    """Print a row for each kind and size, or measure the one that the arguments name."""
-    if len(sys.argv) == 3:
-        kind = next(each for each in get_args(Kind) if each == sys.argv[1])
-        print(_measured(kind, int(sys.argv[2])))
-        return
+    """Print a row for each kind and size."""
     print("| kind | entries | read, s | memory, MiB | look-up, µs |\n|---|---|---|---|---|")
     for name in _MAKERS:
         for size in SIZES:
@@ -83,4 +79,7 @@ def _resident() -> float:
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) == 3:
+        print(_measured(next(each for each in get_args(Kind) if each == sys.argv[1]), int(sys.argv[2])))
+    else:
+        main()
