@@ -255,7 +255,17 @@ def _connection(alert: Alert) -> str:
     return text_of(alert, "fd.name") if text_of(alert, "fd.type") in _SOCKETS else ""
 
 
+def _indicator(alert: Alert) -> str:
+    name, where, source, described = (text_of(alert, f"indicator.{part}") for part in _OF_INDICATOR)
+    if not name:
+        return ""
+    found = f"{name} in {where} ({source})" if source else f"{name} in {where}"
+    return f"{found}: {described}" if described else found
+
+
+_OF_INDICATOR = ("name", "list", "source", "description")
 _FACTS: tuple[tuple[str, Callable[[Alert], str], tuple[str, ...]], ...] = (
+    ("indicator", _indicator, ("indicator.kind", *(f"indicator.{part}" for part in _OF_INDICATOR))),
     ("command", _field("proc.cmdline"), ("proc.cmdline", "proc.name", "evt.type", "evt.res")),
     ("user", _user, ("user.name", "user.uid", "user.loginuid", "user.loginname")),
     ("parents", _parents, _ANCESTORS),

@@ -79,6 +79,18 @@ def test_facts_are_put_together_from_several_fields(event: dict[str, Any], fact:
     assert list(facts(alert(event=event, output_fields={}))) == [fact]
 
 
+def test_an_indicator_is_the_first_fact() -> None:
+    """Entry and list, and where they are known its source and description."""
+    fields = {"indicator.name": "192.0.2.0/24", "indicator.list": "servers", "indicator.kind": "address", "x": "y"}
+    more = {"indicator.source": "a feed", "indicator.description": "Emotet"}
+    for each, text in (
+        (fields, "192.0.2.0/24 in servers"),
+        (fields | more, "192.0.2.0/24 in servers (a feed): Emotet"),
+    ):
+        found = list(facts(alert(event={"proc.pid": 7}, output_fields=each)))
+        assert found == [("indicator", text), ("pid", "7"), ("x", "y")]
+
+
 def test_an_alert_that_was_read_from_json_has_the_facts_of_its_output_fields() -> None:
     """Such an alert has no event."""
     made = alert(event={}, output_fields={"proc.cmdline": "id", "user.name": "root", "x": "y"})
