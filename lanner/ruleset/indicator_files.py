@@ -1,12 +1,15 @@
 """Reads files of indicators again when they change, on a thread of its own: a million entries take seconds."""
 
 import threading
+import time
 from collections.abc import Iterable
 
 from foundation.text import OnNote
 from processor.loading import LoadedIndicators
 
 LOOK_SECONDS = 1.0
+_REST = 9
+"""The rest after reading, in times that it took: a file that changes all the time takes a tenth of a core."""
 
 
 class IndicatorFiles:
@@ -38,9 +41,11 @@ class IndicatorFiles:
                 name = each.spec.name
                 try:
                     if each.has_changed():
+                        began = time.thread_time()
                         each.load()
                         self._on_note(f"indicators {name}: {each.text}.", "info")
                         self._failed.pop(name, None)
+                        self._stopped.wait(_REST * (time.thread_time() - began))
                 except OSError as error:
                     self._report(name, error.strerror or str(error))
                 except Exception as error:  # noqa: BLE001  one list must not end the others

@@ -200,10 +200,13 @@ def _read(data: BufferedIOBase, spec: IndicatorSpec, dated: float) -> Contents:
     rejected: list[RejectedEntry] = []
     count = 0
     for each in read_entries(data, spec.form, spec.kind, dict(spec.columns)):
-        is_full = len(table) >= MAX_ENTRIES and isinstance(each, Placed)
+        # What can't be used takes as long to read.
+        is_full = len(table) + count >= MAX_ENTRIES and isinstance(each, Placed)
         found: RejectedEntry | None
         if is_full:
-            found = RejectedEntry(each.line, each.column, f"the list has {MAX_ENTRIES:,} entries: the rest is not read")
+            found = RejectedEntry(
+                each.line, each.column, f"the file has more than {MAX_ENTRIES:,} entries: the rest is not read"
+            )
         else:
             found = each if isinstance(each, RejectedEntry) else _added(table, each)
         if found is not None:

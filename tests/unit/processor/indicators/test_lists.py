@@ -71,8 +71,8 @@ def test_damaged_content_is_refused(content: bytes) -> None:
 
 
 def test_a_list_is_bounded_in_entries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The first are used, and all that can't be used are counted."""
-    monkeypatch.setattr(lists, "MAX_ENTRIES", 2)
+    """The first are used, and what can't be used counts; the first of these are named, and all are counted."""
+    monkeypatch.setattr(lists, "MAX_ENTRIES", 32)
     text = "value\n" + "x\n" * 30 + "".join(f"198.51.100.{number}\n" for number in range(9))
     contents = IndicatorList(SPEC, written(tmp_path / "x", text)).load()
     assert (len(contents.table), len(contents.rejected), contents.rejected_count) == (2, 20, 31)
