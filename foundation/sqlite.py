@@ -1,20 +1,26 @@
-"""The SQLite files of the notifier. A commit survives a kill -9 of the process."""
+"""The SQLite files of the notifier. A commit survives a kill -9 of the process.
+
+`sqlite3` takes 1.4 MiB, so it is imported when a file is used: most hosts have none.
+"""
 
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from foundation.errors import LannerError
 from foundation.files import PRIVATE
+
+if TYPE_CHECKING:
+    import sqlite3
 
 
 class DatabaseUnusable(LannerError):
     """The file can't be opened, or is not a database."""
 
 
-def open_database(path: Path | None, schema: str) -> sqlite3.Connection:
+def open_database(path: Path | None, schema: str) -> "sqlite3.Connection":
     """Open a file in WAL mode, for any thread, without implicit transactions; None is a database in memory.
 
     The schema consists of statements that create missing tables.
@@ -23,6 +29,8 @@ def open_database(path: Path | None, schema: str) -> sqlite3.Connection:
         OSError: the file can't be created.
         sqlite3.Error: the file can't be opened.
     """
+    import sqlite3  # noqa: PLC0415
+
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Created before SQLite does so with the umask's mode; its side files inherit this mode.
@@ -37,6 +45,8 @@ def open_database(path: Path | None, schema: str) -> sqlite3.Connection:
 @contextmanager
 def opening(path: Path) -> Iterator[None]:
     """Raise DatabaseUnusable if the file can't be opened."""
+    import sqlite3  # noqa: PLC0415
+
     try:
         yield
     except OSError as error:
@@ -48,6 +58,8 @@ def opening(path: Path) -> Iterator[None]:
 @contextmanager
 def as_os_errors() -> Iterator[None]:
     """Raise OSError if SQLite fails."""
+    import sqlite3  # noqa: PLC0415
+
     try:
         yield
     except sqlite3.Error as error:
@@ -55,7 +67,7 @@ def as_os_errors() -> Iterator[None]:
 
 
 @contextmanager
-def transaction(base: sqlite3.Connection) -> Iterator[None]:
+def transaction(base: "sqlite3.Connection") -> Iterator[None]:
     """Write all or nothing. Raises OSError if SQLite can't write."""
     with as_os_errors():
         base.execute("BEGIN IMMEDIATE")

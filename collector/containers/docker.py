@@ -3,7 +3,6 @@
 Whoever built the image chooses labels and names, so every value is type-checked and bounded.
 """
 
-import http.client
 import json
 import re
 from dataclasses import replace
@@ -13,8 +12,8 @@ from urllib.parse import quote
 
 from collector.containers.bundle_facts import MOBY, pod_labels
 from collector.containers.bundles import Bundle
-from collector.containers.decoding import MAX_BYTES, ResponseTooLarge, decoded
-from collector.containers.protocol import ContainerNotFound, RuntimeConnection, RuntimeUnavailable, confirms
+from collector.containers.decoding import ResponseTooLarge, decoded
+from collector.containers.protocol import ContainerNotFound, RuntimeUnavailable, confirms
 from collector.containers.values import (
     ImageName,
     Json,
@@ -32,6 +31,7 @@ from foundation.times import NANOSECONDS, from_rfc3339
 from schemas.batch import Container, Mount
 from schemas.encoding.limits import is_clock
 
+_OK, _NOT_FOUND = 200, 404
 _POD_NAME = "io.kubernetes.pod.name"
 _POD_NAMESPACE = "io.kubernetes.pod.namespace"
 _POD_UID = "io.kubernetes.pod.uid"
@@ -255,32 +255,20 @@ class Docker:
         return value
 
     def _load(self, path: str) -> Any:
-        connection = _UnixConnection(self._path, self._timeout)
+        from collector.containers.unix_http import get  # noqa: PLC0415 - 3 MB that a host without Docker saves
+
+        is_configured = self._path not in {DEFAULT_SOCKET, PODMAN_SOCKET}
         try:
-            connection.request("GET", path, headers={"Host": "docker", "Connection": "close"})
-            answer = connection.getresponse()
-            body = answer.read(MAX_BYTES + 1)
-        except (OSError, ValueError, http.client.HTTPException) as error:
+            status, body = get(self._path, path, self._timeout, is_configured=is_configured)
+        except (OSError, ValueError) as error:
             raise RuntimeUnavailable(f"{self._path}: {error}") from error
-        finally:
-            connection.close()
-        if answer.status == http.HTTPStatus.NOT_FOUND:
+        if status == _NOT_FOUND:
             raise ContainerNotFound(path)
-        if answer.status != http.HTTPStatus.OK:
-            raise RuntimeUnavailable(f"{self._path}: HTTP status {answer.status} for {path}")
+        if status != _OK:
+            raise RuntimeUnavailable(f"{self._path}: HTTP status {status} for {path}")
         try:
             return decoded(body)
         except ValueError as error:
             raise RuntimeUnavailable(f"{self._path}: invalid JSON for {path}") from error
         except ResponseTooLarge as error:
             raise ResponseTooLarge(f"{self._path}: {path}: {error}") from error
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        is_configured = self._path not in {DEFAULT_SOCKET, PODMAN_SOCKET}
-        self.sock = RuntimeConnection.to(self._path, self.timeout or TIMEOUT, is_configured=is_configured)

@@ -8,8 +8,8 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntFlag
-from importlib.resources import files
 from itertools import chain
+from pathlib import Path
 
 from collector.kernel.architecture import HERE, Architecture
 
@@ -169,7 +169,7 @@ def _registers(argument: Argument) -> tuple[int, ...]:
 
 _ROWS = [
     row
-    for row in files("collector").joinpath("syscalls.txt").read_text(encoding="ascii").splitlines()
+    for row in Path(__file__).parents[1].joinpath("syscalls.txt").read_text(encoding="ascii").splitlines()
     if row and not row.startswith("#")
 ]
 CALLS = tuple(_call(number, row) for number, row in enumerate(_ROWS))

@@ -1,7 +1,6 @@
 """The servers that settings describe: addresses, certificates, and the one for metrics and health of each stage."""
 
 import os
-import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -16,6 +15,8 @@ from lanner.terminal.output import note
 from lanner.wiring.kafka import secret
 
 if TYPE_CHECKING:
+    import ssl
+
     from lanner.operations.catalogue import Readings
     from lanner.operations.health import Health
     from lanner.operations.server import Server
@@ -77,7 +78,7 @@ def address(text: str, origin: str) -> tuple[str, int]:
 
 def server_secrets(
     name: str, section: IntakeSettings | KubernetesAuditSettings, environment: Mapping[str, str] = os.environ
-) -> tuple[str, ssl.SSLContext | None]:
+) -> "tuple[str, ssl.SSLContext | None]":
     """Read the token and the certificates that a section names; each may be none. Raises BadSettings.
 
     The token can also be in the variable LANNER_NAME_TOKEN.
@@ -98,7 +99,7 @@ def server_context(
     section: IntakeSettings | KubernetesAuditSettings | ConsoleSettings,
     problems: list[SettingFault],
     client_ca_file: str | None = None,
-) -> ssl.SSLContext | None:
+) -> "ssl.SSLContext | None":
     """Return the context for TLS, or None without a certificate; add errors to problems.
 
     With client_ca_file, clients must present a certificate of these CAs.
@@ -110,6 +111,9 @@ def server_context(
             text = f"{name}.certificate_file must be set where {needs}."
             problems.append(SettingFault(f"{name}.{wrong}", text))
         return None
+    # Imported here, because OpenSSL takes 1 MiB.
+    import ssl
+
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     setting, file = "certificate_file", section.certificate_file

@@ -9,7 +9,6 @@ out neither alerts of other rules nor its own first ones.
 
 import fcntl
 import os
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from foundation.files import PRIVATE, DiskSync
-from foundation.sqlite import open_database, opening, transaction
+from foundation.sqlite import as_os_errors, open_database, opening, transaction
 from schemas.alert import Alert, BadAlert, decode_alert, encode_alert
 from schemas.catalog.priorities import SEVERITY
 
@@ -330,6 +329,6 @@ class Outbox:
                 with transaction(self._base):
                     yield
             except BaseException:
-                with suppress(sqlite3.Error):
+                with suppress(OSError), as_os_errors():
                     self._recount()
                 raise

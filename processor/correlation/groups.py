@@ -2,11 +2,9 @@
 
 import heapq
 import io
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from importlib.resources import files
 from typing import Any, TypeAlias
 
 import fastavro
@@ -21,12 +19,13 @@ from processor.matching.pre_match import EventKey, EventOrigin, Group, PreMatch,
 from processor.matching.shares import EVERYONE
 from processor.matching.wire import group_datum, group_key, group_of, to_bytes, to_text, values_datum, values_of
 from schemas.distinct_values import decode_values, encode_values
+from schemas.encoding.wire import packaged_schema
 
 State: TypeAlias = Window | Throttle | Tally
 
 VERSION = 1
 """Version of the blob's layout; others are not read."""
-_SCHEMA = parse_schema(json.loads(files("schemas").joinpath("correlation_state.avsc").read_text(encoding="utf-8")))
+_SCHEMA = parse_schema(packaged_schema("correlation_state.avsc"))
 
 
 class BadState(LannerError, ValueError):

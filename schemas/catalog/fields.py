@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -70,7 +70,7 @@ class EventType:
 
 
 def _data(name: str) -> Any:
-    return json.loads(files("schemas").joinpath(name).read_text(encoding="utf-8"))
+    return json.loads(Path(__file__).parents[1].joinpath(name).read_text(encoding="utf-8"))
 
 
 def _fields() -> dict[str, FieldSpec]:

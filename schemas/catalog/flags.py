@@ -7,7 +7,7 @@ forms: the kernel's number, Falco's number (evt.rawarg), and text (evt.arg).
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
@@ -66,7 +66,7 @@ def _entry(name: str, number: int, kernel: int | None, mask: int | str | None = 
 
 
 def _tables() -> dict[str, FlagTable]:
-    data = json.loads(files("schemas").joinpath("catalogue_flags.json").read_text(encoding="utf-8"))
+    data = json.loads(Path(__file__).parents[1].joinpath("catalogue_flags.json").read_text(encoding="utf-8"))
     return {
         name: FlagTable(name, table["kind"], tuple(_entry(*row) for row in table["entries"]))
         for name, table in data.items()

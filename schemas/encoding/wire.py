@@ -10,7 +10,7 @@ import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import fastavro
@@ -52,7 +52,7 @@ class WriterSchema:
 
 def packaged_schema(name: str) -> dict[str, Any]:
     """Return a schema of this package by its file's name."""
-    return dict(json.loads(files("schemas").joinpath(name).read_text(encoding="utf-8")))
+    return dict(json.loads(Path(__file__).parents[1].joinpath(name).read_text(encoding="utf-8")))
 
 
 def single_object_header(schema: Any) -> bytes:

@@ -1,10 +1,9 @@
 """The registry's entry for a kind of sink, and the context from which a sink is built."""
 
 import os
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bus.connection import Connection
 from foundation.text import OnNote, ignore_note
@@ -12,7 +11,9 @@ from lanner.settings import Settings
 from lanner.settings.faults import SettingFault
 from notifier.formats.text import LineStyle, line_of
 from notifier.sink import RoutedAlert, Sink
-from notifier.sinks.syslog import BadCertificate, TlsFiles, client_context
+
+if TYPE_CHECKING:
+    import ssl
 
 Opener = Callable[[], Sink]
 """Opens a sink whose settings are right. Raises BadInput for what only opening shows."""
@@ -66,8 +67,11 @@ def line_style(settings: Settings, form: str | None = None) -> LineStyle:
     )
 
 
-def tls_of(name: str, section: Any, faults: list[SettingFault]) -> ssl.SSLContext | None:
+def tls_of(name: str, section: Any, faults: list[SettingFault]) -> "ssl.SSLContext | None":
     """Return a context that verifies the server, by the files that a section names; None after adding faults."""
+    # Imported here, because OpenSSL takes 1 MiB.
+    from notifier.sinks.syslog import BadCertificate, TlsFiles, client_context
+
     keys = ("ca_file", "certificate_file", "key_file")
     paths = {key: getattr(section, key) or "" for key in keys}
     wrong = [

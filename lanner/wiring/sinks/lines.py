@@ -19,7 +19,6 @@ from notifier.formats.syslog import SyslogStyle, message
 from notifier.formats.text import Line, line_of
 from notifier.sink import RoutedAlert, Sink
 from notifier.sinks.lines import FileSink, StdoutSink, SyslogSink
-from notifier.sinks.syslog import RemoteSyslogSink, SyslogTarget, Transport
 
 
 def alert_lines(settings: Settings, stream: TextIO) -> Line:
@@ -84,6 +83,8 @@ def prepare_local_syslog(context: SinkContext) -> Opener | None:
 
 def prepare_syslog(context: SinkContext) -> Opener:
     """Return what opens a syslog daemon that is sent RFC 5424 messages. Raises BadSettings."""
+    from notifier.sinks.syslog import RemoteSyslogSink, SyslogTarget, Transport
+
     section = context.section
     transport: Transport = "unix" if section.transport == "local" else section.transport
     port = section.port or (6514 if transport == "tls" else 514)

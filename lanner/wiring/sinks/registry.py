@@ -26,14 +26,6 @@ from lanner.wiring.sinks.lines import (
     preview_file,
     preview_syslog,
 )
-from lanner.wiring.sinks.remote import (
-    prepare_apprise,
-    prepare_slack,
-    prepare_webhook,
-    preview_apprise,
-    preview_slack,
-    preview_webhook,
-)
 from notifier.delivery.retry import RetryPolicy
 from notifier.delivery.routing import Router
 from notifier.delivery.worker import AlertQueue, Worker
@@ -41,6 +33,7 @@ from notifier.sink import RoutedAlert, Sink, SinkStats
 from schemas.alert import Alert
 
 Document = Callable[[Alert], dict[str, Any]]
+ServiceFunctions = tuple[Callable[[SinkContext], Opener], Callable[[SinkContext, RoutedAlert], str]]
 
 
 def siem_kind(document: Callable[[Settings], Document]) -> SinkKind:
@@ -89,13 +82,46 @@ def cim(_: Settings) -> Document:
     return cim.document
 
 
+def service_kind(functions: Callable[[], ServiceFunctions], *, has_channels: bool = False) -> SinkKind:
+    """Return the kind of a sink at a service; functions imports and returns its preparation and its preview."""
+
+    def prepare(context: SinkContext) -> Opener:
+        return functions()[0](context)
+
+    def preview(context: SinkContext, routed: RoutedAlert) -> str:
+        return functions()[1](context, routed)
+
+    return SinkKind(prepare, preview, has_channels=has_channels)
+
+
+def slack() -> ServiceFunctions:
+    """Return the functions of Slack."""
+    from lanner.wiring.sinks.remote import prepare_slack, preview_slack
+
+    return prepare_slack, preview_slack
+
+
+def webhook() -> ServiceFunctions:
+    """Return the functions of the webhook."""
+    from lanner.wiring.sinks.remote import prepare_webhook, preview_webhook
+
+    return prepare_webhook, preview_webhook
+
+
+def apprise() -> ServiceFunctions:
+    """Return the functions of Apprise."""
+    from lanner.wiring.sinks.remote import prepare_apprise, preview_apprise
+
+    return prepare_apprise, preview_apprise
+
+
 SINKS: dict[str, SinkKind] = {
     "stdout": SinkKind(prepare_stdout, prepare_direct=prepare_stdout),
     "file": SinkKind(prepare_file, preview_file, prepare_direct=prepare_file),
     "syslog": SinkKind(prepare_syslog, preview_syslog, prepare_direct=prepare_local_syslog),
-    "slack": SinkKind(prepare_slack, preview_slack, has_channels=True),
-    "webhook": SinkKind(prepare_webhook, preview_webhook),
-    "apprise": SinkKind(prepare_apprise, preview_apprise),
+    "slack": service_kind(slack, has_channels=True),
+    "webhook": service_kind(webhook),
+    "apprise": service_kind(apprise),
     "siem.falco": siem_kind(falco),
     "siem.ecs": siem_kind(ecs),
     "siem.ocsf": siem_kind(ocsf),

@@ -17,6 +17,8 @@ from processor.loading import RuleFile
 ROOT = Path(__file__).parents[4]
 HEAVY = frozenset(("yaml", "processor.loading.loader", "lanner.ruleset.load", "lanner.ruleset.lint.lint"))
 """Modules that read and check rules."""
+OF_OTHERS = frozenset(("email", "http.client", "schemas.catalog.attack", "sqlite3", "ssl", "zipfile"))
+"""Modules that only other sinks, other settings or hosts with containers need; they take 8 MiB."""
 RULE = b"- rule: %s\n  desc: d\n  condition: evt.type = openat and fd.name = /x\n  output: o\n  priority: INFO\n"
 
 
@@ -105,4 +107,5 @@ def test_lanner_run_imports_no_parser_of_rules_when_they_are_stored(tmp_path: Pa
     )
     for start in range(2):
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-        assert bool(HEAVY & set(done.stdout.split())) == (start == 0)
+        found = set(done.stdout.split())
+        assert found >= HEAVY if start == 0 else not (HEAVY | OF_OTHERS) & found
