@@ -11,6 +11,7 @@ from collector.host import HostFacts, join_host_cgroup_namespace, this_host
 from collector.kernel_feed import KERNEL_LOSSES, KernelFeed, ProgramLoading
 from collector.processes.container_names import Isolation, Naming, host_mount_namespaces
 from collector.processes.files import ProcessFiles
+from collector.processes.programs import KnownPrograms
 from collector.processes.sweep import Sweep
 from collector.processes.table import ProcessTable
 from collector.processes.users import UserFiles
@@ -21,7 +22,7 @@ from collector.records.repeat_counts import REPEAT_SLOTS, RepeatPoll
 from collector.settings import CollectorSettings
 from foundation.text import OnNote, ignore_note
 from schemas.batch import EventBatch
-from schemas.filter import PushdownFilter
+from schemas.filter import PROGRAM_FILES, PushdownFilter
 
 _POLL, _BUSY_POLL, _IDLE_POLL = 0.006, 0.020, 0.020
 """Seconds between two reads. On a busy host, each wake-up finds the processor's caches filled by other programs, so
@@ -33,6 +34,8 @@ _BUSY_WAIT = 2
 _HURRY_SECONDS, _HURRY_BURST = 0.02, 0.2
 """How often a batch is sent before its time because a rule may match: on average, and how much of that at once."""
 _LOSSES_SECONDS = 1.0
+_PROGRAM_SECONDS = 10.0
+"""Until a look-up of a program is abandoned; events wait for it much shorter."""
 _MAX_REPEATING = 4096
 
 
@@ -77,8 +80,10 @@ class Collector:
             on_failure=on_note,
         )
         self._look_ups = LookUps(on_start=self._ignore, on_end=self._unignore)
+        self._programs: KnownPrograms | None = None
+        """What the files of programs are, once a rule uses that."""
         self._users = UserFiles(look=self._look_ups.accounts)
-        self._reader = ProcessFiles(variables=self.settings.variables, memory=self._look_ups.memory)
+        self._reader = ProcessFiles(variables=self.settings.variables - {PROGRAM_FILES}, memory=self._look_ups.memory)
         naming = Naming(self.settings.container_parents)
         isolation = Isolation(host_mount_namespaces() if self.settings.unknown_containers else frozenset())
         self._table = ProcessTable(
@@ -159,6 +164,11 @@ class Collector:
         return self.containers.unknown_for(time.monotonic_ns()) / 1e9
 
     @property
+    def program_outcomes(self) -> Mapping[str, int]:
+        """Look-ups of programs that have ended, by origin; "abandoned" are those that took too long."""
+        return {} if self._programs is None else self._programs.outcomes
+
+    @property
     def has_more(self) -> bool:
         """True if the last read left records that had already been sent."""
         return self._feed is not None and self._feed.has_more
@@ -182,7 +192,7 @@ class Collector:
                 self.settings.cache,
                 self.settings.rings,
                 pushdown_filter=self._pushdown_filter,
-                variables=self.settings.variables,
+                variables=self._reader.variables,
                 sent_whole=self.settings.sent_whole,
                 mount_namespace=self.batch.mounts.namespace,
                 exact_paths=self.settings.exact_paths,
@@ -192,6 +202,7 @@ class Collector:
         except BaseException:
             self._look_ups.close()
             raise
+        self._use_programs(enabled=PROGRAM_FILES in self.settings.variables)
         for feature, reason in self._feed.off.items():
             self._on_note(f"off: {feature}: {reason}")
         # Attached first, so that a fork during the read of /proc comes as a record.
@@ -210,9 +221,10 @@ class Collector:
         variables: names of the environment variables to collect at exec from now on; None leaves them unchanged.
         """
         if variables is not None:
-            self._reader.variables = variables
+            self._use_programs(enabled=PROGRAM_FILES in variables)
+            self._reader.variables = variables - {PROGRAM_FILES}
             if self._feed is not None:
-                self._feed.send_variables(variables)
+                self._feed.send_variables(self._reader.variables)
         self._pushdown_filter = pushdown_filter
         self.intake.event_types = frozenset(event_types)
         self._report.change(self.intake.event_types, pushdown_filter, time.monotonic())
@@ -324,11 +336,25 @@ class Collector:
         self._last_counters = self._feed.counters()
         self.intake.drain()
         self._flush(stopping=True)
+        self._use_programs(enabled=False)
         self.containers.close()
         self.batch.mounts.close()
         self._look_ups.close()
         feed, self._feed = self._feed, None
         feed.close()
+
+    def _use_programs(self, *, enabled: bool) -> None:
+        """Begin or end to look up what the files of programs are; their look-ups have a process of their own."""
+        if enabled == (self._programs is not None):
+            return
+        if self._programs is not None:
+            self.intake.use_programs(None)
+            self._programs.close()
+            self._programs = None
+            return
+        look_ups = LookUps(timeout=_PROGRAM_SECONDS, on_start=self._ignore, on_end=self._unignore)
+        self._programs = KnownPrograms(look_ups, self.settings.cache / "programs.json")
+        self.intake.use_programs(self._programs)
 
     def _ignore(self, pid: int) -> None:
         if self._feed is not None:

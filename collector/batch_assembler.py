@@ -9,12 +9,13 @@ from functools import partial
 
 from collector.containers.lookup import KnownContainers
 from collector.events.batch_builder import BatchBuilder
-from collector.events.build import EventSource, add_exec, add_exit, add_syscall, exchanged_back
+from collector.events.build import EventSource, add_exec, add_exit, add_syscall, exchanged_back, opens_for_writing
 from collector.events.looked_up import answer_in
 from collector.events.repeat_cache import RepeatCache
 from collector.host import HostFacts, host_addresses
 from collector.processes.host_mounts import HostMounts
 from collector.processes.process import TrackedProcess
+from collector.processes.programs import KnownPrograms
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
 from collector.processes.users import UserFiles
@@ -124,6 +125,10 @@ class BatchAssembler:
         """Number of events in the batch."""
         return self._builder.count
 
+    def use_programs(self, programs: KnownPrograms | None) -> None:
+        """Put what programs are into the rows of processes from now on."""
+        self._rows.programs = programs
+
     def prepare(self, entry: TrackedProcess) -> None:
         """Read now what may be gone when the row of a process is written."""
         self._rows.prepare(entry)
@@ -160,6 +165,9 @@ class BatchAssembler:
             outer = partial(self.mounts.outer, at=who.time)
             answer = None if record.socket is None else self._answer_in(record)
             event = add_syscall(self._builder, record, origin, time_of_event, outer, answer=answer)
+            if self._rows.programs is not None and record.file is not None and opens_for_writing(record):
+                writer = origin.process
+                self._rows.programs.wrote((record.file.dev, record.file.ino), writer.name, writer.user, time_of_event)
             self.events += record.repeats
             back = exchanged_back(record)
             if back is not None:

@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Generic, TypeVar
 
 from collector.batch_assembler import BatchAssembler
@@ -12,6 +12,7 @@ from collector.events.build import PROCEXIT
 from collector.events.io_uring import PendingRequests
 from collector.processes.files import ProcessFiles
 from collector.processes.process import TrackedProcess
+from collector.processes.programs import KnownPrograms
 from collector.processes.table import ProcessTable
 from collector.records.decode import HEAD, KIND_SYSCALL, as_of, decode, identity_of
 from collector.records.repeat_counts import RepeatCounts
@@ -25,10 +26,14 @@ MAX_EVENTS = 10_000
 """Maximum events of all containers together."""
 
 T = TypeVar("T")
+_Waiting = tuple[Syscall | Exec | Exit, TrackedProcess]
 
 
 class PendingEvents(Generic[T]):
-    """Waiting events by container, each container's in arrival order. max_age: ns. max_events: of all together."""
+    """Waiting events by container or program, each one's in arrival order.
+
+    max_age: ns. max_events: of all together.
+    """
 
     def __init__(self, max_age: int = MAX_AGE, max_events: int = MAX_EVENTS) -> None:
         self.gave_up_by_time = 0
@@ -37,25 +42,25 @@ class PendingEvents(Generic[T]):
         """Events released without facts because too many were waiting."""
         self._max_age = max_age
         self._max_events = max_events
-        self._held: OrderedDict[str, tuple[int, deque[T]]] = OrderedDict()
-        self._given_up: BoundedMap[str, bool] = BoundedMap(4096)
+        self._held: OrderedDict[Hashable, tuple[int, deque[T]]] = OrderedDict()
+        self._given_up: BoundedMap[Hashable, bool] = BoundedMap(4096)
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
-    def should_hold(self, container: str, *, is_pending: bool) -> bool:
-        """Return whether a container's next event has to wait: for facts, or behind its earlier events."""
-        return container in self._held or (is_pending and container not in self._given_up)
+    def should_hold(self, key: Hashable, *, is_pending: bool) -> bool:
+        """Return whether a key's next event has to wait: for facts, or behind its earlier events."""
+        return key in self._held or (is_pending and key not in self._given_up)
 
-    def hold(self, container: str, event: T, now: int) -> list[T]:
-        """Store an event of a container until it can be passed on. now: monotonic ns.
+    def hold(self, key: Hashable, event: T, now: int) -> list[T]:
+        """Store an event of a key until it can be passed on. now: monotonic ns.
 
-        If too many wait, return in order those of the container that has waited longest; release them instead.
+        If too many wait, return in order those of the key that has waited longest; release them instead.
         """
-        if container not in self._held:
-            self._held[container] = (now, deque())
-        self._held[container][1].append(event)
+        if key not in self._held:
+            self._held[key] = (now, deque())
+        self._held[key][1].append(event)
         self._count += 1
         if self._count <= self._max_events:
             return []
@@ -65,29 +70,29 @@ class PendingEvents(Generic[T]):
         self.gave_up_by_count += len(released)
         return released
 
-    def release(self, container: str) -> list[T]:
-        """Return a container's events, in order, and store them no longer: its facts have arrived, or nothing waits."""
-        _, events = self._held.pop(container, (0, deque()))
+    def release(self, key: Hashable) -> list[T]:
+        """Return a key's events, in order, and store them no longer: its facts have arrived, or nothing waits."""
+        _, events = self._held.pop(key, (0, deque()))
         self._count -= len(events)
         return list(events)
 
     def expired(self, now: int) -> list[T]:
-        """Return the events that have waited too long, each container's in order; later ones of it no longer wait."""
+        """Return the events that have waited too long, each key's in order; later ones of it no longer wait."""
         released: list[T] = []
         while self._held:
-            container, (since, _) = next(iter(self._held.items()))
+            key, (since, _) = next(iter(self._held.items()))
             if now - since < self._max_age:
                 break
-            released.extend(self.release(container))
-            self._given_up.put(container, value=True)
+            released.extend(self.release(key))
+            self._given_up.put(key, value=True)
         self.gave_up_by_time += len(released)
         return released
 
     def drain(self) -> list[T]:
         """Release all events, at shutdown."""
         released: list[T] = []
-        for container in list(self._held):
-            released.extend(self.release(container))
+        for key in list(self._held):
+            released.extend(self.release(key))
         return released
 
 
@@ -125,7 +130,10 @@ class RecordIntake:
         self._reader = reader
         self._containers = containers
         self._batch = batch
-        self._waiting: PendingEvents[tuple[Syscall | Exec | Exit, TrackedProcess]] = PendingEvents()
+        self._waiting: PendingEvents[_Waiting] = PendingEvents()
+        self._programs: KnownPrograms | None = None
+        self._unidentified: PendingEvents[_Waiting] = PendingEvents()
+        """Events that wait until it is known what their program is."""
         self.requests = PendingRequests()
         """Requests of io_uring."""
         self._repeating: BoundedMap[bytes, TrackedProcess] = BoundedMap(repeating)
@@ -135,12 +143,24 @@ class RecordIntake:
     @property
     def has_waiting(self) -> bool:
         """True if events are waiting for their container's facts."""
-        return len(self._waiting) > 0
+        return len(self._waiting) > 0 or len(self._unidentified) > 0
 
     @property
     def without_facts(self) -> Mapping[str, int]:
         """Events passed on without their container's facts, by reason."""
         return {"timeout": self._waiting.gave_up_by_time, "too_many": self._waiting.gave_up_by_count}
+
+    @property
+    def without_programs(self) -> Mapping[str, int]:
+        """Events passed on before it was known what their program is, by reason."""
+        return {"timeout": self._unidentified.gave_up_by_time, "too_many": self._unidentified.gave_up_by_count}
+
+    def use_programs(self, programs: KnownPrograms | None) -> None:
+        """Hold events from now on until it is known what their program is; None passes them on."""
+        self._programs = programs
+        self._batch.use_programs(programs)
+        for held in self._unidentified.drain() if programs is None else ():
+            self._batch.add(*held)
 
     def take(self, records: list[bytes]) -> None:
         """Process records as sent by the kernel side."""
@@ -198,13 +218,19 @@ class RecordIntake:
         now = time.monotonic_ns()
         for key in self._containers.poll(now):
             for held in self._waiting.release(key):
-                self._batch.add(*held)
+                self._pass_on(*held)
         for held in self._waiting.expired(now):
-            self._batch.add(*held)
+            self._pass_on(*held)
+        if self._programs is not None:
+            for program in self._programs.poll():
+                for held in self._unidentified.release(program):
+                    self._batch.add(*held)
+            for held in self._unidentified.expired(now):
+                self._batch.add(*held)
 
     def drain(self) -> None:
         """Pass on all waiting events, at shutdown."""
-        for held in self._waiting.drain():
+        for held in (*self._waiting.drain(), *self._unidentified.drain()):
             self._batch.add(*held)
 
     def _started_program(self, record: Exec) -> None:
@@ -219,6 +245,9 @@ class RecordIntake:
             and is_roots_program(record.exe_uid, record.exe_mode)
         ):
             self._containers.shim_started(entry.pid)
+        if self._programs is not None:
+            # Looked up before its first relevant event: a program may delete its file.
+            self._programs.is_pending(self._programs.key(entry), entry)
         if record.event_type in self.event_types:
             self._admit(record, entry)
 
@@ -226,12 +255,26 @@ class RecordIntake:
         """Pass on an event, unless its container's facts are still outstanding: then it alone waits."""
         name = entry.container
         if name is None:
-            self._batch.add(record, entry, raw)
+            self._pass_on(record, entry, raw)
             return
         now = time.monotonic_ns()
         if not self._waiting.should_hold(name.key, is_pending=self._containers.is_pending(name, now, entry.pid)):
-            self._batch.add(record, entry, raw)
+            self._pass_on(record, entry, raw)
             return
         self._batch.prepare(entry)
         for held in self._waiting.hold(name.key, (record, self._table.frozen(entry)), now):
-            self._batch.add(*held)
+            self._pass_on(*held)
+
+    def _pass_on(self, record: Syscall | Exec | Exit, entry: TrackedProcess, raw: bytes = b"") -> None:
+        """Add an event to the batch, once it is known what its program is if rules use that."""
+        programs = self._programs
+        if programs is None:
+            self._batch.add(record, entry, raw)
+            return
+        key = programs.key(entry)
+        if self._unidentified.should_hold(key, is_pending=programs.is_pending(key, entry)):
+            waiting = (record, self._table.frozen(entry))
+            for held in self._unidentified.hold(key, waiting, time.monotonic_ns()):
+                self._batch.add(*held)
+        else:
+            self._batch.add(record, entry, raw)

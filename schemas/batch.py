@@ -142,6 +142,23 @@ class Container:
     """The Kubernetes API server's facts about its pod; set by the evaluating process, never sent."""
 
 
+@dataclass(frozen=True, slots=True)
+class ProgramFile:
+    """What the file of a program is. None means unknown."""
+
+    sha256: str | None = None
+    """In hexadecimal."""
+    origin: str | None = None
+    """package, modified, image, dropped, memory or unknown; docs/rules.md explains them."""
+    package: str | None = None
+    package_version: str | None = None
+    written_by: str | None = None
+    """Name of the process that opened it for writing last, as far as such events are collected."""
+    written_by_user: str | None = None
+    written_at: int | None = None
+    """When it did, nanoseconds since the epoch."""
+
+
 NOBODY = 1 << 32
 """The pid in the row of events without a process; the kernel has no such pid."""
 
@@ -212,6 +229,8 @@ class Process:
     """Row of the session leader, at most this row; -1 if unknown."""
     group_leader: int = -1
     """Row of the process group leader, at most this row; -1 if unknown."""
+    file: ProgramFile | None = None
+    """What the executable is; None if no rule uses that."""
 
 
 @dataclass(slots=True)

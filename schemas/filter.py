@@ -16,6 +16,9 @@ from foundation.errors import LannerError
 
 EVERY_VARIABLE = "*"
 
+PROGRAM_FILES = "proc.exe"
+"""Among the names of environment variables, of which none has a dot: rules use what the files of programs are."""
+
 READ, WRITE, CREATE, TRUNCATE = 1, 2, 4, 8
 """Bits of the subject ``open``: the purposes of an open."""
 
@@ -77,7 +80,8 @@ class PushdownFilter:
 
     clauses: frozenset[Clause]
     variables: frozenset[str] = frozenset()
-    """Names of the environment variables to collect at exec; EVERY_VARIABLE for all."""
+    """Names of the environment variables to collect at exec; EVERY_VARIABLE for all. PROGRAM_FILES is no
+    variable."""
 
     @property
     def events(self) -> frozenset[str]:

@@ -1,5 +1,6 @@
 """Builds an event of a batch, in terms of rule fields, from a system call, an exec or an exit."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -239,9 +240,19 @@ def _opened_type(spec: Call, call: Syscall, kind: str | None) -> str | None:
         return "file"
     if spec.flags_at < 0:
         return kind
+    return "directory" if kind == "file" and _flags_of(spec, call) & _O_TMPFILE == _O_TMPFILE else kind
+
+
+def _flags_of(spec: Call, call: Syscall) -> int:
+    """Return the flags of an open as passed."""
     register = spec.arguments[spec.flags_at].index
-    flags = call.arguments[register] if register >= 0 else int.from_bytes(call.blob1[:8], "little")
-    return "directory" if kind == "file" and flags & _O_TMPFILE == _O_TMPFILE else kind
+    return call.arguments[register] if register >= 0 else int.from_bytes(call.blob1[:8], "little")
+
+
+def opens_for_writing(call: Syscall) -> bool:
+    """Return whether a call opened a file for writing."""
+    spec = CALLS[call.event]
+    return spec.opens_file and call.result >= 0 and (spec.flags_at < 0 or bool(_flags_of(spec, call) & os.O_ACCMODE))
 
 
 def _opened(descriptor: Descriptor | None, path: Text, raw: Text) -> tuple[Numbers, Texts]:

@@ -125,6 +125,7 @@ class ProcessFiles:
                 cwd=None if status.uid else _link(f"{folder}/cwd"),
             ),
             env=self._shown(variables),
+            exe_dev=None if file is None else os.major(file.device) << 20 | os.minor(file.device),
             exe_ino=None if file is None else file.inode,
             exe_mode=None if file is None else file.mode,
             exe_uid=None if file is None else file.uid,

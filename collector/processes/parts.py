@@ -44,6 +44,9 @@ class ExecutedProgram:
     """True if its process may write it; None derives that from the file's mode."""
     is_args_truncated: bool = False
     is_env_truncated: bool = False
+    exe_dev: int | None = None
+    """Number of the executable's file system, as the kernel has it."""
+    is_start_seen: bool = False
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -136,6 +139,8 @@ def program_of(record: Exec) -> ExecutedProgram:
         None,
         record.args_truncated,
         record.env_truncated,
+        record.exe_dev,
+        True,
     )
 
 

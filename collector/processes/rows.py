@@ -14,7 +14,7 @@ from collector.processes.parts import is_exe_writable
 from collector.processes.process import TrackedProcess
 from collector.processes.relatives import ancestors
 from collector.processes.users import Names
-from schemas.batch import Container, Process
+from schemas.batch import Container, Process, ProgramFile
 from schemas.encoding.limits import encoded_length
 from schemas.limits import clipped
 
@@ -69,6 +69,19 @@ class NamesOfIds(Protocol):
         """Return the names of ids by the host's or the container's own files."""
 
 
+class ProgramFacts(Protocol):
+    """The parts of the look-up of programs that rows need."""
+
+    version: int
+    """Increases whenever more becomes known of any program."""
+
+    def file(self, entry: TrackedProcess) -> ProgramFile | None:
+        """Return what is known of a process's program so far."""
+
+    def wrote(self, file: tuple[int, int], name: str | None, user: str | None, at: int) -> None:
+        """Remember who opened a file for writing last."""
+
+
 class ContainerFacts(Protocol):
     """The parts of the container look-up that rows need."""
 
@@ -79,11 +92,14 @@ class ContainerFacts(Protocol):
         """Return what is known of a container so far."""
 
 
+_Key = tuple[int, int, int, int, int, bool, ProgramFile | None]
+
+
 @dataclass(slots=True)
 class _Written:
     stamp: int
     """State of processes and containers for which the row was last found valid."""
-    key: tuple[int, int, int, int, int, bool]
+    key: "_Key"
     row: int
     near: int
     """Complete rows in sequence from this one upward; 0 if this row is clipped."""
@@ -99,6 +115,8 @@ class ProcessRows:
     """
 
     def __init__(self, table: Leaders, names: NamesOfIds, containers: ContainerFacts) -> None:
+        self.programs: ProgramFacts | None = None
+        """What programs are, if rules use it."""
         self.processes: list[Process] = []
         self.containers: list[Container] = []
         self.size = 0
@@ -137,6 +155,8 @@ class ProcessRows:
     def row(self, entry: TrackedProcess) -> int:
         """Return the row of a process as it is now, writing it and the rows it refers to if needed."""
         stamp = self._table.changes + self._facts.version
+        if self.programs is not None:
+            stamp += self.programs.version
         written = self._rows.get(entry)
         if (
             written is not None
@@ -206,7 +226,7 @@ class ProcessRows:
         if row is None:
             row = self._gaps[left_out, parent] = len(self.processes)
             self._append(Process(pid=0, name=f"[truncated, {left_out} more ancestors]", parent=parent))
-        return _Written(-1, (0, parent, -1, -1, -1, False), row, 0, is_complete=False)
+        return _Written(-1, (0, parent, -1, -1, -1, False, None), row, 0, is_complete=False)
 
     def _append(self, process: Process) -> None:
         self.processes.append(process)
@@ -237,7 +257,8 @@ class ProcessRows:
         session = self._leader_row(entry, self._table.session_leader(entry), stamp, open_entries, depth)
         group = self._leader_row(entry, self._table.group_leader(entry), stamp, open_entries, depth)
         is_clipped = not is_whole and _text_bytes(entry) > _CLIPPED_BYTES
-        key = (entry.version, parent, session, group, self._container_row(entry.container), is_clipped)
+        file = None if self.programs is None else self.programs.file(entry)
+        key = (entry.version, parent, session, group, self._container_row(entry.container), is_clipped, file)
         written = self._rows.get(entry)
         if written is None or written.key != key:
             row = len(self.processes)
@@ -294,9 +315,9 @@ class ProcessRows:
             self._add_texts({mount.source, mount.dest, mount.mode, mount.propagation})
         return row
 
-    def _process(self, entry: TrackedProcess, row: int, key: tuple[int, int, int, int, int, bool]) -> Process:
+    def _process(self, entry: TrackedProcess, row: int, key: _Key) -> Process:
         program, credentials, context = entry.program, entry.credentials, entry.context
-        _, parent, session, group, container, _ = key
+        _, parent, session, group, container, _, file = key
         names = self._names.names(
             credentials.uid,
             credentials.gid,
@@ -351,6 +372,7 @@ class ProcessRows:
             parent,
             row if session == _ITSELF else session,
             row if group == _ITSELF else group,
+            file,
         )
 
     def _insiders(self, entry: TrackedProcess) -> tuple[int, ...]:

@@ -46,7 +46,7 @@ def _is_remote(mount: Mounted, host: Sequence[Mounted], depth: int) -> bool:
     if own is None or depth == 0:
         return True
     for layer in _layers(own.options):
-        below = _serving(layer if layer.startswith("/") else own.point.rpartition("/")[0] or "/", host, own)
+        below = mount_serving(layer if layer.startswith("/") else own.point.rpartition("/")[0] or "/", host, own)
         if below is not None and below.device != own.device and _is_remote(below, host, depth - 1):
             return True
     return False
@@ -61,7 +61,7 @@ def _layers(options: str) -> list[str]:
     return found
 
 
-def _serving(path: str, host: Sequence[Mounted], but: Mounted) -> Mounted | None:
+def mount_serving(path: str, host: Sequence[Mounted], but: Mounted | None = None) -> Mounted | None:
     """Return the mount that contains a path of the host."""
     best: Mounted | None = None
     for mount in host:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MAX_MEMORY = 256 << 20
 """Bytes of address space for decoding JSON."""
+MAX_PACKAGES_MEMORY = 768 << 20
+"""The same for reading databases of packages, of which that of rpm is read whole."""
 MAX_SECONDS = 2
 """Seconds of a processor for decoding JSON; 16 MiB of texts take less than half a second."""
 MAX_ITEMS = 256
@@ -41,14 +43,21 @@ def json_of(path: str) -> "Any":
     import resource  # noqa: PLC0415
     from pathlib import Path  # noqa: PLC0415
 
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    limit_memory(MAX_MEMORY)
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
-    # If the service has too little memory, this process is to end, not the collector.
-    Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     found = pruned(json.loads(Path(path).read_bytes()))
     if len(json.dumps(found)) > MAX_ANSWER:
         raise MemoryError
     return found
+
+
+def limit_memory(limit: int) -> None:
+    """Limit the address space, in bytes. If the service has too little, this process is to end, not the collector."""
+    import resource  # noqa: PLC0415
+    from pathlib import Path  # noqa: PLC0415
+
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def pruned(value: "Any") -> "Any":
@@ -68,6 +77,7 @@ def pruned(value: "Any") -> "Any":
 def serve(questions: "Iterable[bytes]", answers: "BinaryIO", proc: str, host_root: str) -> None:
     """Respond to each query; the response to one that fails is null."""
     accounts: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    programs: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     answers.write(READY)
     answers.flush()
     for line in questions:
@@ -79,6 +89,13 @@ def serve(questions: "Iterable[bytes]", answers: "BinaryIO", proc: str, host_roo
                 answer = [None if part is None else part.decode("utf-8", "surrogateescape") for part in parts]
             elif "json" in request:
                 answer = json_of(request["json"])
+            elif "program" in request:
+                if programs is None:
+                    from collector.procfs.program_files import responder as programs_responder  # noqa: PLC0415
+
+                    limit_memory(MAX_PACKAGES_MEMORY)
+                    programs = programs_responder(proc, host_root)
+                answer = programs(request["program"])
             else:
                 if accounts is None:
                     from collector.procfs.accounts import responder  # noqa: PLC0415 - 3 MB

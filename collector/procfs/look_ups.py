@@ -119,6 +119,10 @@ class LookUps:
         """Return what facts need of a JSON text that is large; None if that takes too much memory or time."""
         return self._ask({"json": path}, MAX_LEFT_BEHIND)
 
+    def program(self, question: dict[str, Any]) -> Any:
+        """Look up what a program's file is; the question is a ProgramQuery as a mapping. None if it was abandoned."""
+        return self._ask({"program": question}, MAX_LEFT_BY_FILES)
+
     def close(self) -> None:
         """End the server, without waiting long for one that is blocked."""
         self._leave(is_killed=True)

@@ -28,6 +28,10 @@ METRICS: Mapping[str, Metric] = {
     "lanner_container_lookups_total": Metric("counter", "Look-ups of containers that have ended.", ("outcome",)),
     "lanner_container_unknown_seconds": Metric("gauge", "Age of the oldest container still unknown, seconds."),
     "lanner_events_without_container_total": Metric("counter", "Events sent without container facts.", ("reason",)),
+    "lanner_program_lookups_total": Metric("counter", "Look-ups of programs that have ended.", ("outcome",)),
+    "lanner_events_without_program_total": Metric(
+        "counter", "Events sent without their program's origin.", ("reason",)
+    ),
     "lanner_batches_delivered_total": Metric("counter", "Batches of events acknowledged by the broker."),
     "lanner_spool_bytes": Metric("gauge", "Size of the batches on disk that wait for the broker, bytes."),
     "lanner_spool_limit_bytes": Metric("gauge", "Maximum size of the spool, bytes."),

@@ -51,6 +51,8 @@ class CollectorView:
             "lanner_container_lookups_total": _labeled(self.collector.containers.outcomes),
             "lanner_container_unknown_seconds": {(): self.collector.container_unknown_for},
             "lanner_events_without_container_total": _labeled(self.collector.intake.without_facts),
+            "lanner_program_lookups_total": _labeled(self.collector.program_outcomes),
+            "lanner_events_without_program_total": _labeled(self.collector.intake.without_programs),
             "lanner_batches_delivered_total": {(): self.publisher.delivered},
             "lanner_spool_bytes": {(): self.spool.size},
             "lanner_spool_limit_bytes": {(): self.spool_limit},

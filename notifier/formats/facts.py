@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from types import MappingProxyType
 
+from foundation.quantities import seconds_text
 from foundation.times import date_and_time_seconds, iso8601_zulu
 from schemas.alert import Alert, Value
 from schemas.catalog.fields import K8S_AUDIT, SOURCES, SYSCALL
@@ -170,11 +171,15 @@ _VERBS: Mapping[str, _Verb] = MappingProxyType({
 _TIMES = frozenset(
     {
         *("evt.time", "evt.rawtime", "proc.pid.ts", "proc.ppid.ts", "proc.pidns_init_start_ts", "container.start_ts"),
-        *("proc.exe_ino.ctime", "proc.exe_ino.mtime"),
+        *("proc.exe.written_at", "proc.exe_ino.ctime", "proc.exe_ino.mtime"),
         *("correlation.first", "correlation.last"),
     }
 )
 """Fields that are ns since the epoch in an alert."""
+_ORIGINS = (
+    *("proc.exe.origin", "proc.exe.package", "proc.exe.package.version"),
+    *("proc.exe.written_by", "proc.exe.written_by.user", "proc.exe.written_at"),
+)
 _SOCKETS = ("ipv4", "ipv6", "unix")
 _LEVELS = range(2, 9)
 _ANCESTORS = ("proc.pname", *(f"proc.aname[{level}]" for level in _LEVELS))
@@ -215,6 +220,27 @@ def _user(alert: Alert) -> str:
     if login_uid not in ("", "-1", "4294967295") and login_uid != uid:
         parts.append(f"logged in as {login or f'uid {login_uid}'}")
     return ", ".join(filter(None, parts))
+
+
+def _origin(alert: Alert) -> str:
+    """Return where the program comes from."""
+    package = " ".join(filter(None, (text_of(alert, "proc.exe.package"), text_of(alert, "proc.exe.package.version"))))
+    origin, writer = text_of(alert, "proc.exe.origin"), text_of(alert, "proc.exe.written_by")
+    written = ""
+    if writer:
+        user, at = text_of(alert, "proc.exe.written_by.user"), alert.event.get("proc.exe.written_at")
+        when = f"{seconds_text(max(0, alert.time - at) / 1e9)} ago " if isinstance(at, int) else ""
+        written = f"{when}by {_cut(writer)}" + (f" ({_cut(user)})" if user else "")
+    if origin == "package":
+        return f"from package {_cut(package)}"
+    if origin == "modified":
+        changed = f"not what package {_cut(package)} brought"
+        return f"{changed}, changed {written}" if written else changed
+    if origin == "image":
+        return f"from the image{f', package {_cut(package)}' if package else ''}"
+    if origin == "dropped":
+        return f"dropped {written}" if written else "from no package"
+    return "in memory, from no file" if origin == "memory" else ""
 
 
 def _parents(alert: Alert) -> str:
@@ -267,6 +293,7 @@ _OF_INDICATOR = ("name", "list", "source", "description")
 _FACTS: tuple[tuple[str, Callable[[Alert], str], tuple[str, ...]], ...] = (
     ("indicator", _indicator, ("indicator.kind", *(f"indicator.{part}" for part in _OF_INDICATOR))),
     ("command", _field("proc.cmdline"), ("proc.cmdline", "proc.name", "evt.type", "evt.res")),
+    ("origin", _origin, _ORIGINS),
     ("user", _user, ("user.name", "user.uid", "user.loginuid", "user.loginname")),
     ("parents", _parents, _ANCESTORS),
     ("image", _image, ("container.image.repository", "container.image.tag", "container.image")),

@@ -50,7 +50,16 @@ _OBSERVABLES: tuple[tuple[str, int, str], ...] = (
 _MAPPED = frozenset(
     {
         *("evt.hostname", "proc.pid", "proc.pid.ts", "proc.name", "proc.exepath", "proc.cmdline", "proc.cwd"),
-        *("thread.tid", "user.uid", "user.name", "proc.ppid", "proc.ppid.ts", "proc.pname", "proc.pexepath"),
+        *(
+            "proc.exe.sha256",
+            "thread.tid",
+            "user.uid",
+            "user.name",
+            "proc.ppid",
+            "proc.ppid.ts",
+            "proc.pname",
+            "proc.pexepath",
+        ),
         *("proc.pcmdline", "proc.aname", "proc.apid", "proc.aexepath", "proc.acmdline"),
         *("fd.cip", "fd.cport", "fd.sip", "fd.sport", "container.id", "container.name", "container.type"),
         *("container.image.id", "container.image.repository", "container.image.tag", "container.image.digest"),
@@ -241,6 +250,7 @@ def _process(alert: Alert) -> dict[str, Any]:
             "uid": entity_id(alert),
             "name": event.get("proc.name"),
             "path": event.get("proc.exepath"),
+            "file": _program(alert),
             "cmd_line": event.get("proc.cmdline"),
             "working_directory": event.get("proc.cwd"),
             "tid": event.get("thread.tid"),
@@ -250,6 +260,14 @@ def _process(alert: Alert) -> dict[str, Any]:
             "ancestry": list(_ancestry(alert)),
         }
     )
+
+
+def _program(alert: Alert) -> dict[str, Any]:
+    path, digest = str(alert.event.get("proc.exepath") or ""), alert.event.get("proc.exe.sha256")
+    if not path or not digest:
+        return {}
+    hashes = [{**_SHA_256, "value": digest}]
+    return {"type_id": _REGULAR, "path": path, "name": PurePosixPath(path).name or path, "hashes": hashes}
 
 
 def _parent(alert: Alert) -> dict[str, Any]:

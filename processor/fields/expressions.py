@@ -216,6 +216,19 @@ _PROCESS: dict[str, str] = {
     "proc.is_sid_leader": "is_leader(q.pid, q.sid)",
     "proc.is_pgid_leader": "is_leader(q.pid, q.pgid)",
     "proc.is_vpgid_leader": "is_leader(q.vpid, q.vpgid)",
+    **{
+        f"proc.exe.{field}": f"(q.file and q.file.{attribute})"
+        for field, attribute in {
+            "sha256": "sha256",
+            "origin": "origin",
+            "package": "package",
+            "package.version": "package_version",
+            "written_by": "written_by",
+            "written_by.user": "written_by_user",
+            "written_at": "written_at",
+        }.items()
+    },
+    "proc.exe.age": "difference(c_time[i], q.exe_ino_ctime)",
     "proc.exe_ino": "q.exe_ino",
     "proc.exe_ino.ctime": "q.exe_ino_ctime",
     "proc.exe_ino.mtime": "q.exe_ino_mtime",

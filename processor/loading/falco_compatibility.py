@@ -20,6 +20,8 @@ OWN_FIELDS = (
     *("evt.io_uring", "evt.is_open_setuid", "evt.path", "fd.realpath", "indicator.description", "indicator.kind"),
     *("indicator.list", "indicator.name", "indicator.source", "proc.acodepath", "proc.args.truncated"),
     *("proc.codepath", "proc.env.truncated", "proc.pcodepath", "proc.pexeline"),
+    *("proc.exe.age", "proc.exe.origin", "proc.exe.package", "proc.exe.package.version", "proc.exe.sha256"),
+    *("proc.exe.written_at", "proc.exe.written_by", "proc.exe.written_by.user"),
     "container.truncated",
     *("k8s.owner.kind", "k8s.owner.name", "k8s.owner.id", "k8s.serviceaccount.name", "k8s.node.name"),
     *("k8s.cluster.name", "json.host", "json.user", "json.key", "json.truncated", "jevt.time"),

@@ -322,6 +322,8 @@ _PLAIN = (
     *("proc.pid", "proc.vpid", "proc.ppid", "proc.name", "proc.exe", "proc.exepath", "proc.codepath", "proc.cmdline"),
     "proc.args",
     *("proc.cwd", "proc.tty", "proc.sid", "proc.sname", "proc.pgid", "proc.vpgid", "proc.loginshellid"),
+    *("proc.exe.sha256", "proc.exe.origin", "proc.exe.package", "proc.exe.package.version"),
+    *("proc.exe.written_by", "proc.exe.written_by.user", "proc.exe.written_at"),
     *("proc.pid.ts", "proc.duration", "proc.exe_ino", "proc.is_exe_writable", "proc.is_exe_upper_layer"),
     *(
         "proc.is_exe_from_memfd",

@@ -10,7 +10,15 @@ from collections.abc import Iterable, Sequence
 from processor.compiler.simplify import Folded, by_type, simplify
 from processor.language.ast import Ancestor, And, Check, Node, Not, Or, children, deep
 from processor.pushdown.checks import negated, upper
-from schemas.filter import EVERY_VARIABLE, Clause, PathPattern, Predicate, PushdownFilter, without_narrower
+from schemas.filter import (
+    EVERY_VARIABLE,
+    PROGRAM_FILES,
+    Clause,
+    PathPattern,
+    Predicate,
+    PushdownFilter,
+    without_narrower,
+)
 
 Bound = tuple[Clause, ...]
 """Clauses of one event type: an event matches if any of them is true."""
@@ -120,6 +128,7 @@ def _joined(tests: list[tuple[Predicate, bool]]) -> frozenset[tuple[Predicate, b
 
 _WHOLE = re.compile(r"(?<![\w.])evt\.(?:raw)?arg(?:\.env\b|\[(?:env|15)\])")
 """The argument of execve with the environment, by its name or its number."""
+_PROGRAM = re.compile(r"(?<![\w.])proc\.exe\.(?:sha256|origin|package|written)")
 _FIELD = re.compile(r"(?<![\w.])proc\.a?env\b(?:\[([^\]]*)\])?")
 
 
@@ -130,12 +139,15 @@ def variables_in(texts: Iterable[str]) -> frozenset[str]:
         texts: as people write them; text in quotes counts, which only adds names.
 
     Returns:
-        Names; EVERY_VARIABLE among them where a rule asks for the environment of a process, or of an ancestor, whole.
+        Names; EVERY_VARIABLE among them where a rule asks for the environment of a process, or of an ancestor, whole,
+        and PROGRAM_FILES where one uses what the file of a program is.
     """
     found: set[str] = set()
     for text in texts:
         if _WHOLE.search(text):
             found.add(EVERY_VARIABLE)
+        if _PROGRAM.search(text):
+            found.add(PROGRAM_FILES)
         for field in _FIELD.finditer(text):
             name = (field[1] or "").strip("\"' ")
             found.add(EVERY_VARIABLE if not name or name.isdecimal() else name)

@@ -15,10 +15,11 @@ import fastavro
 from fastavro.schema import parse_schema
 
 from foundation.errors import LannerError
-from schemas.batch import Container, EventBatch, Mount, Process
+from schemas.batch import Container, EventBatch, Mount, Process, ProgramFile
 from schemas.encoding.columns import (
     COLUMNS,
     LISTS,
+    MAX_PROCESSES,
     NULLABLE,
     PROCESS_COLUMNS,
     SURE,
@@ -121,13 +122,15 @@ _PARSED_CONTAINERS: Any = parse_schema(_FIELDS["containers"]["type"])
 _NO_FORMER_TABLES = b"\0\0"
 """Two empty arrays, `strings` and `processes`."""
 _BEFORE_CONTAINERS = _NAMES[_NAMES.index("texts") : _NAMES.index("containers")]
-_AFTER_CONTAINERS = _NAMES[_NAMES.index("containers") + 1 :]
+_PARSED_FILES: Any = parse_schema(_FIELDS["files"]["type"])
+_AFTER_FILES = _NAMES[_NAMES.index("files") + 1 :]
 _BYTES = tuple(field["name"] for field in EVENT_BATCH_SCHEMA["fields"] if field["type"] == "bytes")
 
 _CONTAINER_TEXT = (
     *("id", "full_id", "type", "name", "image", "image_id", "image_repository", "image_tag", "image_digest"),
     *("ip", "user", "pod_name", "pod_uid", "pod_namespace", "pod_sandbox_id"),
 )
+_FILE_TEXT = ("sha256", "origin", "package", "package_version", "written_by", "written_by_user")
 _MOUNT_TEXT = ("source", "dest", "mode", "propagation")
 _CONTAINER_PLAIN = ("privileged", "start_ts", "host_pid", "host_network", "host_ipc", "is_truncated")
 _HEAD = (
@@ -149,8 +152,12 @@ def encode_batch(batch: EventBatch) -> bytes:
     """Encode a batch; spool, topic and recordings all store these bytes."""
     texts = TextTable(batch.strings)
     head = {name: _storable(getattr(batch, name)) for name in _HEAD}
-    tables = {f"p_{name}": column for name, column in pack_processes(batch.processes, texts).items()}
+    files = {None: 0} | {file: 0 for process in batch.processes if (file := process.file) is not None}
+    for number, file in enumerate(files):
+        files[file] = number
+    tables = {f"p_{name}": column for name, column in pack_processes(batch.processes, texts, files).items()}
     containers = [_container_datum(container, texts.__getitem__) for container in batch.containers]
+    programs = [_file_datum(file, texts.__getitem__) for file in files if file is not None]
     tables["texts"], tables["text_lengths"] = pack_texts(texts.texts)
     for name in COLUMNS:
         tables[f"c_{name}"] = pack_column(batch.columns[name])
@@ -160,7 +167,8 @@ def encode_batch(batch: EventBatch) -> bytes:
     out.write(_NO_FORMER_TABLES)
     _write_columns(out, _BEFORE_CONTAINERS, tables)
     fastavro.schemaless_writer(out, _PARSED_CONTAINERS, containers)
-    _write_columns(out, _AFTER_CONTAINERS, tables)
+    fastavro.schemaless_writer(out, _PARSED_FILES, programs)
+    _write_columns(out, _AFTER_FILES, tables)
     return out.getvalue()
 
 
@@ -203,6 +211,10 @@ def _storable(value: Any) -> Any:
     return encode_text(value).decode("utf-8", "replace") if isinstance(value, str) else value
 
 
+def _file_datum(file: ProgramFile, intern: Callable[[str | None], int]) -> dict[str, Any]:
+    return {name: intern(getattr(file, name)) for name in _FILE_TEXT} | {"written_at": file.written_at}
+
+
 def _container_datum(container: Container, intern: Callable[[str | None], int]) -> dict[str, Any]:
     datum = {name: getattr(container, name) for name in _CONTAINER_PLAIN}
     for name in _CONTAINER_TEXT:
@@ -232,13 +244,22 @@ def _checked(datum: dict[str, Any]) -> EventBatch:
     else:
         strings = unpack_texts(datum["texts"], datum["text_lengths"])
         longest = longest_of(datum["text_lengths"])
-        processes = unpack_processes(rows, strings, len(datum["containers"]), longest)
+        if len(datum["files"]) > MAX_PROCESSES:
+            raise ValueError(f"{len(datum['files'])} files of programs in one batch")
+        files = (None, *(_file(row, strings) for row in datum["files"]))
+        processes = unpack_processes(rows, strings, len(datum["containers"]), files, longest)
     raw = {name: datum[f"c_{name}"] for name in COLUMNS}
     check_clocks(raw, ("time",))
     columns = unpack_columns(raw, datum["count"], len(strings), len(processes))
     containers = [_container(row, strings) for row in datum["containers"]]
     head = {name: datum[name] for name in _HEAD} | {"interest": datum["interest"] or b""}
     return EventBatch(**head, strings=strings, processes=processes, containers=containers, columns=columns)
+
+
+def _file(row: dict[str, Any], strings: list[str | None]) -> ProgramFile:
+    if not is_clock(row["written_at"] or 0):
+        raise ValueError("the time at which a program was written is out of range")
+    return ProgramFile(**{name: text_at(strings, row[name]) for name in _FILE_TEXT}, written_at=row["written_at"])
 
 
 def _container(row: dict[str, Any], strings: list[str | None]) -> Container:

@@ -7,11 +7,11 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache, reduce
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from operator import and_, attrgetter
 from typing import Any
 
-from schemas.batch import ARGUMENT_COLUMNS, EVENT_COLUMNS, STRING_COLUMNS, Column, Process
+from schemas.batch import ARGUMENT_COLUMNS, EVENT_COLUMNS, STRING_COLUMNS, Column, Process, ProgramFile
 from schemas.encoding.limits import MAX_PROCESS_CHARACTERS, MAX_TEXT_BYTES, TextTable, check_clocks, check_joined
 
 _LIMIT_BITS = 20
@@ -178,6 +178,7 @@ PROCESS_COLUMNS = {
     **MARKS,
     **dict.fromkeys((*TEXTS, *LISTS), "i"),
     **dict.fromkeys((*LISTS.values(), "known"), "I"),
+    "file": "i",
 }
 """Every column and its struct format character (little-endian)."""
 PROCESS_INDEX_COLUMNS = (*TEXTS, *LISTS)
@@ -191,8 +192,13 @@ _NUMBERS = tuple(name for name in PROCESS_COLUMNS if name not in LISTS)
 _FLAGS = (*(name for name, code in NULLABLE.items() if code == "B"), *MARKS)
 
 
-def pack_processes(processes: Sequence[Process], texts: TextTable) -> dict[str, bytes]:
-    """Return the columns of a table of processes; an empty column is all 0. Adds new texts to the table of texts."""
+def pack_processes(
+    processes: Sequence[Process], texts: TextTable, files: Mapping[ProgramFile | None, int]
+) -> dict[str, bytes]:
+    """Return the columns of a table of processes; an empty column is all 0. Adds new texts to the table of texts.
+
+    files: numbers of the files of programs, from 1 on, and 0 for None.
+    """
     if not processes:
         return dict.fromkeys(PROCESS_COLUMNS, b"")
     facts: dict[str, Sequence[Any]] = dict(zip(_ORDER, zip(*map(_FACTS, processes), strict=True), strict=True))
@@ -218,11 +224,16 @@ def pack_processes(processes: Sequence[Process], texts: TextTable) -> dict[str, 
         made[name] = array("i", map(index, chain.from_iterable(facts[name]))).tobytes()
     made["pid"] = array("q", facts["pid"]).tobytes()
     made["known"] = _packed("I", known)
+    made["file"] = _packed("i", list(map(files.__getitem__, facts["file"]))) if len(files) > 1 else b""
     return made
 
 
 def unpack_processes(
-    columns: Mapping[str, bytes], texts: Sequence[str | None], containers: int, longest: int = MAX_TEXT_BYTES
+    columns: Mapping[str, bytes],
+    texts: Sequence[str | None],
+    containers: int,
+    files: Sequence[ProgramFile | None] = (None,),
+    longest: int = MAX_TEXT_BYTES,
 ) -> list[Process]:
     """Return the rows of a table of processes.
 
@@ -230,6 +241,7 @@ def unpack_processes(
         columns: columns by name, as returned by pack_processes.
         texts: the texts by index.
         containers: number of containers in the batch.
+        files: the files of programs by number; the first is None.
         longest: an upper bound for the length of a text, bytes.
 
     Raises:
@@ -247,6 +259,7 @@ def unpack_processes(
         if len(columns[name]) != _SIZES["i"] * sum(numbers[counts]):
             raise ValueError(f"column p_{name} has {len(columns[name])} bytes for {sum(numbers[counts])} texts")
     check_below(len(texts), columns, PROCESS_INDEX_COLUMNS, "p_")
+    check_below(len(files), columns, ("file",), "p_")
     _check_rows(numbers, containers)
     check_clocks(columns, TIMES)
     facts: dict[str, Iterable[Any]] = {**numbers}
@@ -260,6 +273,10 @@ def unpack_processes(
         if max(numbers[counts], default=0) * longest > MAX_PROCESS_CHARACTERS:
             for each in lists:
                 check_joined(name, each, MAX_PROCESS_CHARACTERS)
+    if columns["file"]:
+        facts["file"] = map(files.__getitem__, numbers["file"])
+    else:
+        facts["file"] = repeat(None, count)
     known = numbers["known"]
     if max(known, default=0) > _EVERYTHING:
         raise ValueError(f"process {known.index(max(known))} has unknown bits in its mask of known attributes")

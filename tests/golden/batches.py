@@ -8,7 +8,7 @@ from array import array
 from dataclasses import replace
 from pathlib import Path
 
-from schemas.batch import MISSING_INT, Container, EventBatch, EventBit, Mount, Process
+from schemas.batch import MISSING_INT, Container, EventBatch, EventBit, Mount, Process, ProgramFile
 from schemas.encoding.batch import encode_batch
 
 FOLDER = Path(__file__).parent
@@ -164,10 +164,11 @@ def batch_0_2() -> EventBatch:
 
 
 def batch_0_4() -> EventBatch:
-    """Return a later part of that batch, with repeats, truncated texts, a script, an answer and the host's facts."""
+    """Return a later part of that batch: repeats, cut texts, a script, a program's file, an answer, facts of the host."""
     before = batch_0_2()
     first, second = before.processes
-    script = replace(second, codepath="/usr/sbin/service")
+    file = ProgramFile("5a" * 32, "dropped", "coreutils", "9.1-1", "curl", "ann", NOON)
+    script = replace(second, codepath="/usr/sbin/service", file=file)
     processes = [first, replace(script, is_args_truncated=True, is_env_truncated=True)]
     return replace(
         before,

@@ -1,7 +1,9 @@
+import hashlib
 import os
 from pathlib import Path
 
 from collector.settings import CollectorSettings
+from schemas.filter import PROGRAM_FILES, Clause, PathPattern, PushdownFilter
 from tests.live.collector.watching import watching
 
 
@@ -60,3 +62,31 @@ def test_a_program_with_more_rights_than_its_user_ignores_libraries(tmp_path: Pa
 
         assert watch.one(proc__cmdline="su --version")["proc.codepath"] == "/usr/bin/su"
         assert watch.one(proc__cmdline="su --help")["proc.codepath"] is None
+
+
+def test_the_origin_of_a_program_is_what_brought_it(tmp_path: Path) -> None:
+    """A package, or who wrote it; from memory there is no file. Until a rule needs it, and after, nothing is read."""
+    copied = tmp_path / "copied"
+    script = "import os; f = os.memfd_create('x'); os.write(f, open('/bin/true', 'rb').read()); os.execve(f, ['x'], {})"
+    opened = Clause("openat", patterns=frozenset({PathPattern(is_prefix=True, text=str(tmp_path).encode())}))
+    needed = PushdownFilter(frozenset({Clause("execve"), Clause("execveat"), opened}))
+    digest = hashlib.sha256(Path("/usr/bin/true").read_bytes()).hexdigest()
+    with watching(*needed.events, pushdown_filter=needed) as watch:
+        watch.run("/usr/bin/true", "unread")
+        assert watch.one(evt__type="execve", proc__cmdline="true unread")["proc.exe.origin"] is None
+        watch.collector.watch(needed.events, needed, variables=frozenset({PROGRAM_FILES}))
+        watch.run("/bin/sh", "-c", f"cp /bin/true {copied}; {copied}; rm {copied}; exec /bin/true packaged")
+        watch.run("/usr/bin/python3", "-I", "-c", script)
+        watch.settle()
+        packaged = watch.one(evt__type="execve", proc__cmdline="true packaged")
+        dropped = watch.one(evt__type="execve", proc__exepath=str(copied))
+        memory = [event for event in watch.all() if event["proc.exe.origin"] == "memory"]
+        watch.collector.watch(needed.events, needed, variables=frozenset())
+        assert watch.collector.program_outcomes == {}
+
+    assert (packaged["proc.exe.origin"], packaged["proc.exe.package"]) == ("package", "coreutils")
+    assert packaged["proc.exe.sha256"] == digest
+    assert (dropped["proc.exe.origin"], dropped["proc.exe.package"]) == ("dropped", None)
+    assert (dropped["proc.exe.written_by"], dropped["proc.exe.written_by.user"]) == ("cp", "root")
+    assert 0 <= dropped["evt.rawtime"] - dropped["proc.exe.written_at"] < 60 * 10**9
+    assert memory

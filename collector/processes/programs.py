@@ -1,0 +1,249 @@
+"""What the files of programs are: looked up once for each file, by a thread that never blocks the collector.
+
+A file counts as the same while device, inode and times are the same: the kernel sets the last change of an inode, which
+nobody but root can set back. Results outlive the collector.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, Protocol
+
+from collector.processes.container_names import UNKNOWN
+from collector.processes.process import TrackedProcess
+from collector.processes.relatives import ancestors
+from foundation.caches import BoundedMap
+from foundation.files import write_atomically
+from schemas.batch import ProgramFile
+
+Key = tuple[int, int, int, int, bool]
+"""Device, inode, times of change and modification, and whether it runs outside of containers."""
+
+MAX_KNOWN = 2048
+MAX_WRITERS = 4096
+MAX_IN_FLIGHT = 64
+"""Queries that wait; a program beyond them is unknown until it runs again."""
+MAX_PIDS = 4
+BURST, SHARE = 2.0, 0.1
+"""Budget in processor seconds: at once, and regained per second."""
+BYTES_PER_SECOND = 256 << 20
+"""Bytes that count as a processor second, however fast they are read."""
+EARLY_SECONDS = 30.0
+"""How long a result counts that was found while a package manager was at work, or by a query that failed."""
+SAVE_SECONDS = 60.0
+MAX_FILE = 4 << 20
+OUTCOMES = ("package", "modified", "image", "dropped", "memory", "unknown", "abandoned")
+"""How a look-up ends: an origin, or abandoned because it took too long."""
+_UNKNOWN = ProgramFile(origin="unknown")
+
+
+class ProgramLookUp(Protocol):
+    """Looks programs up in another process."""
+
+    def program(self, question: dict[str, Any]) -> Any:
+        """Return the response to a query; None if it was abandoned."""
+
+    def close(self) -> None:
+        """End that process."""
+
+
+@dataclass(slots=True)
+class _Known:
+    file: ProgramFile
+    is_pending: bool = False
+    until: float = float("inf")
+    """When it is looked up again, monotonic s."""
+
+
+class KnownPrograms:
+    """What is known of the files of programs. Everything but `look_ups` runs on the caller's thread.
+
+    Args:
+        look_ups: used on a thread of its own.
+        store: the file in which results survive a restart.
+    """
+
+    def __init__(self, look_ups: ProgramLookUp, store: Path) -> None:
+        self.version = 0
+        """Increases whenever more becomes known."""
+        self.outcomes = dict.fromkeys(OUTCOMES, 0)
+        """Look-ups that have ended, by outcome."""
+        self._look_ups = look_ups
+        self._store = store
+        self._known: BoundedMap[Key, _Known] = BoundedMap(MAX_KNOWN)
+        self._writers: BoundedMap[tuple[int, int], tuple[str | None, str | None, int]] = BoundedMap(MAX_WRITERS)
+        self._questions: SimpleQueue[tuple[Key, dict[str, Any]] | None] = SimpleQueue()
+        self._answers: SimpleQueue[tuple[Key, dict[str, Any] | None]] = SimpleQueue()
+        self._in_flight = 0
+        self._stored = _read(store)
+        for key, file in self._stored.items():
+            self._known.put(key, _Known(file))
+        self._thread = Thread(target=self._run, name="programs", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread after its current query, and store the results."""
+        self._questions.put(None)
+        self._thread.join(timeout=1.0)
+
+    @staticmethod
+    def key(entry: TrackedProcess) -> Key | None:
+        """Return the key of a process's program; None if its file is unknown."""
+        program = entry.program
+        device, inode, ctime, mtime = program.exe_dev, program.exe_ino, program.exe_ctime, program.exe_mtime
+        if device is None or inode is None or ctime is None or mtime is None:
+            return None
+        return device, inode, ctime, mtime, entry.container is None
+
+    def is_pending(self, key: Key | None, entry: TrackedProcess) -> bool:
+        """Return whether a program is still looked up for the first time; begin if it is new."""
+        if key is None:
+            return False
+        known = self._known.get(key)
+        if known is None:
+            known = _Known(_UNKNOWN, is_pending=True)
+        elif time.monotonic() < known.until:
+            return known.is_pending
+        if self._in_flight >= MAX_IN_FLIGHT:
+            return False
+        known.until = float("inf")
+        self._known.put(key, known)
+        self._in_flight += 1
+        self._questions.put((key, _question(entry)))
+        return known.is_pending
+
+    def file(self, entry: TrackedProcess) -> ProgramFile | None:
+        """Return what is known of a process's program so far."""
+        key = self.key(entry)
+        known = None if key is None else self._known.get(key)
+        if key is None or known is None:
+            return None
+        writer = self._writers.get(key[:2])
+        if writer is None or known.file.origin in {"package", "image"}:
+            return known.file
+        name, user, at = writer
+        # It may be gone before it is looked up, but was made on this host.
+        origin = "dropped" if known.file.origin == "unknown" else known.file.origin
+        return replace(known.file, origin=origin, written_by=name, written_by_user=user, written_at=at)
+
+    def poll(self) -> list[Key]:
+        """Take in responses; return the programs that are no longer pending."""
+        settled = []
+        while not self._answers.empty():
+            key, answer = self._answers.get()
+            self._in_flight -= 1
+            known = self._known.get(key)
+            if known is None:
+                continue
+            if known.is_pending:
+                settled.append(key)
+            known.is_pending = False
+            self.outcomes["abandoned" if answer is None else answer["origin"]] += 1
+            if answer is None or answer.get("is_early"):
+                known.until = time.monotonic() + EARLY_SECONDS
+            if answer is not None:
+                known.file = _file(answer)
+                self.version += 1
+        return settled
+
+    def wrote(self, file: tuple[int, int], name: str | None, user: str | None, at: int) -> None:
+        """Remember who opened a file for writing last.
+
+        Args:
+            file: its device and inode.
+            name: the process.
+            user: its user.
+            at: nanoseconds since the epoch.
+        """
+        self._writers.put(file, (name, user, at))
+
+    def _run(self) -> None:
+        credit, at = BURST, time.monotonic()
+        save_at: float | None = None
+        while True:
+            try:
+                asked = self._questions.get(timeout=None if save_at is None else max(0.0, save_at - time.monotonic()))
+            except Empty:
+                save_at = None
+                self._save()
+                continue
+            if asked is None:
+                break
+            key, question = asked
+            # A bug must not end the thread.
+            answer = None
+            with suppress(Exception):
+                answer = self._look_ups.program(question)
+            self._answers.put((key, answer))
+            if answer is not None and not answer.get("is_early") and "sha256" in answer:
+                self._stored[key] = _file(answer)
+                save_at = save_at or time.monotonic() + SAVE_SECONDS
+            now = time.monotonic()
+            credit = min(BURST, credit + (now - at) * SHARE) - _cost(answer)
+            at = now
+            if credit < 0:
+                time.sleep(-credit / SHARE)
+        if save_at is not None:
+            self._save()
+        self._look_ups.close()
+
+    def _save(self) -> None:
+        while len(self._stored) > MAX_KNOWN:
+            del self._stored[next(iter(self._stored))]
+        rows = [
+            [*key, {name: text for name, text in asdict(file).items() if text}] for key, file in self._stored.items()
+        ]
+        # Without it, programs are looked up again.
+        with suppress(OSError):
+            write_atomically(self._store, [json.dumps({"programs": rows}).encode()], is_shared=True)
+
+
+def _cost(answer: Mapping[str, Any] | None) -> float:
+    """Return what a query counts for, in processor seconds; one that was abandoned did nothing."""
+    return 0.0 if answer is None else max(answer["seconds"], answer["bytes"] / BYTES_PER_SECOND)
+
+
+def _file(answer: Mapping[str, Any]) -> ProgramFile:
+    return ProgramFile(answer.get("sha256"), answer.get("origin"), answer.get("package"), answer.get("package_version"))
+
+
+def _read(store: Path) -> dict[Key, ProgramFile]:
+    """Return the results of earlier runs; none if others than root can have written them."""
+    with suppress(OSError, ValueError, TypeError, LookupError, AttributeError), store.open("rb") as file:
+        facts = os.fstat(file.fileno())
+        if facts.st_uid in {0, os.geteuid()} and not facts.st_mode & 0o022 and facts.st_size <= MAX_FILE:
+            rows = json.loads(file.read(MAX_FILE))["programs"][-MAX_KNOWN:]
+            return {(int(d), int(i), int(c), int(m), bool(h)): _file(found) for d, i, c, m, h, found in rows}
+    return {}
+
+
+def _question(entry: TrackedProcess) -> dict[str, Any]:
+    """Return a query about a process's program: itself first, then living relatives with the same mounts."""
+    program, container, namespace = entry.program, entry.container, entry.context.mount_namespace
+    pids = [entry.pid]
+    for each in ancestors(entry):
+        if each.container != container:
+            break
+        if each.exited_at is None and each.context.mount_namespace == namespace:
+            pids[1:] = [*pids[1:], each.pid][-MAX_PIDS:]
+    return {
+        "pids": pids,
+        "path": program.exepath or "",
+        "device": program.exe_dev,
+        "inode": program.exe_ino,
+        "ctime": program.exe_ctime,
+        "mtime": program.exe_mtime,
+        "is_lower_layer": bool(program.is_lower_layer),
+        "is_upper_layer": bool(program.is_upper_layer),
+        # Anyone can isolate a process; only root, or a runtime that it started, makes a container with a name.
+        "is_contained": container is not None and container.is_certain and container.type != UNKNOWN,
+        "is_host": container is None,
+        "is_from_memfd": bool(program.is_from_memfd),
+        "is_running": not program.is_start_seen,
+    }

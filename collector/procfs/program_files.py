@@ -1,0 +1,199 @@
+"""Finds out what the file of a program is: its digest, and where it comes from.
+
+Runs in the look-up server: a disk, or a file system that another program serves, may not respond.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from collector.procfs.foreign_files import (
+    Attributes,
+    cached_stat,
+    closing,
+    is_remote,
+    mount_serving,
+    open_below,
+    open_made_by_root,
+)
+from collector.procfs.packages import Listed, Packages, are_changing, exist
+from collector.procfs.parse import Mounted, parse_mountinfo
+from collector.procfs.reading import read_file
+
+MAX_SIZE = 256 << 20
+"""Bytes of the largest file that is read; a larger one has no digest."""
+_CHUNK = 1 << 20
+_MAX_MOUNTINFO = 1 << 20
+_FIRST, _LAST = -(2**63) + 1, 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramQuery:
+    """A query about the file of a program, as the kernel described it when the program started."""
+
+    pids: tuple[int, ...]
+    """The process, then others with the same root directory."""
+    path: str
+    device: int
+    """As the kernel has it: 12 bits and 20 bits."""
+    inode: int
+    ctime: int
+    """Nanoseconds since the epoch."""
+    mtime: int
+    is_lower_layer: bool
+    is_upper_layer: bool
+    is_contained: bool
+    """True if the process is in a container that only root of the host can have made."""
+    is_host: bool
+    """True if the process is in no container."""
+    is_from_memfd: bool
+    is_running: bool
+    """True if its start was not seen: the file may have been replaced since then."""
+
+
+def responder(proc: str, host_root: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return the function that responds to queries, which are mappings with the members of ProgramQuery."""
+    files = ProgramFiles(Path(proc), Path(host_root))
+    return lambda request: files.look(ProgramQuery(**{**request, "pids": tuple(request["pids"])}))
+
+
+class ProgramFiles:
+    """Responds to queries about programs."""
+
+    def __init__(self, proc: Path, host_root: Path) -> None:
+        self._proc = str(proc)
+        # Root may not always look at the first process.
+        self._host_root = str(host_root) if os.access(host_root, os.X_OK) else "/"
+        self._packages = Packages()
+
+    def look(self, query: ProgramQuery) -> dict[str, Any]:
+        """Return digest, origin and package, and what finding them took.
+
+        The digest is missing if the file is gone, changed, too large, or on a file system that may not respond.
+        """
+        begin = time.process_time()
+        answer: dict[str, Any] = {"origin": "memory" if query.is_from_memfd else "unknown", "bytes": 0}
+        for file in self._files(query):
+            with closing(file):
+                found = cached_stat(file)
+                if _is_it(found, query) and found.size <= MAX_SIZE and self._responds(found, query):
+                    answer |= self._read(file, found, query)
+                    break
+        return answer | {"seconds": time.process_time() - begin}
+
+    def _files(self, query: ProgramQuery) -> Iterator[int]:
+        """Yield the running program, or what its path is in the roots, as locations only."""
+        with suppress(OSError):
+            yield os.open(f"{self._proc}/{query.pids[0]}/exe", os.O_PATH | os.O_CLOEXEC)
+        for root in (*(f"{self._proc}/{pid}/root" for pid in query.pids), self._host_root):
+            with suppress(OSError), closing(os.open(root, os.O_PATH | os.O_CLOEXEC)) as location:
+                yield open_below(location, query.path)
+
+    def _responds(self, found: Attributes, query: ProgramQuery) -> bool:
+        """Return whether a file is in memory, or on a file system that neither a program nor another machine serves."""
+        if query.is_from_memfd:
+            return True
+        host = self._mounts("1") or self._mounts("self")
+        tables = (*(self._mounts(str(pid)) for pid in query.pids), host)
+        # The number of an overlay's device, or of one of Btrfs, is not always the one that its files show.
+        own = f"{os.major(found.device)}:{os.minor(found.device)}"
+        for device in (own, f"{query.device >> 20}:{query.device & 0xFFFFF}"):
+            mount = next((each for mounts in tables for each in mounts if each.device == device), None)
+            if mount is not None:
+                return not is_remote(mount, host)
+        mount = next(filter(None, (mount_serving(query.path, mounts) for mounts in tables)), None)
+        return query.is_running and mount is not None and not is_remote(mount, host)
+
+    def _mounts(self, process: str) -> Sequence[Mounted]:
+        text = read_file(f"{self._proc}/{process}/mountinfo", _MAX_MOUNTINFO)
+        return [] if text is None or len(text) == _MAX_MOUNTINFO else parse_mountinfo(text)
+
+    def _read(self, location: int, found: Attributes, query: ProgramQuery) -> dict[str, Any]:
+        listed, has_database, is_changing = None, False, False
+        root = None if query.is_from_memfd else self._root(found, query)
+        if root is not None:
+            with closing(root):
+                listed, has_database, is_changing = (
+                    self._packages.find(root, query.path),
+                    exist(root),
+                    are_changing(root),
+                )
+        algorithms = {"sha256"} | ({listed.algorithm} if listed and listed.digest else set())
+        digests, size = _digests(location, algorithms)
+        answer: dict[str, Any] = {"bytes": size}
+        if cached_stat(location) != found or not digests:
+            return answer
+        answer["sha256"] = digests["sha256"]
+        if query.is_from_memfd:
+            return answer
+        origin = self._origin(listed, digests, query, has_database=has_database)
+        if is_changing and origin in {"modified", "dropped"}:
+            return answer | {"is_early": True}
+        if listed is not None:
+            answer |= {"package": listed.package, "package_version": listed.version}
+        return answer | {"origin": origin}
+
+    def _root(self, found: Attributes, query: ProgramQuery) -> int | None:
+        """Open the root whose packages may have brought a file: the host's, if the file is there by root's doing.
+
+        In a container, only files of its image count: whoever writes others can write the databases as well.
+        """
+        try:
+            with closing(open_made_by_root(query.path, self._host_root)) as location:
+                own = cached_stat(location)
+                if (own.device, own.inode) == (found.device, found.inode):
+                    return os.open(self._host_root, os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            pass
+        if query.is_contained and query.is_lower_layer:
+            for pid in reversed(query.pids):
+                try:
+                    return os.open(f"{self._proc}/{pid}/root", os.O_PATH | os.O_CLOEXEC)
+                except OSError:
+                    continue
+        return None
+
+    def _origin(
+        self, listed: Listed | None, digests: dict[str, str], query: ProgramQuery, *, has_database: bool
+    ) -> str:
+        if listed is not None:
+            if not listed.digest:
+                return "unknown"
+            return "package" if digests[listed.algorithm] == listed.digest else "modified"
+        if query.is_contained and query.is_lower_layer:
+            return "image"
+        if query.is_contained and query.is_upper_layer:
+            return "dropped"
+        if not query.is_host:
+            return "unknown"
+        if not has_database:
+            with closing(os.open(self._host_root, os.O_PATH | os.O_CLOEXEC)) as root:
+                has_database = exist(root)
+        return "dropped" if has_database else "unknown"
+
+
+def _is_it(found: Attributes, query: ProgramQuery) -> bool:
+    """Return whether a file is the one that started; inode numbers of overlays differ between kernel and programs."""
+    times = tuple(max(_FIRST, min(each, _LAST)) for each in (found.ctime, found.mtime))
+    is_same = found.inode == query.inode or query.is_lower_layer or query.is_upper_layer
+    return found.is_regular and is_same and times == (query.ctime, query.mtime)
+
+
+def _digests(location: int, algorithms: set[str]) -> tuple[dict[str, str], int]:
+    """Return digests of a file by algorithm, and its size; none if it is longer than allowed."""
+    hashes = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
+    size = 0
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+    with closing(os.open(f"/proc/self/fd/{location}", flags)) as file:
+        while part := os.read(file, _CHUNK):
+            size += len(part)
+            if size > MAX_SIZE:
+                return {}, size
+            for each in hashes.values():
+                each.update(part)
+    return {name: each.hexdigest() for name, each in hashes.items()}, size

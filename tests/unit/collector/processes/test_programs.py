@@ -1,0 +1,145 @@
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collector.processes import programs
+from collector.processes.container_names import ContainerName
+from collector.processes.parts import Credentials, ExecutedProgram
+from collector.processes.process import TrackedProcess
+from collector.processes.programs import KnownPrograms
+from collector.procfs.foreign_files import cached_stat
+from collector.procfs.look_ups import LookUps
+from schemas.batch import ProgramFile
+
+
+def process(file: Path, container: ContainerName | None = None) -> TrackedProcess:
+    """Return a process that ran a file as a program and has ended."""
+    found = cached_stat(str(file))
+    device = os.major(found.device) << 20 | os.minor(found.device)
+    program = ExecutedProgram(
+        name=file.name,
+        exepath=str(file),
+        exe_dev=device,
+        exe_ino=found.inode,
+        exe_ctime=found.ctime,
+        exe_mtime=found.mtime,
+        is_start_seen=True,
+    )
+    return TrackedProcess(1 << 22, 1, 1, Credentials(0), program=program, container=container)
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> Iterator[Callable[[], KnownPrograms]]:
+    """Yield a function that makes what a collector knows after a start; all but the newest are ended."""
+    made: list[KnownPrograms] = []
+
+    def make() -> KnownPrograms:
+        for each in made:
+            each.close()
+        made.append(KnownPrograms(LookUps(timeout=10.0), tmp_path / "programs.json"))
+        return made[-1]
+
+    yield make
+    made[-1].close()
+
+
+def settled(programs: KnownPrograms, entry: TrackedProcess) -> ProgramFile | None:
+    """Look a program up, and return what it is."""
+    key = programs.key(entry)
+    assert programs.is_pending(key, entry)
+    deadline = time.monotonic() + 20
+    while not programs.poll():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    assert not programs.is_pending(key, entry)
+    return programs.file(entry)
+
+
+def test_a_program_is_looked_up_once_even_over_a_restart(
+    tmp_path: Path, known: Callable[[], KnownPrograms], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a real server; what others can have written is not believed."""
+    first = known()
+    found = settled(first, process(Path("/usr/bin/true")))
+    assert found is not None
+    assert (found.origin, found.package) == ("package", "coreutils")
+    assert first.outcomes["package"] == 1
+    again = known()
+    entry = process(Path("/usr/bin/true"))
+    assert not again.is_pending(again.key(entry), entry)
+    assert again.file(entry) == found
+    again.close()
+    (tmp_path / "programs.json").chmod(0o666)
+    doubted = known()
+    assert doubted.file(entry) is None
+    monkeypatch.setattr(programs, "MAX_IN_FLIGHT", 0)
+    assert not doubted.is_pending(doubted.key(entry), entry)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"programs": [[1]]}', '{"programs": {"a": 1}}', '{"programs": [[1,2,3,4,5,6]]}']
+)
+def test_a_broken_file_of_results_is_ignored(tmp_path: Path, known: Callable[[], KnownPrograms], text: str) -> None:
+    """Programs are looked up again then."""
+    (tmp_path / "programs.json").write_text(text)
+    (tmp_path / "programs.json").chmod(0o600)
+    entry = process(Path("/usr/bin/true"))
+    assert known().file(entry) is None
+
+
+def test_who_wrote_a_program_is_known_from_the_open(tmp_path: Path, known: Callable[[], KnownPrograms]) -> None:
+    """Also of one that was deleted before it could be read; what a package brought has no writer."""
+    made = tmp_path / "made"
+    made.write_bytes(b"\x7fELF")
+    entry, packaged = process(made), process(Path("/usr/bin/true"))
+    made.unlink()
+    programs = known()
+    for each in (entry, packaged):
+        key = programs.key(each)
+        assert key is not None
+        programs.wrote(key[:2], "curl", "ann", 7)
+    assert settled(programs, entry) == ProgramFile(
+        origin="dropped", written_by="curl", written_by_user="ann", written_at=7
+    )
+    found = settled(programs, packaged)
+    assert found is not None
+    assert (found.origin, found.written_by) == ("package", None)
+
+
+def test_a_query_that_fails_is_repeated_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits for it again."""
+    monkeypatch.setattr(programs, "EARLY_SECONDS", 0.0)
+
+    class Abandoning:
+        asked = 0
+
+        def program(self, question: dict[str, Any]) -> Any:
+            assert json.dumps(question)
+            self.asked += 1
+
+        def close(self) -> None:
+            pass
+
+    look_ups = Abandoning()
+    made = KnownPrograms(look_ups, tmp_path / "none.json")
+    entry = process(Path("/usr/bin/true"))
+    found = settled(made, entry)
+    assert found == ProgramFile(origin="unknown")
+    deadline = time.monotonic() + 10
+    while look_ups.asked < 2:
+        assert not made.is_pending(made.key(entry), entry)
+        assert time.monotonic() < deadline
+        made.poll()
+        time.sleep(0.005)
+    made.close()
+
+
+def test_a_program_of_a_container_is_another_than_the_same_of_the_host() -> None:
+    """So that no container decides what a program of the host is."""
+    inside = process(Path("/usr/bin/true"), ContainerName("docker", "3d09256e" + "0" * 56))
+    assert KnownPrograms.key(inside) != KnownPrograms.key(process(Path("/usr/bin/true")))
