@@ -353,6 +353,8 @@ class Collector:
             self._programs = None
             return
         look_ups = LookUps(timeout=_PROGRAM_SECONDS, on_start=self._ignore, on_end=self._unignore)
+        # As above.
+        look_ups.start()
         self._programs = KnownPrograms(look_ups, self.settings.cache / "programs.json")
         self.intake.use_programs(self._programs)
 

@@ -164,7 +164,7 @@ def batch_0_2() -> EventBatch:
 
 
 def batch_0_4() -> EventBatch:
-    """Return a later part of that batch: repeats, cut texts, a script, a program's file, an answer, facts of the host."""
+    """Return a later part of that batch: repeats, cut texts, a script, a program's file, an answer, host facts."""
     before = batch_0_2()
     first, second = before.processes
     file = ProgramFile("5a" * 32, "dropped", "coreutils", "9.1-1", "curl", "ann", NOON)
