@@ -81,6 +81,12 @@ class ProcessSpec:
     memfd: bool = False
     exe_uid: int = 0
     exe_mode: int = 0o100755
+    exe_age: int = 86_400_000_000_000
+    """Nanoseconds from the last change of the program's file to the start of the case."""
+    origin: str | None = None
+    package: str | None = None
+    sha256: str | None = None
+    written_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from collector.records.types import Exec, ProcessIdentity, State, Syscall
 from lanner.ruletest.events.processes import digits
 from lanner.ruletest.model import HOSTNAME, ContainerSpec, ProcessSpec, StatedDocument, StatedEvent
 from processor.fields.json.documents import Document, JsonSource
-from schemas.batch import Container, EventBatch
+from schemas.batch import Container, EventBatch, ProgramFile
 from schemas.catalog.fields import K8S_AUDIT
 
 START = 1_704_067_200_000_000_000
@@ -94,6 +94,25 @@ class _Users:
         return UserAccounts(self.users, self.groups).names(uid, gid, loginuid)
 
 
+class _Programs:
+    """What the programs of a case are, by pid."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self._files: dict[int, ProgramFile | None] = {}
+
+    def add(self, pid: int, spec: ProcessSpec) -> None:
+        found = ProgramFile(spec.sha256, spec.origin, spec.package, written_by=spec.written_by)
+        self._files[pid] = None if found == ProgramFile() else found
+        self.version += 1
+
+    def file(self, entry: TrackedProcess) -> ProgramFile | None:
+        return self._files.get(entry.pid)
+
+    def wrote(self, file: tuple[int, int], name: str | None, user: str | None, at: int) -> None:
+        """Ignore it: a test states who wrote a program."""
+
+
 def cgroup_of(spec: ContainerSpec) -> str:
     """Return the cgroup that a runtime would create for a container."""
     prefix = _RUNTIME_PREFIXES[spec.type]
@@ -137,6 +156,7 @@ class World:
         self._table = ProcessTable(_NoProc(), _BOOT)
         self._users, self._runtimes = _Users(), _Runtimes()
         self._rows = ProcessRows(self._table, self._users, self._runtimes)
+        self._rows.programs = self._programs = _Programs()
         self._builder = BatchBuilder()
         self._pids: dict[ProcessSpec, int] = {}
         self._next_pid = _FIRST_PID
@@ -230,6 +250,7 @@ class World:
                 pid = self._next_pid
             self._pids = {known: number for known, number in self._pids.items() if number != pid}
             self._pids[each] = pid
+            self._programs.add(pid, each)
             self._table.seed([self._facts(each, pid, now)])
 
     def _facts(self, spec: ProcessSpec, pid: int, now: int) -> ProcessFacts:
@@ -338,8 +359,8 @@ def _executable(spec: ProcessSpec) -> dict[str, Any]:
         "exe_mode": spec.exe_mode,
         "exe_uid": spec.exe_uid,
         "exe_gid": 0,
-        "exe_ctime": START - 86400 * 10**9,
-        "exe_mtime": START - 86400 * 10**9,
+        "exe_ctime": START - spec.exe_age,
+        "exe_mtime": START - spec.exe_age,
         "is_upper_layer": spec.upper_layer,
         "is_lower_layer": spec.lower_layer,
         "is_from_memfd": spec.memfd,

@@ -14,7 +14,7 @@ from operator import attrgetter
 
 from processor.fields.extract import IDENTITY
 from processor.fields.process import is_leader
-from schemas.batch import Container, EventBatch, Process
+from schemas.batch import Container, EventBatch, Process, ProgramFile
 
 KindOf = Callable[[int], int]
 """Returns the kind of a process by its row."""
@@ -22,7 +22,8 @@ KindOf = Callable[[int], int]
 MAX_KINDS = 1024
 """The most kinds that are known at a time: a host starts few programs again and again."""
 _ROWS = ("container", "parent", "session_leader", "group_leader")
-_facts = attrgetter(*(each.name for each in fields(Process) if each.name not in {*IDENTITY, *_ROWS}))
+_facts = attrgetter(*(each.name for each in fields(Process) if each.name not in {*IDENTITY, *_ROWS, "file"}))
+_file_facts = attrgetter(*(each.name for each in fields(ProgramFile)))
 
 
 class Kinds:
@@ -55,7 +56,8 @@ class Kinds:
                 of_container[at] = repr(containers[at]).encode("utf-8", "surrogatepass")
             pid, vpid = process.pid, process.vpid
             leads = is_leader(pid, process.sid), is_leader(pid, process.pgid), is_leader(vpid, process.vpgid)
-            facts = above, *leads, of_container[at], _facts(process)
+            file = process.file and _file_facts(process.file)
+            facts = above, *leads, of_container[at], _facts(process), file
             found = seen.get(facts)
             if found is None:
                 # Equal values have equal bytes in this version only.

@@ -286,6 +286,11 @@ _PROCESS = (
     Key("exe_uid", mappings.small()),
     Key("exe_mode", lambda node, key: 0o100000 | mappings.octal(node, key)),
     Key("exe_ino", mappings.small()),
+    Key("exe_age", mappings.duration),
+    Key("origin", mappings.text, "proc.exe.origin"),
+    Key("package", mappings.text, "proc.exe.package"),
+    Key("sha256", mappings.text, "proc.exe.sha256"),
+    Key("written_by", mappings.text, "proc.exe.written_by"),
     Key("container", read_container),
     Key("ancestors", lambda node, _: node, "ancestors"),
 )

@@ -9,7 +9,7 @@ from processor.detection.budget import BOUNDLESS, Budget
 from processor.detection.view import BatchView
 from processor.fields.extract import IDENTITY, condition_expression, event_names
 from processor.language.parser import parse
-from schemas.batch import Container, EventBatch, Process
+from schemas.batch import Container, EventBatch, Process, ProgramFile
 from schemas.catalog.fields import FIELDS
 from schemas.pod import Pod
 from tests.unit.processor.batches import batch_of
@@ -58,7 +58,7 @@ def test_no_field_that_counts_as_equal_for_a_kind_differs() -> None:
 
 
 def test_processes_of_a_kind_have_its_number_in_all_batches() -> None:
-    """They differ in another kind of parent, other arguments, however long, or another container's facts."""
+    """They differ in another kind of parent, other arguments, however long, or another container's or file's facts."""
     kinds = Kinds()
 
     def number(processes: Sequence[Process]) -> int:
@@ -75,13 +75,14 @@ def test_processes_of_a_kind_have_its_number_in_all_batches() -> None:
         number([shell, child]),
         number([shell]),
         number([replace(shell, sid=shell.pid)]),
+        number([replace(shell, file=ProgramFile(origin="dropped"))]),
         number([Process(pid=1, name="zsh"), child, last]),
         of_long[0],
         of_long[1],
         *(number([Process(pid=1, name=f"p{each}")]) for each in range(2 * MAX_KINDS)),
         number(_line(70)),
     }
-    assert len(numbers) == 7 + 2 * MAX_KINDS + 1
+    assert len(numbers) == 8 + 2 * MAX_KINDS + 1
 
 
 def test_each_process_matches_as_if_it_were_alone() -> None:
