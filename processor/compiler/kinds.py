@@ -56,7 +56,7 @@ class Kinds:
                 of_container[at] = repr(containers[at]).encode("utf-8", "surrogatepass")
             pid, vpid = process.pid, process.vpid
             leads = is_leader(pid, process.sid), is_leader(pid, process.pgid), is_leader(vpid, process.vpgid)
-            file = process.file and _file_facts(process.file)
+            file = None if process.file is None else _file_facts(process.file)
             facts = above, *leads, of_container[at], _facts(process), file
             found = seen.get(facts)
             if found is None:
