@@ -42,7 +42,7 @@ _LOCK = struct.Struct("hhlli")
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedFile:
     """A file as its package lists it."""
 
     package: str
@@ -59,7 +59,7 @@ class Packages:
     def __init__(self) -> None:
         self._indexes: BoundedMap[tuple[int, int, int], _Index] = BoundedMap(_MAX_INDEXES)
 
-    def find(self, root: int, path: str) -> Listed | None:
+    def find(self, root: int, path: str) -> ListedFile | None:
         """Return how a package lists a file; None if none does.
 
         Args:
@@ -73,7 +73,7 @@ class Packages:
                         return listed
         return None
 
-    def _find_dpkg(self, root: int, path: str) -> Listed | None:
+    def _find_dpkg(self, root: int, path: str) -> ListedFile | None:
         name, owners = _diverted(root, path)
         for folder in (_INFO, _DISTROLESS):
             with suppress(OSError), closing(open_below(root, folder)) as location:
@@ -85,7 +85,7 @@ class Packages:
                     self._indexes.put(key, index)
                 for package, digest in index.find(location, os.fsencode(name[1:])):
                     if owners(package):
-                        return Listed(package, _version(root, location, package), "md5", digest)
+                        return ListedFile(package, _version(root, location, package), "md5", digest)
         return None
 
 
@@ -192,7 +192,7 @@ def _diverted(root: int, path: str) -> tuple[str, _Owners]:
     return path, _Owners()
 
 
-def _find_apk(root: int, path: str) -> Listed | None:
+def _find_apk(root: int, path: str) -> ListedFile | None:
     """Source: apk-tools, doc/apk-package.5 and src/database.c: each line has a key of one character and a value."""
     read = read_below(root, _APK, limit=_MAX_APK)
     if read is None:
@@ -213,7 +213,7 @@ def _find_apk(root: int, path: str) -> Listed | None:
             head = text[text.rfind(b"\n\n", 0, at) + 1 : at]
             package, version = (re.search(rb"\n" + key + rb":([^\n]{1,200})", head) for key in (b"P", b"V"))
             with suppress(ValueError):
-                return Listed(
+                return ListedFile(
                     "" if package is None else package[1].decode("utf-8", "replace"),
                     "" if version is None else version[1].decode("utf-8", "replace"),
                     "sha1" if found[1] == b"1" else "sha256",
@@ -230,7 +230,7 @@ _ENTRY = struct.Struct(">IIiI")
 _MAX_ENTRIES, _MAX_HEADER = 1 << 12, 64 << 20
 
 
-def _find_rpm(root: int, path: str) -> Listed | None:
+def _find_rpm(root: int, path: str) -> ListedFile | None:
     """Read the database into memory: SQLite itself would follow a container's path on the host."""
     folder, _, name = path.rpartition("/")
     for place in _RPM:
@@ -263,7 +263,7 @@ def _headers(content: bytearray, name: str) -> list[tuple[bytes, int]]:
         return []
 
 
-def _listed(header: bytes, index: int, folder: str) -> Listed | None:
+def _listed(header: bytes, index: int, folder: str) -> ListedFile | None:
     """Return the entry of a file in a package's header, if it is in a folder. Source: rpm, docs/manual/hregions.md."""
     entries, size = struct.unpack_from(">II", header)
     if entries > _MAX_ENTRIES:
@@ -286,4 +286,4 @@ def _listed(header: bytes, index: int, folder: str) -> Listed | None:
         return None
     epoch = number(_EPOCH)
     version = f"{'' if epoch is None else f'{epoch}:'}{text(_VERSION)}-{text(_RELEASE)}"
-    return Listed(text(_NAME), version, _ALGORITHMS.get(number(_ALGORITHM) or 1, ""), text(_DIGESTS, index))
+    return ListedFile(text(_NAME), version, _ALGORITHMS.get(number(_ALGORITHM) or 1, ""), text(_DIGESTS, index))

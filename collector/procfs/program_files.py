@@ -21,7 +21,7 @@ from collector.procfs.foreign_files import (
     open_below,
     open_made_by_root,
 )
-from collector.procfs.packages import Listed, Packages, are_changing, exist
+from collector.procfs.packages import ListedFile, Packages, are_changing, exist
 from collector.procfs.parse import Mounted, parse_mountinfo
 from collector.procfs.reading import read_file
 
@@ -159,7 +159,7 @@ class ProgramFiles:
         return None
 
     def _origin(
-        self, listed: Listed | None, digests: dict[str, str], query: ProgramQuery, *, has_database: bool
+        self, listed: ListedFile | None, digests: dict[str, str], query: ProgramQuery, *, has_database: bool
     ) -> str:
         if listed is not None:
             if not listed.digest:
