@@ -63,9 +63,14 @@ environment() {
     local name=$1 folder
     shift
     folder=$cache/$name-$({ "$PYTHON" -VV; cat pyproject.toml constraints.txt; echo "$@"; } | sha256sum | cut -c1-16)
+    # One build at a time makes them.
+    exec 9>"$cache/lock"
+    flock 9
     if [ ! -f "$folder/complete" ]; then
         say "making the environment of the packages' $name"
-        rm -rf "$cache/$name"-*
+        # Another build may be using those that are not old.
+        find "$cache" -maxdepth 1 -name "$name-*" -mtime +7 -exec rm -rf {} +
+        rm -rf "$folder"
         "$PYTHON" -m venv --without-pip "$folder"
         pip=(.venv/bin/python -m pip --disable-pip-version-check --python "$folder/bin/python")
         "${pip[@]}" install -q -c constraints.txt "$@" >&2

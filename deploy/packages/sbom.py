@@ -50,6 +50,7 @@ def main(source: str, libraries: str = "", root: str = "", image: str = "", iden
     if image:
         # A user finds the same identity by `docker image inspect`.
         about = found["metadata"]["component"]
+        found["components"].append({**about, "bom-ref": "lanner"})
         found["metadata"]["component"] = {
             "type": "container",
             "bom-ref": about["bom-ref"],
