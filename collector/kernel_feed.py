@@ -4,6 +4,7 @@ import contextlib
 import os
 import select
 import struct
+import sys
 import threading
 import time
 from bisect import bisect_right
@@ -46,6 +47,7 @@ _NEVER, _URGENT, _ALWAYS = 0, 1, 2
 _SOON_SECONDS = 0.002
 SENT_WHOLE = 10
 """Equal calls of one process that are sent whole per second and CPU."""
+_SWITCH_SECONDS = 0.000_5
 _AHEAD = 1000
 """Records of one ring that may queue up for the other before the ring is no longer read."""
 _PEEKED = 10_000
@@ -70,6 +72,9 @@ class ProgramLoading:
         """Begin, if it is compiled already; the arguments are those of KernelFeed.open()."""
         self._from = cache, sizes
         self._loaded: Future[_Loaded | None] = Future()
+        # Each of some hundred system calls gives Python's lock to the other threads, and has to wait for it afterwards.
+        self._switch_interval = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_SECONDS)
         # Nobody waits for a daemon, so that an error in the rules ends the process at once.
         threading.Thread(target=self._begin, name="bpf-load", daemon=True).start()
 
@@ -78,6 +83,8 @@ class ProgramLoading:
             self._loaded.set_result(None if find_compiled(self._from[0])[0] is None else _load(*self._from))
         except BaseException as error:  # noqa: BLE001  raised where the result is needed
             self._loaded.set_exception(error)
+        finally:
+            sys.setswitchinterval(self._switch_interval)
 
     def result(self) -> _Loaded:
         """Return the program, once; compile it if necessary. Raises EnvironmentUnsupported."""
