@@ -2,66 +2,77 @@
 
     sudo python -m bench.kernels [--seconds S] [--no-demo] [WORD]...
 
-With words, only kernels whose suite or package contain one of them are checked; the others' results stay as they are.
+With words, only kernels that have all of them are checked: an architecture (amd64, arm64), a suite and a flavor (cloud,
+generic, rt). The results of others stay as they are.
 """
 
 import argparse
 import json
-import platform
 import sys
 import tempfile
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
-from bench.kernels.machine import KERNELS, Kernel, Packages, boot, disk
-from bench.kernels.page import PAGE, RESULTS, Checked, Results, page, read_results, write_results
+from bench.kernels.machine import KERNELS, Kernel, Packages, boot, make_disk
+from bench.kernels.page import PAGE, RESULTS, Checked, page, read_results, write_results
 from tests.guest.machine import NoGuest
 
 
 def main() -> None:
     """Check them, storing the results after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--seconds", type=int, default=60, help="how long each is loaded")
     parser.add_argument("--no-demo", action="store_true")
     parser.add_argument("words", nargs="*")
     arguments = parser.parse_args()
-    chosen = [each for each in KERNELS if not arguments.words or any(map(_text(each).__contains__, arguments.words))]
-    checked = {(each.suite, each.kernel): each for each in read_results().kernels} if RESULTS.exists() else {}
+    chosen = [each for each in KERNELS if {*arguments.words} <= {*_words(each)}]
+    checked = {(each.suite, each.kernel): each for each in read_results()} if RESULTS.exists() else {}
     try:
-        with tempfile.TemporaryDirectory(prefix="lanner-kernels-") as folder, disk() as image:
-            packages = Packages(Path(folder))
-            for kernel in chosen:
-                sys.stderr.write(f"{_text(kernel)}\n")
-                one = _check(kernel, packages, image, f"{arguments.seconds:.0f}{'' if arguments.no_demo else ' demo'}")
-                sys.stderr.write(f"  {one.kernel}: {one.result}\n")
-                checked[one.suite, one.kernel] = one
-                _store(checked, arguments.seconds)
+        for architecture, kernels in groupby(chosen, attrgetter("architecture")):
+            with tempfile.TemporaryDirectory(prefix="lanner-kernels-", dir="/var/tmp") as place:
+                (folder := Path(place, "packages")).mkdir()
+                packages, image = Packages(folder, architecture), make_disk(Path(place), architecture)
+                for kernel in kernels:
+                    one = _check(kernel, packages, image, f"{arguments.seconds}{'' if arguments.no_demo else ' demo'}")
+                    if one is not None:
+                        checked[one.suite, one.kernel] = one
+                        _store(checked)
     except NoGuest as error:
         sys.exit(f"lanner: {error}")
 
 
-def _text(kernel: Kernel) -> str:
-    return f"{kernel.suite} {kernel.package}"
+def _words(kernel: Kernel) -> tuple[str, str, str]:
+    return kernel.architecture, kernel.suite, kernel.flavor or "generic"
 
 
-def _check(kernel: Kernel, packages: Packages, image: Path, arguments: str) -> Checked:
-    files = packages.fetch(kernel)
-    printed, console = boot(files, image, arguments)
+def _check(kernel: Kernel, packages: Packages, image: Path, arguments: str) -> Checked | None:
+    sys.stderr.write(f"{' '.join(_words(kernel))}\n")
+    try:
+        files = packages.fetch(kernel)
+    except NoGuest as error:
+        sys.stderr.write(f"  {error}\n")
+        return None
+    printed, console = boot(kernel.architecture, files, image, arguments)
     for file in files:
         file.unlink()
+    date = f"{datetime.now(UTC):%Y-%m-%d}"
     try:
-        found = json.loads(printed.splitlines()[0])
-    except (ValueError, IndexError):
-        return Checked(kernel.release(files), kernel.suite, {}, (printed + console)[-500:])
-    return Checked(found["release"], kernel.suite, found)
+        found = json.loads(printed)
+    except ValueError:
+        one = Checked(kernel.release(files), kernel.suite, date, {}, (printed + console)[-500:])
+    else:
+        one = Checked(found["release"], kernel.suite, date, found)
+    sys.stderr.write(f"  {one.kernel}: {one.result}\n")
+    return one
 
 
-def _store(checked: dict[tuple[str, str], Checked], seconds: float) -> None:
-    order = {kernel.suite: number for number, kernel in enumerate(KERNELS)}
-    rows = sorted(checked.values(), key=lambda each: (order[each.suite], each.kernel))
-    results = Results(f"{datetime.now(UTC):%Y-%m-%d}", platform.machine(), seconds, rows)
-    write_results(results)
-    PAGE.write_text(page(results))
+def _store(checked: dict[tuple[str, str], Checked]) -> None:
+    suites = [kernel.suite for kernel in KERNELS]
+    rows = sorted(checked.values(), key=lambda each: (each.is_arm, suites.index(each.suite), each.kernel))
+    write_results(rows)
+    PAGE.write_text(page(rows))
 
 
 if __name__ == "__main__":

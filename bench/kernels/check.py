@@ -6,7 +6,9 @@ SECONDS is how long it is loaded; with the word, the demo runs as well.
 """
 
 import ctypes
+import errno
 import json
+import mmap
 import os
 import platform
 import re
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,26 +26,38 @@ from typing import Any
 from collector.bpf import program
 from collector.bpf.build import compiled
 from collector.bpf.program import TYPED, RingSizes
+from collector.events.io_uring import PendingRequests
 from collector.events.system_calls import CALLS
 from collector.kernel import bpf_syscall
 from collector.kernel.architecture import HERE
+from collector.kernel.offsets import URING_FEATURE
 from collector.kernel_feed import KernelFeed
 from collector.records.decode import decode
-from collector.records.types import Syscall
+from collector.records.types import Record, Request, Syscall
 from foundation.errors import EnvironmentUnsupported
 
 CACHE = Path("/var/cache/lanner")
 _LANNER = (sys.executable, "-m", "lanner")
-_PATIENT = "from lanner.demo import runner; runner.PATIENCE = 60; from lanner.__main__ import main; main()"
-"""Emulated, an alert takes longer than anywhere else."""
+_PATIENCE = 60
+"""Seconds: emulated, an alert takes longer than anywhere else."""
 _NOT_MADE = frozenset({"exit", "exit_group", "fork", "vfork", "clone", "clone3", "pause", "rt_sigreturn", "sigreturn"})
 """They don't return, return twice or wait; the self-test and the demo start processes."""
 _FEW_FILES = 2000
 _START_SECONDS = 300
 _CALL_SECONDS, _DEMO_SECONDS = 60, 1200
+_CHANGES, _CWD = 5000, -100
+_URING_PROGRAM = "/opt/io_uring_acts"
+_URING_ACTS = {
+    "openat /etc/hostname /etc/hostname": "open /etc/hostname",
+    "openat /etc/passwd /etc/passwd": "open-direct /etc/passwd",
+    "mkdirat /tmp/made": "mkdir /tmp/made",
+    "renameat /tmp/made /tmp/renamed": "rename /tmp/made /tmp/renamed",
+    "connect 9": "fast-open 9",
+}
+"""By what is found of it, what the program does."""
 
 
-def check(seconds: float, *, has_demo: bool) -> dict[str, Any]:
+def check(seconds: int, *, has_demo: bool) -> dict[str, Any]:
     """Return what each step found, up to the first without which the others can't be made."""
     found: dict[str, Any] = {"release": platform.release(), "machine": platform.machine(), "steps": {}}
     steps: dict[str, str] = found["steps"]
@@ -58,7 +73,7 @@ def check(seconds: float, *, has_demo: bool) -> dict[str, Any]:
             os.close(descriptor)
         loaded.close()
         began = time.monotonic()
-        feed = KernelFeed.open(_types(), CACHE, RingSizes())
+        feed = KernelFeed.open(_types(), CACHE, RingSizes(), sent_whole=0)
     except EnvironmentUnsupported as error:
         return found | {"refused": error.reason, "remedy": error.remedy, "refused_ms": _since(began)}
     found["attach_ms"] = _since(began)
@@ -69,9 +84,12 @@ def check(seconds: float, *, has_demo: bool) -> dict[str, Any]:
         found["off"] = dict(feed.off)
         _step(steps, "every event type", lambda: _every_type(feed))
         _step(steps, "copies of paths", lambda: _copies(feed))
+        _step(steps, "paths that change", lambda: _changing(feed))
+        _step(steps, "io_uring", lambda: _uring(feed))
     finally:
         feed.close()
-    _step(steps, f"{seconds:.0f} s under load", lambda: _load(seconds))
+    found["seconds"] = seconds
+    _step(steps, "load", lambda: _load(seconds))
     if has_demo:
         _step(steps, "demo", _demo)
     _step(steps, "the kernel's log", _kernel_log)
@@ -134,13 +152,9 @@ def _every_type(feed: KernelFeed) -> str:
         os._exit(0)
     os.waitpid(child, 0)
     seen: set[str] = set()
-    deadline = time.monotonic() + _CALL_SECONDS
-    while time.monotonic() < deadline and numbers.keys() - seen:
-        for record in feed.read():
-            call = decode(record)
-            if isinstance(call, Syscall) and call.who.pid == child:
-                seen.add(CALLS[call.event].event)
-        time.sleep(0.05)
+    for call in _records(feed, until=lambda: not numbers.keys() - seen):
+        if isinstance(call, Syscall) and call.who.pid == child:
+            seen.add(CALLS[call.event].event)
     missing = sorted(numbers.keys() - seen)
     return f"{len(missing)} of {len(numbers)} missing: {' '.join(missing)}" if missing else ""
 
@@ -154,8 +168,65 @@ def _copies(feed: KernelFeed) -> str:
     return f"missing: {', '.join(missing)}" if missing else ""
 
 
+def _changing(feed: KernelFeed) -> str:
+    """Pass a path in memory that another process changes all the time, and find it as the kernel has seen it."""
+    number = next(number for number, event in HERE.NATIVE.items() if event == "fchmodat")
+    names = [f"{CACHE}/changing-{last}" for last in "abz"]
+    Path(names[0]).touch()
+    memory = mmap.mmap(-1, mmap.PAGESIZE)
+    memory.write(names[0].encode())
+    changing = os.fork()
+    while not changing:
+        for name in names[:2]:
+            memory[len(name) - 1] = ord(name[-1])
+    calling = os.fork()
+    if not calling:
+        path, libc, results = ctypes.c_char.from_buffer(memory), ctypes.CDLL(None), Counter[int]()
+        arguments = [*map(ctypes.c_long, (number, _CWD)), ctypes.byref(path), ctypes.c_long(0o644)]
+        while min(results[0], results[-1]) < _CHANGES:
+            results[libc.syscall(*arguments)] += 1
+        arguments[2] = names[2].encode()
+        libc.syscall(*arguments)
+        os._exit(0)
+    os.waitpid(calling, 0)
+    os.kill(changing, signal.SIGKILL)
+    os.waitpid(changing, 0)
+    found: Counter[tuple[str | None, int]] = Counter()
+    expected = {(names[0], 0), *((name, -errno.ENOENT) for name in names[1:])}
+    for each in _records(feed, until=lambda: (names[2], -errno.ENOENT) in found):
+        if isinstance(each, Syscall) and each.who.pid == calling and CALLS[each.event].event == "fchmodat":
+            found[each.path1, each.result] += 1
+    return "" if found.keys() == expected else f"found: {dict(found)}"
+
+
+def _uring(feed: KernelFeed) -> str:
+    """Make some requests, and find each operation with its arguments and its file."""
+    if URING_FEATURE in feed.off or not Path(_URING_PROGRAM).exists():
+        return ""
+    pending = PendingRequests()
+    for act in _URING_ACTS.values():
+        subprocess.run([_URING_PROGRAM, "plain", *act.split()], check=True, stdout=subprocess.DEVNULL)
+    seen: set[str] = set()
+    for record in _records(feed, until=lambda: not _URING_ACTS.keys() - seen):
+        for call in pending.take(record) if isinstance(record, Request) else ():
+            port = call.socket and int.from_bytes(call.blob2[2:4])
+            facts = (CALLS[call.event].event, call.path1, call.path2, call.file and call.file.path, port)
+            seen.add(" ".join(str(fact) for fact in facts if fact))
+    missing = sorted(_URING_ACTS.keys() - seen)
+    return f"missing: {'; '.join(missing)}; instead: {'; '.join(sorted(seen))}" if missing else ""
+
+
+def _records(feed: KernelFeed, *, until: Callable[[], bool]) -> Iterator[Record]:
+    """Return the records that come until all is found or the time is up."""
+    deadline = time.monotonic() + _CALL_SECONDS
+    while time.monotonic() < deadline and not until():
+        for record in feed.read():
+            yield decode(record)
+        time.sleep(0.05)
+
+
 def _demo() -> str:
-    command = [sys.executable, "-c", _PATIENT, "--format", "json", "demo"]
+    command = [*_LANNER, "--format", "json", "demo", "--patience", str(_PATIENCE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_DEMO_SECONDS)
     try:
         made = json.loads(done.stdout)
@@ -214,4 +285,4 @@ def _since(began: float) -> int:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(check(float(sys.argv[1]), has_demo="demo" in sys.argv)) + "\n")
+    sys.stdout.write(json.dumps(check(int(sys.argv[1]), has_demo="demo" in sys.argv)) + "\n")

@@ -1,27 +1,28 @@
-"""Guests of Debian's kernels: each boots its own kernel, and all the same disk, whose changes are forgotten."""
+"""Guests of Debian's kernels: those of an architecture boot from the same disk, whose changes are forgotten."""
 
 import lzma
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lanner.prove.image import NoDebian, package_source
 from tests.guest import machine
-from tests.guest.machine import NoGuest, add_checkout, require, system
+from tests.guest.machine import ARM64_PACKAGES, NoGuest, add_checkout, add_checkout_for_arm64, require, system, unpacked
+from tests.live.compiled import Programs
 
-SECONDS = 1800
+SECONDS = 3000
 """For one kernel, emulated in software on a busy machine."""
 
-_ARCHITECTURE = "amd64"
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _PACKAGES = ("python3", "busybox-static", "procps")
-_MODULES = ("virtio_pci", "virtio_blk", "ext4")
-_PARTS = re.compile(r"\b(linux-(?:image|binary|modules)-(?!amd64|cloud-amd64|rt-amd64)[^ ,()]+)")
+_MODULES = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4")
+"""What is not among them is a part of the kernel. ext4 asks for checksums by another name than that of their module."""
+_PARTS = re.compile(r"\b(linux-(?:image|binary|modules)-(?!(?:cloud-|rt-)?(?:amd64|arm64)\b)[^ ,()]+)")
+_RESULT_BYTES = 1 << 20
 _INIT = """#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /disk
 for module in $(/bin/busybox cat /modules/order); do /bin/busybox insmod /modules/$module; done
@@ -36,6 +37,8 @@ exec /bin/busybox switch_root /disk /opt/lanner/bench/kernels/start.sh ARGUMENTS
 class Kernel:
     """A kernel of Debian's."""
 
+    architecture: str
+    """Debian's name for it."""
     suite: str
     """Where its package is."""
     flavor: str
@@ -44,7 +47,7 @@ class Kernel:
     @property
     def package(self) -> str:
         """The package that depends on the newest one."""
-        return "-".join(filter(None, ("linux-image", self.flavor, _ARCHITECTURE)))
+        return "-".join(filter(None, ("linux-image", self.flavor, self.architecture)))
 
     @staticmethod
     def release(packages: Iterable[Path]) -> str:
@@ -53,7 +56,8 @@ class Kernel:
 
 
 KERNELS = tuple(
-    Kernel(suite, flavor)
+    Kernel(architecture, suite, flavor)
+    for architecture in ("amd64", "arm64")
     for suite in ("bullseye-security", "bookworm-security", "trixie-security", "sid", "trixie-backports")
     for flavor in ("cloud", "", "rt")
 )
@@ -62,9 +66,9 @@ KERNELS = tuple(
 class Packages:
     """Debian's packages of other releases, fetched without touching this machine's apt."""
 
-    def __init__(self, folder: Path) -> None:
-        """Read the lists. Raises NoGuest if they can't be fetched."""
-        self._folder = folder
+    def __init__(self, folder: Path, architecture: str) -> None:
+        """Read an architecture's lists into an empty folder. Raises NoGuest if they can't be fetched."""
+        self._folder, self._architecture = folder, architecture
         try:
             mirror = package_source().mirror
         except NoDebian as error:
@@ -98,7 +102,8 @@ class Packages:
         options += [
             f"Dir::State::Lists={f}/lists",
             f"Dir::State::Status={f}/status",
-            f"APT::Architecture={_ARCHITECTURE}",
+            f"APT::Architecture={self._architecture}",
+            f"APT::Architectures={self._architecture}",
         ]
         options += ["APT::Sandbox::User=root", "Acquire::Languages=none"]
         words = [command, *(word for option in options for word in ("-o", option)), *arguments]
@@ -108,25 +113,36 @@ class Packages:
         return done.stdout
 
 
-@contextmanager
-def disk() -> Iterator[Path]:
-    """Make the disk of all guests: a Debian with this checkout."""
-    require("mke2fs", "dpkg-deb", "cpio", machine.MACHINES[_ARCHITECTURE].program)
-    with tempfile.TemporaryDirectory(prefix="lanner-kernels-", dir="/var/tmp") as place:
-        folder = Path(place)
-        root = folder / "root"
-        root.mkdir()
+def make_disk(folder: Path, architecture: str) -> Path:
+    """Make the disk of an architecture's guests in an empty folder: a Debian with this checkout."""
+    require("mke2fs", "dpkg-deb", "cpio", machine.MACHINES[architecture].program)
+    root = folder / "root"
+    root.mkdir()
+    if architecture == "arm64":
+        for packages in (ARM64_PACKAGES, ("busybox-static",)):
+            files = unpacked("arm64", packages)
+            subprocess.run(["cp", "-a", "--no-preserve=ownership", f"{files}/.", root], check=True)
+        (root / "bin/sh").unlink(missing_ok=True)
+        (root / "bin/sh").symlink_to("bash")
+        add_checkout_for_arm64(root, "bench")
+        for name in ("proc", "sys", "dev", "tmp", "run", "root"):
+            (root / name).mkdir(exist_ok=True)
+    else:
         subprocess.run(["tar", "-C", root, "-xf", system(_PACKAGES)], check=True)
         add_checkout(root, "bench")
-        subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, folder / "disk", "3G"], check=True)
-        shutil.copy(root / "usr/bin/busybox", folder / "busybox")
-        yield folder / "disk"
+        shutil.copy(Programs(folder)("io_uring_acts", static=True), root / "opt/io_uring_acts")
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, folder / "disk", "3G"], check=True)
+    [busybox] = {path.resolve() for path in (root / "bin/busybox", root / "usr/bin/busybox") if path.exists()}
+    shutil.copy(busybox, folder / "busybox")
+    shutil.rmtree(root)
+    return folder / "disk"
 
 
-def boot(packages: list[Path], on: Path, arguments: str) -> tuple[str, str]:
+def boot(architecture: str, packages: list[Path], on: Path, arguments: str) -> tuple[str, str]:
     """Boot a kernel, and return what `check.py` printed, and the end of the guest's console.
 
     Args:
+        architecture: Debian's name for it.
         packages: those with the kernel and its modules.
         on: the disk.
         arguments: of `check.py`.
@@ -139,12 +155,16 @@ def boot(packages: list[Path], on: Path, arguments: str) -> tuple[str, str]:
         [kernel] = (*folder.glob("kernel/boot/vmlinuz-*"), *folder.glob("kernel/usr/lib/modules/*/vmlinuz"))
         _make_initrd(folder, on.with_name("busybox"), arguments)
         further = ["-m", "1024", "-drive", f"file={on},if=virtio,format=raw,snapshot=on"]
-        further += [word for port in ("console", "results") for word in ("-serial", f"file:{folder}/{port}")]
+        # Of a second serial port, some machines have none.
+        with (folder / "results").open("wb") as results:
+            results.truncate(_RESULT_BYTES)
+        further += ["-drive", f"file={folder}/results,if=virtio,format=raw", "-serial", f"file:{folder}/console"]
         try:
-            machine.boot(_ARCHITECTURE, kernel, folder / "initrd", "loglevel=4", *further, seconds=SECONDS)
+            machine.boot(architecture, kernel, folder / "initrd", "loglevel=4", *further, seconds=SECONDS)
         except subprocess.TimeoutExpired:
             return "", f"the guest did not end within {SECONDS} s: {_end(folder / 'console')}"
-        return (folder / "results").read_text(errors="replace"), _end(folder / "console")
+        printed = (folder / "results").read_bytes().rstrip(b"\0")
+        return printed.decode(errors="replace"), _end(folder / "console")
 
 
 def _end(console: Path) -> str:

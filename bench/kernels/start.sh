@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs in a guest as its first process: Lanner is checked, what it prints goes to the second serial port.
+# Runs in a guest as its first process: Lanner is checked, what it prints goes to the second disk.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANNER_LOG=off
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -10,5 +10,9 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t tracefs tracefs /sys/kernel/tracing
 busybox ip link set lo up
 cd /opt/lanner || exit
-.venv/bin/python -m bench.kernels.check "$@" >/dev/ttyS1 2>/dev/ttyS0
+python=.venv/bin/python
+[ -e "$python" ] || python=python3
+PYTHONPATH=/opt/lanner/site:/opt/lanner "$python" -m bench.kernels.check "$@" >/tmp/results 2>/dev/console
+cat /tmp/results >/dev/vdb
+sync
 busybox poweroff -f

@@ -231,22 +231,29 @@ def arm64_console() -> str:
     system = unpacked("arm64", ARM64_PACKAGES)
     with tempfile.TemporaryDirectory(prefix="lanner-guest-", dir="/var/tmp") as place:
         lanner, initrd, console = Path(place, "root"), Path(place, "initrd"), Path(place, "console")
-        at = lanner / "opt/lanner"
-        at.mkdir(parents=True)
-        subprocess.run(["tar", "-C", at, "-x"], check=True, input=_archive(*_PACKAGES, "tests/guest"))
-        subprocess.run([sys.executable, "-m", "collector.bpf.build"], check=True, cwd=at, stdout=subprocess.DEVNULL)
-        _install_libraries(at / "site")
-        for name in ("passwd", "group", "shadow"):
-            (lanner / "etc").mkdir(exist_ok=True)
-            (lanner / "etc" / name).write_text(_ACCOUNTS[name])
+        at = add_checkout_for_arm64(lanner, "tests/guest")
         shutil.copy(at / "tests/guest/first.sh", lanner / "init")
         shutil.copy(unpacked("armhf", ARM32_PACKAGES) / "bin/busybox", lanner / "busybox32")
         # Emulated, compiling Python's modules takes a minute.
-        subprocess.run([sys.executable, "-m", "compileall", "-q", at, system / "usr/lib/python3.11"], check=False)
+        subprocess.run([sys.executable, "-m", "compileall", "-q", system / "usr/lib/python3.11"], check=False)
         archive(initrd, system, lanner, exclude=("./boot", "./lib/modules", "./usr/share/doc", "./usr/share/locale"))
         [kernel] = system.glob("boot/vmlinuz-*")
         boot("arm64", kernel, initrd, "quiet", "-m", "1024", "-serial", f"file:{console}")
         return console.read_text(errors="replace")
+
+
+def add_checkout_for_arm64(root: Path, *further: str) -> Path:
+    """Copy this checkout with a compiled program, its libraries in `site` and accounts, and return where it is."""
+    at = root / "opt/lanner"
+    at.mkdir(parents=True)
+    subprocess.run(["tar", "-C", at, "-x"], check=True, input=_archive(*_PACKAGES, *further))
+    subprocess.run([sys.executable, "-m", "collector.bpf.build"], check=True, cwd=at, stdout=subprocess.DEVNULL)
+    _install_libraries(at / "site")
+    for name, text in _ACCOUNTS.items():
+        (root / "etc").mkdir(exist_ok=True)
+        (root / "etc" / name).write_text(text)
+    subprocess.run([sys.executable, "-m", "compileall", "-q", at], check=False)
+    return at
 
 
 def _install_libraries(target: Path) -> None:
