@@ -41,7 +41,8 @@ COMPUTING = (
     ),
     *(f"tests/unit/processor/{each}" for each in ("matching", "output", "pushdown", "test_filter_bounds.py")),
     *(f"tests/unit/lanner/{each}" for each in ("captures", "console", "ruleset/lint", "ruleset/test_triage.py")),
-    *(f"tests/unit/lanner/{each}" for each in ("sigma", "sources", "test_libraries.py", "tuning")),
+    *(f"tests/unit/lanner/{each}" for each in ("sigma", "sources", "test_libraries.py", "tuning", "wiring/routing")),
+    "tests/unit/test_site.py",
 )
 """They wait for no other process and raise no alert, so they can run whenever a processor is idle."""
 LIVE = ("tests/live", "tests/e2e", "tests/adversary/host")

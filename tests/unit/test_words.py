@@ -12,7 +12,7 @@ SCRIPT = ROOT / "deploy" / "setup" / "words.py"
 
 def check(*files: Path) -> subprocess.CompletedProcess[str]:
     """Run the script on files, or on those that it checks by itself."""
-    return subprocess.run([sys.executable, SCRIPT, *files], capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run([sys.executable, SCRIPT, *files], capture_output=True, text=True, check=False, timeout=120)
 
 
 def test_the_documentation_is_clean() -> None:
