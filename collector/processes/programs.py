@@ -38,6 +38,7 @@ EARLY_SECONDS = 30.0
 """How long a result counts that was found while a package manager was at work, or by a query that failed."""
 SAVE_SECONDS = 60.0
 MAX_FILE = 4 << 20
+_FOREVER = float("inf")
 OUTCOMES = ("package", "modified", "image", "dropped", "memory", "unknown", "abandoned")
 """How a look-up ends: an origin, or abandoned because it took too long."""
 _UNKNOWN = ProgramFile(origin="unknown")
@@ -57,7 +58,7 @@ class ProgramLookUp(Protocol):
 class _Known:
     file: ProgramFile
     is_pending: bool = False
-    until: float = float("inf")
+    until: float = _FOREVER
     """When it is looked up again, monotonic s."""
 
 
@@ -108,11 +109,11 @@ class KnownPrograms:
         known = self._known.get(key)
         if known is None:
             known = _Known(_UNKNOWN, is_pending=True)
-        elif time.monotonic() < known.until:
+        elif known.until == _FOREVER or time.monotonic() < known.until:
             return known.is_pending
         if self._in_flight >= MAX_IN_FLIGHT:
             return False
-        known.until = float("inf")
+        known.until = _FOREVER
         self._known.put(key, known)
         self._in_flight += 1
         self._questions.put((key, _question(entry)))

@@ -89,7 +89,7 @@ def test_a_document_explains_its_rule_and_can_be_found_by_what_is_in_it() -> Non
     assert (made["rule.description"], made["falco.response"]) == ("Hashes are read.", "Look.")
     assert (made["related.user"], made["related.hosts"], made["host.os.type"]) == (["root"], ["web-3"], "linux")
     assert connection["related.ip"] == ["10.0.0.5", "192.0.2.7"]
-    assert flat(document(CORPUS[1]))["related.hash"] == [f"sha256:{'1' * 64}"]
+    assert flat(document(CORPUS[1]))["related.hash"] == [f"sha256:{'1' * 64}", "5a" * 32]
 
 
 def test_elastic_security_finds_an_alert_without_a_setting() -> None:

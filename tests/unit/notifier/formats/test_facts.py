@@ -91,6 +91,28 @@ def test_an_indicator_is_the_first_fact() -> None:
         assert found == [("indicator", text), ("pid", "7"), ("x", "y")]
 
 
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        ({"origin": "package", "package": "coreutils", "package.version": "9.1-1"}, "from package coreutils 9.1-1"),
+        ({"origin": "modified", "package": "coreutils"}, "not what package coreutils brought"),
+        ({"origin": "image"}, "from the image"),
+        (
+            {"origin": "dropped", "written_by": "curl", "written_by.user": "ann", "written_at": TIME - 40 * 10**9},
+            "dropped 40s ago by curl (ann)",
+        ),
+        ({"origin": "dropped"}, "from no package"),
+        ({"origin": "memory"}, "in memory, from no file"),
+    ],
+)
+def test_the_origin_of_a_program_follows_its_command(event: dict[str, Any], text: str) -> None:
+    """If it is known; an unknown one is left out."""
+    fields = {"proc.cmdline": "id", "user.name": "ann", **{f"proc.exe.{name}": value for name, value in event.items()}}
+    origin = ("origin", text)
+    assert list(facts(alert(event=fields, output_fields={}))) == [("command", "id"), origin, ("user", "ann")]
+    assert origin not in facts(alert(event={**fields, "proc.exe.origin": "unknown"}, output_fields={}))
+
+
 def test_an_alert_that_was_read_from_json_has_the_facts_of_its_output_fields() -> None:
     """Such an alert has no event."""
     made = alert(event={}, output_fields={"proc.cmdline": "id", "user.name": "root", "x": "y"})

@@ -95,6 +95,7 @@ def test_a_finding_states_its_device_and_its_profiles() -> None:
     }
     assert (made["metadata"]["profiles"], pod["metadata"]["profiles"]) == (["host"], ["host", "container"])
     assert pod["evidences"][0]["container"]["hash"]["value"] == "1" * 64
+    assert pod["evidences"][0]["process"]["file"]["hashes"][0]["value"] == "5a" * 32
     assert made["evidences"][0]["process"]["ancestry"] == [{"pid": 1, "name": "systemd"}]
     assert made["finding_info"]["src_url"] == f"https://c.example/alerts/{CORPUS[0].id}"
     assert (internal["device"]["type_id"], internal["unmapped"]) == (0, {"ring": 7})
