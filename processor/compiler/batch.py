@@ -56,7 +56,7 @@ _MANY_OF_KIND = 8
 """So many rules take longer than finding out the kind of a process."""
 _MANY_OF_CALL = 3
 """So many rules take longer than finding out whether a call is like an earlier one."""
-_OF_EACH = frozenset({"name", "event", "c_time", "c_tid", "c_cpu", "c_repeats", "c_local_port"})
+_OF_EACH = frozenset({"name", "event", "c_time", "c_thread", "c_vthread", "c_cpu", "c_repeats", "c_local_port"})
 """The sources of what differs between calls that are otherwise alike, such as connections to one server."""
 _MAX_FOUND = 1024
 

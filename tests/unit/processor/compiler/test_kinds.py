@@ -57,6 +57,50 @@ def test_no_field_that_counts_as_equal_for_a_kind_differs() -> None:
     assert {at: values for at, values in read.items() if values[0] != values[1]} == {}
 
 
+def test_no_field_that_counts_as_equal_for_similar_calls_differs() -> None:
+    """Whatever a condition may read of an event, unless it names a column whose values are compared."""
+    alike = {
+        "type": "connect",
+        "fd_type": "ipv4",
+        "fd_num": 3,
+        "remote_ip": "10.0.0.1",
+        "remote_port": 443,
+        "bits": 0xFFFFFFFF,
+    }
+    batch = batch_of(
+        {
+            **alike,
+            "local_port": 5000,
+            "fd_name": "a:5000->b",
+            "thread": 7,
+            "cpu": 0,
+            "args": {"fd": "3", "A": ("x", 1)},
+        },
+        {
+            **alike,
+            "local_port": 5001,
+            "fd_name": "a:5001->b",
+            "thread": 8,
+            "cpu": 1,
+            "args": {"fd": "4", "A": ("y", 2)},
+        },
+        processes=_line(100),
+        containers=[_CONTAINER],
+    )
+    batch.columns["time"][1] += 1
+    names: list[tuple[str, str | None]] = [(name, None) for name in FIELDS]
+    names += [(name, each) for name, spec in FIELDS.items() for each in _ARGUMENTS[spec.argument_kind]]
+    varying = {f"c_{name}" for name, column in batch.columns.items() if name[:3] != "arg" and column[0] != column[1]}
+    read = {
+        at: [eval(found.expression, event_names(batch, index)) for index in (0, 1)]  # noqa: S307
+        for at in names
+        if (found := condition_expression(*at)) is not None and not found.sources & {"name", "event", *varying}
+    }
+    assert ("fd.rport", None) in read
+    assert ("evt.res", None) in read
+    assert {at: values for at, values in read.items() if values[0] != values[1]} == {}
+
+
 def test_processes_of_a_kind_have_its_number_in_all_batches() -> None:
     """They differ in another kind of parent, other arguments, however long, or another container's or file's facts."""
     kinds = Kinds()
