@@ -10,7 +10,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from bus.connection import Connection
+from tests.unit.lanner.program import Stage, stage
 
+FRESH = ("-m", "lanner")
+"""The program from nothing, for what looks at the process's command line."""
 _SHOWN = 5000
 """Characters."""
 
@@ -18,7 +21,7 @@ _SHOWN = 5000
 class Running:
     """A started command."""
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes], folder: Path) -> None:
+    def __init__(self, name: str, process: subprocess.Popen[bytes] | Stage, folder: Path) -> None:
         self.name = name
         self.pid = process.pid
         self._process = process
@@ -82,10 +85,13 @@ class Processes:
         connection: Connection,
         *arguments: str | Path,
         rules: Path | None = None,
-        program: Sequence[str] = ("-m", "lanner"),
+        program: Sequence[str] = (),
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> Running:
-        """Start `lanner ARGUMENTS` for a broker. program: a replacement with the same arguments."""
+        """Start `lanner ARGUMENTS` for a broker.
+
+        program: a replacement with the same arguments, or FRESH; without it, what has imported the program is forked.
+        """
         name = f"{len(self._started)}-{arguments[0]}"
         clean = {key: value for key, value in os.environ.items() if not key.startswith("LANNER")}
         settings = {
@@ -99,18 +105,21 @@ class Processes:
             "LANNER__REPEATED_ALERTS__ENABLED": "false",
             **_security(connection),
         }
-        command = [sys.executable, *program, *map(str, arguments)]
-        if rules is not None:
-            command += ["--rules", str(rules)]
+        words = [*map(str, arguments), *(["--rules", str(rules)] if rules is not None else [])]
+        variables = clean | settings | dict(environment)
         with (self._folder / f"{name}.out").open("wb") as out, (self._folder / f"{name}.err").open("wb") as errors:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=errors,
-                env=clean | settings | dict(environment),
-                cwd=self._folder,
-            )
+            process: subprocess.Popen[bytes] | Stage
+            if program:
+                process = subprocess.Popen(
+                    [sys.executable, *program, *words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=errors,
+                    env=variables,
+                    cwd=self._folder,
+                )
+            else:
+                process = stage(words, variables, self._folder, out.fileno(), errors.fileno())
         running = Running(name, process, self._folder)
         self._started.append(running)
         return running

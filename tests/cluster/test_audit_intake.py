@@ -53,8 +53,8 @@ def start(
 ) -> Running:
     """Start the intake; dies: the point at which it is killed."""
     state = ("-o", f"kubernetes_audit.state_dir={folder / 'places'}")
-    program = (dying_intake.PROGRAM, dies) if dies else ("-m", "lanner")
-    root = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    program = (dying_intake.PROGRAM, dies) if dies else ()
+    root = {"PYTHONPATH": str(Path(__file__).parents[2])} if dies else {}
     made = processes.start(
         connection, "intake", "kubernetes-audit", *state, *arguments, program=program, environment=root
     )
@@ -84,7 +84,7 @@ def post(intake: Running, content: bytes, headers: dict[str, str] | None = None)
 
 def processor(processes: Processes, connection: Connection, folder: Path, dies: str = "") -> Running:
     """Start a processor with the rules."""
-    program = (dying_processor.PROGRAM, dies) if dies else ("-m", "lanner")
+    program = (dying_processor.PROGRAM, dies) if dies else ()
     made = processes.start(connection, "processor", rules=rules_file(folder, RULES), program=program)
     made.wait_for("evaluating rules: 1 rule")
     return made

@@ -47,7 +47,7 @@ def processor(processes: Processes, connection: Connection, folder: Path, dies: 
     mapping = folder / "shop.yaml"
     mapping.write_text(MAPPING)
     sources = json.dumps([{"mapping": str(mapping), "topic": f"{connection.prefix}shop"}])
-    program = (dying_processor.PROGRAM, dies) if dies else ("-m", "lanner")
+    program = (dying_processor.PROGRAM, dies) if dies else ()
     words = ("processor", "-o", f"json_sources={sources}", *options)
     made = processes.start(connection, *words, rules=rules_file(folder, RULES), program=program)
     made.wait_for("evaluating rules: 1 rule")

@@ -15,7 +15,7 @@ from foundation.text import ignore_note
 from notifier.delivery import kafka_queue
 from notifier.sink import SinkStats
 from schemas.alert import encode_alert
-from tests.cluster.processes import Processes
+from tests.cluster.processes import FRESH, Processes
 from tests.live.notifier.http_server import HttpServer
 from tests.live.notifier.slack_server import SlackServer
 from tests.unit.alerts import alert
@@ -137,7 +137,7 @@ def test_a_webhook_gets_what_waited_in_order_and_its_secrets_are_nowhere_else(
     ids = [f"id-{number:03d}" for number in range(40)]
     publish(connection, ids)
     try:
-        notifier = processes.start(connection, "notifier", "webhook", "-v", *settings)
+        notifier = processes.start(connection, "notifier", "webhook", "-v", *settings, program=FRESH)
         until = time.monotonic() + 40
         while len(found := taken_by(receiver)) < len(ids) and time.monotonic() < until:
             time.sleep(0.1)

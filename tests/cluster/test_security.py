@@ -19,7 +19,7 @@ from collector.publishing.publisher import Publisher
 from collector.publishing.spool import Spool
 from processor.fleet.detect_service import make_app
 from tests.cluster.actions import Host, rules_file
-from tests.cluster.processes import Processes
+from tests.cluster.processes import FRESH, Processes
 from tests.cluster.secured import SecuredBroker
 from tests.kcat import kcat
 from tests.notes import into
@@ -56,10 +56,15 @@ def test_each_stage_works_with_its_own_rights_alone(
 ) -> None:
     """An action passes from a collector's publisher to the SIEM, with separate credentials for each client."""
     prefix = secured.fleet()
-    processor = processes.start(connect(secured, method, "processor", prefix), "processor", rules=rules_file(tmp_path))
+    processor = processes.start(
+        connect(secured, method, "processor", prefix), "processor", rules=rules_file(tmp_path), program=FRESH
+    )
     state = ("-o", f"notifier.state_dir={tmp_path / 'state'}")
-    notifier = processes.start(connect(secured, method, "notifier", prefix), "notifier", "siem.ecs", *state)
-    tail = processes.start(connect(secured, method, "operator", prefix), "alerts", "tail", "--since", "1h")
+    notifier = processes.start(
+        connect(secured, method, "notifier", prefix), "notifier", "siem.ecs", *state, program=FRESH
+    )
+    operator = connect(secured, method, "operator", prefix)
+    tail = processes.start(operator, "alerts", "tail", "--since", "1h", program=FRESH)
     create = ("topics", "create", "--partitions", "2", "--replication-factor", "1", "--dry-run")
     admin = processes.start(connect(secured, method, "admin", prefix), *create)
     collector = connect(secured, method, "collector", prefix)

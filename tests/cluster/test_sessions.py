@@ -28,7 +28,7 @@ FILLERS = range(8, 328)
 
 def processor(processes: Processes, connection: Connection, folder: Path, dies: str = "") -> Running:
     """Start a processor. dies: where it is killed."""
-    program = (dying_processor.PROGRAM, dies) if dies else ("-m", "lanner")
+    program = (dying_processor.PROGRAM, dies) if dies else ()
     made = processes.start(connection, "processor", rules=rules_file(folder, RULES), program=program)
     made.wait_for("evaluating rules: 2 rules")
     return made

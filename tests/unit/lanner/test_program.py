@@ -1,13 +1,14 @@
 """What the other tests run lanner with."""
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.unit.lanner import program
-from tests.unit.lanner.program import fresh, lanner
+from tests.unit.lanner.program import Stage, fresh, lanner, stage
 
 _COMMANDS = [
     ["config", "check", "-o", "priority=\udcff"],
@@ -40,7 +41,7 @@ def test_a_command_that_takes_too_long_is_killed_and_the_next_one_runs() -> None
 def test_a_server_that_ended_fails_the_test() -> None:
     """Its end is an error, and the next command gets a new one."""
     lanner("--version")
-    process = program._servers[0]._process
+    process = program._servers[()]._process
     process.kill()
     process.wait()
     with pytest.raises((RuntimeError, OSError)):
@@ -53,3 +54,27 @@ def test_what_an_interpreter_reads_at_its_start_applies() -> None:
     done = lanner("fields", "proc.name", environment={"PYTHONVERBOSE": "1"})
     assert "import 'lanner.cli.main'" in done.stderr
     assert os.environ.get("PYTHONVERBOSE") is None
+
+
+def started(folder: Path, *arguments: str, **variables: str) -> Stage | subprocess.Popen[bytes]:
+    """Start a stage that writes to a file in a folder."""
+    with (folder / "said").open("wb") as said:
+        return stage([*arguments], {**os.environ, **variables}, folder, said.fileno(), said.fileno())
+
+
+def test_a_stage_is_a_child_of_the_process_that_starts_it(tmp_path: Path) -> None:
+    """It prints and ends as one started from nothing does, whatever other stages do, and can be killed."""
+    os.mkfifo(tmp_path / "rules.yaml")
+    waits = started(tmp_path, "rules", "list", "-r", "rules.yaml")
+    assert waits.poll() is None
+    ends, expected = started(tmp_path, "nonsense"), fresh("nonsense")
+    assert isinstance(ends, Stage)
+    assert (ends.wait(), (tmp_path / "said").read_text()) == (expected.returncode, expected.stdout + expected.stderr)
+    waits.kill()
+    assert waits.wait() == -signal.SIGKILL
+
+
+def test_a_stage_with_a_variable_that_counts_at_the_start_is_started_from_nothing(tmp_path: Path) -> None:
+    """As a command is."""
+    assert started(tmp_path, "nonsense", PYTHONVERBOSE="1").wait() == 2
+    assert "import 'lanner.cli.main'" in (tmp_path / "said").read_text()

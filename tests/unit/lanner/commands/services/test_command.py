@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from lanner.recorder.rolling import RollingRecording
 from tests.ports import free_port
 from tests.unit.alerts import alert
 from tests.unit.lanner.console.alerts import soon
-from tests.unit.lanner.program import lanner
+from tests.unit.lanner.program import lanner, stage
 
 DAY = 86_400 * 10**9
 Start = Callable[..., "Command"]
@@ -29,9 +30,8 @@ class Command:
         self.port = free_port()
         self._errors = folder / "errors"
         with self._errors.open("wb") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "lanner", "console", "--listen", str(self.port), *arguments], stderr=errors
-            )
+            words = ["console", "--listen", str(self.port), *arguments]
+            self.process = stage(words, dict(os.environ), Path.cwd(), errors.fileno(), errors.fileno())
         for _ in soon(30):
             if "console at" in self.errors:
                 return
