@@ -7,12 +7,14 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from collector.procfs.foreign_files import Signature, cached_stat, closing, is_remote, read_below, signature_below
 from collector.procfs.parse import Mounted, parse_cgroup, parse_mountinfo, parse_stat, parse_status, text_of
 from collector.procfs.reading import read_file
+
+if TYPE_CHECKING:  # 1 MiB that the process for look-ups saves
+    from pathlib import Path
 
 MAX_MOUNTINFO = 1 << 20
 """Bytes read of a mount table. A longer table may hide a mount behind many others, so it counts as remote."""
@@ -69,7 +71,7 @@ class AccountFilesAnswer:
 class AccountFiles:
     """Responds to queries about containers' user and group files."""
 
-    def __init__(self, proc: Path, host_root: Path, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, proc: "Path | str", host_root: "Path | str", now: Callable[[], float] = time.monotonic) -> None:
         self._proc = proc
         self._host_root = host_root
         self._now = now
@@ -97,7 +99,7 @@ class AccountFiles:
         """Return whether a process's files are the container's: those of its first process and its companions are."""
         return (
             vpid == 1
-            or insider.pid_namespace in {_link(self._proc / whose / "ns" / "pid") for whose in ("1", "self")}
+            or insider.pid_namespace in {_link(f"{self._proc}/{whose}/ns/pid") for whose in ("1", "self")}
             or (
                 before is not None
                 and (insider.mount_namespace, insider.pid_namespace) == (before.mount_namespace, before.pid_namespace)
@@ -105,10 +107,10 @@ class AccountFiles:
         )
 
     def _insider(self, pid: int, cgroup: str) -> tuple[Insider | None, int]:
-        folder = self._proc / str(pid)
-        stat, status = parse_stat(_read(folder / "stat") or b""), parse_status(_read(folder / "status") or b"")
-        path = parse_cgroup(_read(folder / "cgroup") or b"")
-        namespaces = _link(folder / "ns" / "mnt"), _link(folder / "ns" / "pid")
+        folder = f"{self._proc}/{pid}"
+        stat, status = parse_stat(_read(f"{folder}/stat") or b""), parse_status(_read(f"{folder}/status") or b"")
+        path = parse_cgroup(_read(f"{folder}/cgroup") or b"")
+        namespaces = _link(f"{folder}/ns/mnt"), _link(f"{folder}/ns/pid")
         if stat is None or status is None or None in namespaces:
             return None, 0
         # A path relative to a cgroup namespace can't be compared; the table has checked the absolute one.
@@ -118,7 +120,7 @@ class AccountFiles:
         return Insider(pid, stat.start_ticks, namespaces[0] or "", namespaces[1] or ""), status.vpid
 
     def _through(self, insider: Insider, question: AccountFilesQuery) -> AccountFilesAnswer:
-        root = open_root(self._proc / str(insider.pid) / "root")
+        root = open_root(f"{self._proc}/{insider.pid}/root")
         if root is None:
             return AccountFilesAnswer("gone")
         with closing(root):
@@ -138,15 +140,15 @@ class AccountFiles:
         if insider == question.insider and found == question.signatures and found != (None, None):
             return AccountFilesAnswer("same", insider, found)
         passwd, group = read_below(root, USERS, links=links), read_below(root, GROUPS, links=links)
-        folder = self._proc / str(insider.pid)
+        folder = f"{self._proc}/{insider.pid}"
         return AccountFilesAnswer(
             "new",
             insider,
             (None if passwd is None else passwd[1], None if group is None else group[1]),
             None if passwd is None else text_of(passwd[0]),
             None if group is None else text_of(group[0]),
-            text_of(_read(folder / "uid_map") or b""),
-            text_of(_read(folder / "gid_map") or b""),
+            text_of(_read(f"{folder}/uid_map") or b""),
+            text_of(_read(f"{folder}/gid_map") or b""),
         )
 
     def _remote(self, mounts: Sequence[Mounted]) -> set[str] | None:
@@ -172,7 +174,7 @@ class AccountFiles:
 
     def _mounts(self, pid: int, limit: int = MAX_MOUNTINFO) -> list[Mounted] | None:
         """Return a process's mounts; None if it has ended, an empty list if the table is too long."""
-        text = _read(self._proc / str(pid) / "mountinfo", limit + 1)
+        text = _read(f"{self._proc}/{pid}/mountinfo", limit + 1)
         if text is None:
             return None
         return [Mounted("/", "unknown")] if len(text) > limit else parse_mountinfo(text)
@@ -180,16 +182,16 @@ class AccountFiles:
     def _is_host_root(self, root: int) -> bool:
         """Return whether a root is the host's: that of a runtime's helper that hasn't entered the container yet."""
         try:
-            host = self._host_root.stat()
+            host = os.stat(self._host_root)  # noqa: PTH116
         except OSError:
-            host = Path("/").stat()
+            host = os.stat("/")  # noqa: PTH116
         found = cached_stat(root)
         return (found.device, found.inode) == (host.st_dev, host.st_ino)
 
 
 def responder(proc: str, host_root: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """Return a function that responds to queries from JSON, for where procfs and the host's root are mounted."""
-    files = AccountFiles(Path(proc), Path(host_root))
+    files = AccountFiles(proc, host_root)
     return lambda request: asdict(files.look(_question_of(request)))
 
 
@@ -216,7 +218,7 @@ def _signatures(found: list[dict[str, Any] | None]) -> tuple[Signature | None, S
     return first, second
 
 
-def open_root(path: Path) -> int | None:
+def open_root(path: "Path | str") -> int | None:
     """Open a root directory as a location only; None if that fails."""
     try:
         return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -224,12 +226,12 @@ def open_root(path: Path) -> int | None:
         return None
 
 
-def _link(path: Path) -> str | None:
+def _link(path: str) -> str | None:
     try:
-        return str(path.readlink())
+        return os.readlink(path)  # noqa: PTH115
     except OSError:
         return None
 
 
-def _read(path: Path, limit: int = _MAX_PROC_FILE) -> bytes | None:
-    return read_file(str(path), limit)
+def _read(path: str, limit: int = _MAX_PROC_FILE) -> bytes | None:
+    return read_file(path, limit)
