@@ -125,6 +125,7 @@ def make_disk(folder: Path, architecture: str) -> Path:
         (root / "bin/sh").unlink(missing_ok=True)
         (root / "bin/sh").symlink_to("bash")
         add_checkout_for_arm64(root, "bench")
+        (root / "etc/hostname").write_text("guest\n")
         for name in ("proc", "sys", "dev", "tmp", "run", "root"):
             (root / name).mkdir(exist_ok=True)
     else:
