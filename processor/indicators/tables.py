@@ -26,6 +26,8 @@ MAX_TEXT = 1024
 _INDEX_BITS = 20
 _INDEX = (1 << _INDEX_BITS) - 1
 _LOW = (1 << 64) - 1
+_MANY = 1_000
+"""Networks from which on it is worth 256 KiB to look among few of them."""
 _LONGEST_NAME = 253
 _LONGEST_LABEL = 63
 _DIGESTS = {32: "MD5", 40: "SHA-1", 64: "SHA-256", 128: "SHA-512"}
@@ -168,6 +170,8 @@ class _Networks:
         self._parents = array("i")
         """The smallest network around each, -1 for none; empty if none is in another."""
         self._entries = array("I")
+        self._buckets = array("I")
+        """For many networks of version 4: the first that begins with 16 bits or higher ones, by these bits."""
 
     def add(self, start: int, length: int, entry: int) -> None:
         self._rows.append((start << 8 | length) << _INDEX_BITS | entry)
@@ -189,6 +193,9 @@ class _Networks:
             is_nested = is_nested or bool(around)
             around.append(index)
         self._rows = []
+        if self._bits == 32 and len(self._starts) > _MANY:
+            firsts = (bisect_left(self._starts, bits << 16) for bits in range(1 << 16))
+            self._buckets = array("I", (*firsts, len(self._starts)))
         if not is_nested:
             self._parents = array("i")
 
@@ -204,6 +211,9 @@ class _Networks:
 
     def _last_before(self, number: int) -> int:
         """Return the last network that begins at an address or before it; -1 if none does."""
+        if self._buckets:
+            bits = number >> 16
+            return bisect_right(self._starts, number, self._buckets[bits], self._buckets[bits + 1]) - 1
         if self._bits == 32:
             return bisect_right(self._starts, number) - 1
         end = bisect_right(self._starts, number >> 64)
@@ -211,7 +221,7 @@ class _Networks:
         return bisect_right(self._lows, number & _LOW, begin, end) - 1
 
     def may_have(self, number: int) -> bool:
-        index = bisect_right(self._starts, number) - 1 if self._bits == 32 else self._last_before(number)
+        index = self._last_before(number)
         if index < 0 or self._parents:
             return any(self.holding(number))
         shift = self._shifts[index]

@@ -48,6 +48,17 @@ def test_an_address_is_found_in_the_networks_that_hold_it(
         assert made.may_have(str(address)) == bool(holding)
 
 
+def test_many_networks_are_found_as_few_are() -> None:
+    """Also one that begins far before the address, and those at both ends."""
+    networks = ["0.0.0.0", "16.0.0.0/4", "16.5.0.0/16", "255.255.255.255"]
+    made = table("address", *networks, *(f"17.{index >> 8}.{index & 255}.0/30" for index in range(2_000)))
+    assert found(made, "31.255.255.255") == ["16.0.0.0/4"]
+    assert found(made, "16.5.255.255") == ["16.5.0.0/16", "16.0.0.0/4"]
+    assert found(made, "17.1.2.3") == ["17.1.2.0/30", "16.0.0.0/4"]
+    assert [found(made, each) for each in ("0.0.0.0", "0.0.0.1", "32.0.0.0")] == [["0.0.0.0"], [], []]
+    assert found(made, "255.255.255.255") == ["255.255.255.255"]
+
+
 _LABELS = st.sampled_from(["a", "b", "ab", "x-1", "example"])
 _DOMAINS = st.lists(_LABELS, min_size=1, max_size=5).map(".".join)
 
