@@ -77,7 +77,7 @@ class ProgramFiles:
         The digest is missing if the file is gone, changed, too large, or on a file system that may not respond.
         """
         begin = time.process_time()
-        answer: dict[str, Any] = {"origin": "memory" if query.is_from_memfd else "unknown", "bytes": 0}
+        answer: dict[str, Any] = {"origin": _by_kernel(query), "bytes": 0}
         for file in self._files(query):
             with closing(file):
                 found = cached_stat(file)
@@ -165,16 +165,21 @@ class ProgramFiles:
             if not listed.digest:
                 return "unknown"
             return "package" if digests[listed.algorithm] == listed.digest else "modified"
-        if query.is_contained and query.is_lower_layer:
-            return "image"
-        if query.is_contained and query.is_upper_layer:
-            return "dropped"
         if not query.is_host:
-            return "unknown"
+            return _by_kernel(query)
         if not has_database:
             with closing(os.open(self._host_root, os.O_PATH | os.O_CLOEXEC)) as root:
                 has_database = exist(root)
         return "dropped" if has_database else "unknown"
+
+
+def _by_kernel(query: ProgramQuery) -> str:
+    """Return the origin as far as the kernel knows it without the file, which may be gone."""
+    if query.is_from_memfd:
+        return "memory"
+    if query.is_contained and (query.is_lower_layer or query.is_upper_layer):
+        return "image" if query.is_lower_layer else "dropped"
+    return "unknown"
 
 
 def _is_it(found: Attributes, query: ProgramQuery) -> bool:

@@ -75,6 +75,8 @@ def test_only_a_lower_layer_makes_a_program_of_an_image(tmp_path: Path) -> None:
     assert look(tmp_path, "/usr/bin/ls", **inside, is_upper_layer=True)["origin"] == "dropped"
     assert look(tmp_path, "/usr/bin/ls", **inside)["origin"] == "unknown"
     assert look(tmp_path, "/usr/bin/ls", is_host=False, is_lower_layer=True)["origin"] == "unknown"
+    gone = query(tmp_path / "usr/bin/ls", "/usr/bin/gone", **inside, is_upper_layer=True)
+    assert ProgramFiles(Path("/proc"), tmp_path).look(gone)["origin"] == "dropped"
 
 
 def test_a_file_on_a_file_system_that_another_program_serves_is_not_read(tmp_path: Path) -> None:
