@@ -62,6 +62,20 @@ OTHER = """
   output: another
   priority: NOTICE
 """
+LISTED = """
+- indicators: published
+  file: lists/published.csv
+  kind: text
+  source: a feed
+- indicators: local
+  file: {local}
+  kind: text
+- rule: A listed file
+  desc: Somebody opens a file that is on a list.
+  condition: evt.type = openat and fd.name in_indicators (published, local)
+  output: listed
+  priority: NOTICE
+"""
 
 
 class Following(threading.Thread):
@@ -108,10 +122,10 @@ def until(holds: Callable[[], bool], what: str, timeout: float = 40) -> None:
         time.sleep(0.1)
 
 
-def act_in_group(generator: Generator, sequences: range) -> None:
+def act_in_group(generator: Generator, sequences: range, path: str = "/group/x") -> None:
     """Send an action of a new host in one group, without a filter."""
     for sequence in sequences:
-        event = {"type": "openat", "fd_name": "/group/x", "time": time.time_ns()}
+        event = {"type": "openat", "fd_name": path, "time": time.time_ns()}
         batch = batch_of(event, host_id="g", hostname="g", collector_start=1, sequence=sequence)
         batch.interest_version = "*"
         generator.publish(batch)
@@ -132,7 +146,10 @@ def two(processes: Processes, connection: Connection) -> tuple[Running, Running]
 
 
 def test_processors_switch_under_load(connection: Connection, processes: Processes, tmp_path: Path) -> None:
-    """No event is lost or reported twice, an unchanged macro continues, and the change is reported once."""
+    """No event is lost or reported twice, an unchanged macro continues, and the change is reported once.
+
+    Lists of indicators come with the version, or are each processor's own.
+    """
     first = rules_file(tmp_path, MARKED + WITH_MEMORY)
     before = publish(processes, connection, first, "--comment", "to begin with")
     workers = two(processes, connection)
@@ -143,16 +160,32 @@ def test_processors_switch_under_load(connection: Connection, processes: Process
     following.start()
     until(lambda: following.versions == before and len(generator.actions) > 0, "no host acts")
     second = tmp_path / "second.yaml"
-    second.write_text(MARKED.replace("NOTICE", "WARNING") + WITH_MEMORY + OTHER)
+    local, published = tmp_path / "local.txt", tmp_path / "lists" / "published.csv"
+    published.parent.mkdir()
+    published.write_text("value,description\n/listed/a,A place\n")
+    local.write_text("/nowhere\n")
+    second.write_text(MARKED.replace("NOTICE", "WARNING") + WITH_MEMORY + OTHER + LISTED.format(local=local))
     after = publish(processes, connection, second)
     for each in workers:
         each.wait_for(f"version {after} is active")
     until(lambda: following.versions == after, "the filter was not narrowed")
     following.end()
+    published.write_text("value\n/another\n")
+    local.write_text("/listed/b\n/listed/c\n")
+    for each in workers:
+        each.wait_for(f"indicators local: 2 entries of kind text from {local}.")
     act_in_group(generator, range(7, 11))
+    act_in_group(generator, range(11, 12), "/listed/a")
+    act_in_group(generator, range(12, 13), "/listed/b")
     alerts = Alerts(connection)
     alerts.wait_for(len(generator.actions), 30)
     until(lambda: alerts.read(0.2) or bool(named(alerts, TEN)), "the macro's count was not kept")
+    until(lambda: alerts.read(0.2) or len(named(alerts, "A listed file")) == 2, "the lists were not used")
+    facts = ("name", "description", "list", "source")
+    assert {
+        tuple(alert.output_fields[f"indicator.{fact}"] for fact in facts)
+        for alert in named(alerts, "A listed file").values()
+    } == {("/listed/a", "A place", "published", "a feed"), ("/listed/b", None, "local", None)}
     assert_exact(generator.actions, alerts)
     assert {alert.priority for alert in alerts.raw if alert.rule == RULE} == {"Notice", "Warning"}
     assert [alert.output.split(" container")[0] for alert in named(alerts, TEN).values()] == ["10 of /group/x"]
@@ -162,6 +195,9 @@ def test_processors_switch_under_load(connection: Connection, processes: Process
     assert changes[after].output_fields["rules.changes"] == (
         f"~ rule {RULE}: priority Warning instead of Notice",
         "+ rule Another added",
+        "+ rule A listed file added",
+        "+ indicators published added",
+        "+ indicators local added",
     )
     assert changes[before].output_fields["rules.comment"] == "to begin with"
     status = processes.start(connection, "rules", "status")
