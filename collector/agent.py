@@ -148,7 +148,7 @@ class Collector:
             "process_stale": self._table.stale,
             "io_uring_requests": self.intake.requests.lost,
             "look_ups_given_up": self._look_ups.given_up + self._users.remote,
-            "dns_unreadable": self.batch.unreadable_answers,
+            "dns_unreadable": self.batch.looked_up.unreadable,
             **self._further_losses(),
         }
         return {reason: count for reason, count in found.items() if count}

@@ -10,7 +10,7 @@ from functools import partial
 from collector.containers.lookup import KnownContainers
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_exit, add_syscall, exchanged_back, opens_for_writing
-from collector.events.looked_up import answer_in
+from collector.events.looked_up import LookedUpNames
 from collector.events.repeat_cache import RepeatCache
 from collector.host import HostFacts, host_addresses
 from collector.processes.host_mounts import HostMounts
@@ -91,8 +91,6 @@ class BatchAssembler:
         settings: CollectorSettings,
         on_full: Callable[[], None],
     ) -> None:
-        self.unreadable_answers = 0
-        """Messages of name servers that could not be parsed."""
         self.events = 0
         """All events so far, including repeats."""
         self.started = time.time_ns()
@@ -103,6 +101,7 @@ class BatchAssembler:
         self._settings = settings
         self._on_full = on_full
         self.mounts = HostMounts()
+        self.looked_up = LookedUpNames()
         self._rows = ProcessRows(table, users, containers)
         self._builder = BatchBuilder()
         self._repeated = RepeatCache(table, containers)
@@ -163,8 +162,15 @@ class BatchAssembler:
         time_of_event = who.time + self._table.boot_to_epoch
         if isinstance(record, Syscall):
             outer = partial(self.mounts.outer, at=who.time)
-            answer = None if record.socket is None else self._answer_in(record)
-            event = add_syscall(self._builder, record, origin, time_of_event, outer, answer=answer)
+            answer = names = None
+            if record.socket is not None:
+                container = "" if entry.container is None else entry.container.key
+                answer = self.looked_up.receive(record, container, origin.process.user)
+                names = self.looked_up.reader(record, container)
+                if answer is not None:
+                    # Connections from now on may have other names.
+                    self._repeated.clear()
+            event = add_syscall(self._builder, record, origin, time_of_event, outer, answer=answer, names=names)
             if self._rows.programs is not None and record.file is not None and opens_for_writing(record):
                 writer = origin.process
                 self._rows.programs.wrote((record.file.dev, record.file.ino), writer.name, writer.user, time_of_event)
@@ -240,15 +246,6 @@ class BatchAssembler:
         self._reported = dict(losses)
         self._first_number += builder.count
         return batch
-
-    def _answer_in(self, call: Syscall) -> str | None:
-        """Return the answer of a name server that a call received, as batches have it; None if there is none."""
-        try:
-            answer = answer_in(call)
-        except ValueError:
-            self.unreadable_answers += 1
-            return None
-        return None if answer is None else answer.text
 
     def _flush_if_full(self) -> None:
         settings = self._settings

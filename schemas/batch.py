@@ -31,6 +31,7 @@ STRING_COLUMNS = (
     "path_target_raw",
     "buffer",  # evt.buffer, as text
     "dns",  # of a received answer, with blanks between them: name, requested type, response code, each answer
+    "remote_names",  # the names that were looked up for remote_ip, with blanks between them, the newest first
 )
 """Columns of indices (i32) into the batch's strings; index 0 means a missing value."""
 

@@ -42,7 +42,7 @@ _NO_DESCRIPTOR: Numbers = (MISSING_INT, 0, 0, -1, -1)
 _NO_DESCRIPTOR_TEXTS: Texts = (None, None, None, None, None, None, None, None)
 _NO_DESCRIPTOR_INDICES = (0,) * len(_NO_DESCRIPTOR_TEXTS)
 _NO_PATHS: PathTexts = (0, 0, 0, 0, 0, 0)
-_NO_DATA = (0, 0)
+_NO_DATA = (0, 0, 0)
 _EXEC_NAMES = (
     *("res", "exe", "args", "tid", "pid", "ptid", "cwd", "fdlimit", "pgft_maj", "pgft_min", "vm_size", "vm_rss"),
     *("vm_swap", "comm", "cgroups", "env", "tty", "vpgid", "loginuid", "flags", "cap_inheritable", "cap_permitted"),
@@ -80,6 +80,7 @@ def add_syscall(
     outer: Callable[[str, str], str] = add,
     *,
     answer: Text = None,
+    names: Callable[[str], Text] | None = None,
 ) -> Event:
     """Append a system call of a process to the batch under construction.
 
@@ -90,6 +91,7 @@ def add_syscall(
         time: epoch nanoseconds.
         outer: returns the path outside of a root directory, from that and an absolute path.
         answer: the answer of a name server that it received, as batches have it.
+        names: returns the names that were looked up for an address, likewise; None if there are none for any.
     """
     spec = CALLS[call.event]
     event = spec.event
@@ -131,7 +133,10 @@ def add_syscall(
             bits |= _descriptor_bits(descriptor)
     buffer = intern(data_text(call)) if call.blob1 and spec.has_data else 0
     head = (origin.row, call.who.tid, call.vtid, call.cpu, result, bits, call.repeats)
-    row = (*head, *numbers, intern(event), *map(intern, texts), *paths, buffer, intern(answer))
+    looked_up = 0
+    if names is not None and descriptor is not None and descriptor.remote_ip is not None:
+        looked_up = intern(names(descriptor.remote_ip))
+    row = (*head, *numbers, intern(event), *map(intern, texts), *paths, buffer, intern(answer), looked_up)
     return builder.add(time, row, NAMES[call.event], arguments)
 
 

@@ -15,10 +15,11 @@ from processor.detection.ruleset import CompiledRuleset, compile_ruleset
 from processor.language.ast import deep
 from processor.language.printer import print_condition
 from processor.output.redaction import Redaction
-from processor.pushdown.derive import derive, variables_in
+from processor.pushdown.derive import derive, has_looked_up_names, variables_in
 from processor.rules.rule import RulesetOptions
 from schemas.catalog.fields import K8S_AUDIT, SYSCALL
 from schemas.catalog.priorities import BY_NAME
+from schemas.catalog.system_calls import ANSWERED
 from schemas.filter import PushdownFilter
 
 _PREVIOUS = "evt.deltatime"
@@ -47,6 +48,8 @@ class CompiledDetection:
     active_rules: ActiveRules
     """The loaded rules."""
 
+    has_looked_up_names: bool
+    """True if rules use the names that programs look up for addresses."""
     compares_events: bool
     """True if rules compare events with those before them, so that all matter."""
     has_audit_log: bool = False
@@ -57,7 +60,7 @@ class CompiledDetection:
     @property
     def event_types(self) -> frozenset[str]:
         """The event types that the collector has to watch."""
-        return self.ruleset.event_types
+        return self.ruleset.event_types | (frozenset(ANSWERED) if self.has_looked_up_names else frozenset())
 
     @property
     def exclusions(self) -> Mapping[str, Excludes] | None:
@@ -72,7 +75,10 @@ class CompiledDetection:
     @property
     def pushdown_filter(self) -> PushdownFilter:
         """The pushdown filter: the events that could match a rule."""
-        return self.stored_filter or derive(self.ruleset.conditions, self.event_types, variables=self.variables)
+        if self.stored_filter is not None:
+            return self.stored_filter
+        types, names = self.ruleset.event_types, self.has_looked_up_names
+        return derive(self.ruleset.conditions, types, variables=self.variables, names=names)
 
     def detects_shadow_read(self) -> bool:
         """Return whether a rule alerts if root reads /etc/shadow with cat: what `lanner run` suggests to try."""
@@ -146,6 +152,7 @@ def compile_rules(choices: RuleChoices, *, warnings: bool = True, folder: Path |
         choices.watched,
         variables,
         loaded,
+        has_looked_up_names(texts),
         compares_events,
         choices.has_audit_log,
         None if stored is None else stored.pushdown_filter,

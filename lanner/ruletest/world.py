@@ -9,7 +9,7 @@ from typing import Any
 from collector.containers.docker import container_from
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_syscall, exchanged_back
-from collector.events.looked_up import answer_in
+from collector.events.looked_up import LookedUpNames
 from collector.events.system_calls import CALLS
 from collector.events.texts import signed32
 from collector.processes.container_names import ContainerName, container_of
@@ -157,7 +157,7 @@ class World:
         self._users, self._runtimes = _Users(), _Runtimes()
         self._rows = ProcessRows(self._table, self._users, self._runtimes)
         self._rows.programs = self._programs = _Programs()
-        self._builder = BatchBuilder()
+        self._builder, self._looked_up = BatchBuilder(), LookedUpNames()
         self._pids: dict[ProcessSpec, int] = {}
         self._next_pid = _FIRST_PID
         self._generations: dict[int, int] = {}
@@ -176,9 +176,10 @@ class World:
             call = _syscall_record(event, entry, now)
             for each in (call, exchanged_back(call)):
                 if each is not None:
-                    answer = answer_in(each)
-                    text = None if answer is None else answer.text
-                    add_syscall(self._builder, each, origin, now + _BOOT, answer=text)
+                    container = "" if entry.container is None else entry.container.key
+                    answer = self._looked_up.receive(each, container, process.user)
+                    names = self._looked_up.reader(each, container)
+                    add_syscall(self._builder, each, origin, now + _BOOT, answer=answer, names=names)
 
     def take(self) -> Iterator[EventBatch]:
         """Yield the events since the last call as one batch; nothing if there are none."""

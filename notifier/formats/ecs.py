@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlencode, urljoin
 
+from foundation.text import canonical_address
 from foundation.times import iso8601_zulu
 from notifier.formats.facts import ancestors, entity_id, has_failed
 from schemas.alert import ARGUMENTS, Alert, Value
@@ -207,6 +208,11 @@ def indicator(alert: Alert) -> tuple[str | None, str]:
     return {"name": "domain-name", "digest": "file"}.get(kind), name
 
 
+def dns_answers(alert: Alert) -> list[str]:
+    """Return the addresses and aliases that a name server answered."""
+    return str(alert.event.get("dns.answers", "")).split()
+
+
 def _of_indicator(part: str) -> Source:
     def read(alert: Alert) -> str | None:
         value = alert.output_fields.get(f"indicator.{part}")
@@ -322,6 +328,12 @@ FIELDS: tuple[tuple[str, Source], ...] = (
     ("source.port", lambda alert: alert.event.get("fd.cport" if _is_socket(alert) else "sshd.port")),
     ("destination.ip", _if(_is_socket, "fd.sip")),
     ("destination.port", _if(_is_socket, "fd.sport")),
+    ("destination.domain", _if(_is_socket, "fd.sip.name")),
+    ("dns.question.name", "dns.question.name"),
+    ("dns.question.type", "dns.question.type"),
+    ("dns.response_code", "dns.response_code"),
+    ("dns.answers.data", dns_answers),
+    ("dns.resolved_ip", lambda alert: [text for text in dns_answers(alert) if canonical_address(text)]),
     ("network.transport", _if(_is_socket, "fd.l4proto")),
     ("network.type", _if(_is_socket, "fd.type")),
     ("container.id", _if(_in_container, "container.id")),

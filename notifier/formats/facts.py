@@ -36,7 +36,7 @@ ACTION_FIELDS = frozenset(
     {
         *("evt.type", "evt.res", "evt.failed", "evt.is_open_read", "evt.is_open_write"),
         *("proc.name", "proc.pname", "proc.cmdline", "proc.exepath", "user.name", "user.uid"),
-        *("fd.name", "fd.type", "fd.sip", "fd.sport", "fd.cip", "fd.cport"),
+        *("fd.name", "fd.type", "fd.sip", "fd.sport", "fd.sip.name", "fd.cip", "fd.cport"),
         *("fs.path.name", "fs.path.source", "fs.path.target"),
         *("container.id", "container.name", "k8s.pod.name", "k8s.ns.name"),
     }
@@ -129,7 +129,9 @@ def _end(address: str, port: str) -> Target:
         if not ip:
             return text_of(alert, "fd.name")
         host = f"[{ip}]" if ":" in ip else ip
-        return f"{host}:{number}" if number else host
+        end = f"{host}:{number}" if number else host
+        known = text_of(alert, f"{address}.name")
+        return f"{end} ({_cut(known)})" if known else end
 
     return end
 

@@ -61,8 +61,18 @@ _MAPPED = frozenset(
             "proc.pexepath",
         ),
         *("proc.pcmdline", "proc.aname", "proc.apid", "proc.aexepath", "proc.acmdline"),
-        *("fd.cip", "fd.cport", "fd.sip", "fd.sport", "container.id", "container.name", "container.type"),
+        *(
+            "fd.cip",
+            "fd.cport",
+            "fd.sip",
+            "fd.sport",
+            "fd.sip.name",
+            "container.id",
+            "container.name",
+            "container.type",
+        ),
         *("container.image.id", "container.image.repository", "container.image.tag", "container.image.digest"),
+        *("dns.question.name", "dns.question.type"),
     }
 )
 """The fields of the event that have a place of their own; of ancestors, without their level."""
@@ -233,6 +243,7 @@ def _evidence(alert: Alert) -> dict[str, Any]:
         "container": _container(alert),
         "src_endpoint": _endpoint(alert, "fd.cip", "fd.cport"),
         "dst_endpoint": _endpoint(alert, "fd.sip", "fd.sport"),
+        "query": _query(alert),
     }
     # The schema does not accept a container alone as evidence.
     found = {name: value for name, value in made.items() if value}
@@ -328,7 +339,13 @@ def _container(alert: Alert) -> dict[str, Any]:
 def _endpoint(alert: Alert, address: str, port: str) -> dict[str, Any]:
     if not alert.event.get(address):
         return {}
-    return _known({"ip": alert.event[address], "port": alert.event.get(port)})
+    name = alert.event.get(f"{address}.name")
+    return _known({"hostname": name, "ip": alert.event[address], "port": alert.event.get(port)})
+
+
+def _query(alert: Alert) -> dict[str, Any]:
+    name = alert.event.get("dns.question.name")
+    return {} if not name else _known({"hostname": name, "type": alert.event.get("dns.question.type")})
 
 
 def _observables(finding: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,7 @@ inlined; the others call a predicate that is stored as a constant.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from processor.compiler import operators, transformers
@@ -13,7 +13,7 @@ from processor.compiler.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, 
 from processor.compiler.types import Shape, field_shape, side_shape
 from processor.language.ast import Argument as Side
 from processor.language.ast import ArgumentList, Check, Field, FieldValue, Literal, Transformer, indicators_in, literals
-from processor.language.tokens import IN_INDICATORS
+from processor.language.tokens import EQUALITY_OPERATORS, IN_INDICATORS
 
 _SAME = ("=", "==")
 _INLINE_TEXT = {"contains": "{1} in {0}", "startswith": "{0}.startswith({1})", "endswith": "{0}.endswith({1})"}
@@ -134,6 +134,9 @@ class Emitter:
 
     def _several(self, node: Check, left: Expression, shape: Shape) -> Expression:
         texts = [item.text for item in literals(node)]
+        if left.subject and node.operator in EQUALITY_OPERATORS:
+            # As in Falco, these compare the address with those of the rule's names.
+            left = replace(left, text=f"names_of(B, {left.subject})")
         both_ends = shape.kind in ADDRESS_TYPES or shape.kind in NET_TYPES or shape.kind == "PORT"
         if node.modifier is not None:
             predicates = [operators.predicate(node.operator, shape.kind, [text]) for text in texts]

@@ -80,7 +80,7 @@ CAVEATS: Mapping[str, str] = MappingProxyType(
         ),
         **dict.fromkeys(
             ("fd.cip.name", "fd.sip.name", "fd.lip.name", "fd.rip.name"),
-            "the name that a loaded rule uses for the address; addresses of events are never looked up",
+            "the newest name that the user looked up for the other end, or one that a loaded rule uses for the address",
         ),
         "evt.around": "in conditions only",
         **dict.fromkeys(

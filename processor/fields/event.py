@@ -403,9 +403,17 @@ def names_of(batch: EventBatch, address: str | None) -> tuple[str, ...]:
     return () if address is None else batch.names.get(address, ())
 
 
-def first_name(batch: EventBatch, address: str | None) -> str | None:
+def all_names(batch: EventBatch, i: int, address: str | None) -> tuple[str, ...]:
+    """Return the names of an address: those looked up on the host, the newest first, and those that rules use."""
+    found = batch.columns["remote_names"][i]
+    if found and batch.strings[batch.columns["remote_ip"][i]] == address:
+        return (*words_from(batch.strings[found], 0), *names_of(batch, address))
+    return names_of(batch, address)
+
+
+def first_name(batch: EventBatch, i: int, address: str | None) -> str | None:
     """Return fd.*.name as output prints it: the first of the names."""
-    return next(iter(names_of(batch, address)), None)
+    return next(iter(all_names(batch, i, address)), None)
 
 
 @lru_cache(maxsize=4096)

@@ -129,7 +129,7 @@ _DESCRIPTOR: dict[str, str] = {
     "fd.snet": _ends("server_side", "ip"),
     "fd.lnet": _CONNECTED_IP,
     "fd.rnet": _text("remote_ip"),
-    **{f"{field}.name": f"first_name(B, {address})" for field, address in _ADDRESSES.items()},
+    **{f"{field}.name": f"first_name(B, i, {address})" for field, address in _ADDRESSES.items()},
     "fd.cproto": f"service_name({_ends('client_side', 'port')}, {_L4})",
     "fd.sproto": f"service_name({_ends('server_side', 'port')}, {_L4})",
     "fd.lproto": f"service_name({_CONNECTED_PORT}, {_L4})",
@@ -352,9 +352,9 @@ SEVERAL: dict[str, str] = {
 """The expression of all values of a field that has several, any of which a condition may match."""
 
 NAMES: dict[str, tuple[str, str]] = {
-    f"{field}.name": (f"names_of(B, {address})", address) for field, address in _ADDRESSES.items()
+    f"{field}.name": (f"all_names(B, i, {address})", address) for field, address in _ADDRESSES.items()
 }
-"""The name of an address in a condition: the expression of all its names and, for `!=`, of the address."""
+"""The name of an address in a condition: the expressions of all its names, and of the address."""
 
 
 def with_argument(field: str, argument: str) -> str | None:

@@ -175,7 +175,7 @@ def upper(node: Check, event: str) -> tuple[Clause, ...]:
     if not isinstance(field, Field):
         return (Clause(event),)
     if field.name.startswith("dns."):
-        return (Clause(event, frozenset({(_IS_ANSWER, True)})),) if event in ANSWERED else ()
+        return received_answers(event)
     if node.modifier is not None:
         return _of_each(node, event)
     if event in _PATHS and (name := _argument(field)) is not None and parameter(event, name) is None:
@@ -187,6 +187,11 @@ def upper(node: Check, event: str) -> tuple[Clause, ...]:
         also = {(_CREATES, True)} if answers == ((_IS_NEW_SETUID, True),) else set()
         return tuple(Clause(event, frozenset({answer} | also)) for answer in answers)
     return (Clause(event, patterns=_patterns(node, field, event)),)
+
+
+def received_answers(event: str) -> tuple[Clause, ...]:
+    """Return the clauses of calls of a type that receive something from a name server."""
+    return (Clause(event, frozenset({(_IS_ANSWER, True)})),) if event in ANSWERED else ()
 
 
 def _of_each(node: Check, event: str) -> tuple[Clause, ...]:

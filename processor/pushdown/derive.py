@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 
 from processor.compiler.simplify import Folded, by_type, simplify
 from processor.language.ast import Ancestor, And, Check, Node, Not, Or, children, deep
-from processor.pushdown.checks import negated, upper
+from processor.pushdown.checks import negated, received_answers, upper
+from schemas.catalog.system_calls import ANSWERED
 from schemas.filter import (
     EVERY_VARIABLE,
     PROGRAM_FILES,
@@ -28,7 +29,7 @@ _MAX_CLAUSES = 64
 
 
 def derive(
-    conditions: Sequence[Node], events: Iterable[str], *, variables: frozenset[str] = frozenset()
+    conditions: Sequence[Node], events: Iterable[str], *, variables: frozenset[str] = frozenset(), names: bool = False
 ) -> PushdownFilter:
     """Derive the pushdown filter of rules.
 
@@ -36,12 +37,14 @@ def derive(
         conditions: of rules, macros resolved.
         events: the event types that any of the rules is evaluated for.
         variables: names of the environment variables that rules use.
+        names: whether rules use the names that programs look up for addresses, so that all answers are sent.
     """
     with deep():
         clauses = frozenset(
             clause for _, event, folded in by_type(conditions, frozenset(events)) for clause in bound(folded, event)
         )
-    return PushdownFilter(without_narrower(clauses), variables)
+    answers = {clause for event in ANSWERED if names for clause in received_answers(event)}
+    return PushdownFilter(without_narrower(clauses | answers), variables)
 
 
 def clauses_of(condition: Node, event: str) -> Bound:
@@ -152,3 +155,14 @@ def variables_in(texts: Iterable[str]) -> frozenset[str]:
             name = (field[1] or "").strip("\"' ")
             found.add(EVERY_VARIABLE if not name or name.isdecimal() else name)
     return frozenset(found)
+
+
+_NAME = re.compile(r"(?<![\w.])fd\.[cslr]ip\.name\b(?!\s*(?:=|!=|in\b))|%fd\.[cslr]ip\.name\b")
+
+
+def has_looked_up_names(texts: Iterable[str]) -> bool:
+    """Return whether rules use the names that programs look up; texts: as for variables_in.
+
+    Equality compares addresses with those of the rules' own names.
+    """
+    return any(_NAME.search(text) for text in texts)

@@ -150,6 +150,7 @@ def batch_0_1() -> EventBatch:
             "path_target_raw": texts(None, None, "b"),
             "buffer": texts(None, "GET /\udcff", None),
             "dns": texts(None, None, None),
+            "remote_names": texts(None, None, None),
             "arg_start": array("I", [0, 1, 1, 2]),
             "arg_name": array("i", [at["fd"], at["res"]]),
             "arg_value": array("i", [at["<f>/etc/shadow"], 0]),
@@ -178,7 +179,12 @@ def batch_0_4() -> EventBatch:
         addresses=["10.0.0.1", "2001:db8::1"],
         processes=processes,
         containers=[replace(before.containers[0], is_truncated=True), *before.containers[1:]],
-        columns={**before.columns, "repeats": array("I", [0, 7, 2**32 - 1]), "dns": array("i", [0, 1, 0])},
+        columns={
+            **before.columns,
+            "repeats": array("I", [0, 7, 2**32 - 1]),
+            "dns": array("i", [0, 1, 0]),
+            "remote_names": array("i", [0, 2, 0]),
+        },
     )
 
 

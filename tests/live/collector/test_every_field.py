@@ -67,7 +67,7 @@ NOT_BY_AN_ACT_HERE = {
     "container.image.digest": "an image that never was in a registry has none",
     **dict.fromkeys(
         ("fd.cip.name", "fd.sip.name", "fd.lip.name", "fd.rip.name"),
-        "they are names that rules give hosts, compared in the processor",
+        "they are names that rules give hosts, or that users look up: test_looked_up_names.py",
     ),
     "container.ip": "these containers share the host's network",
     **{field: caveat for field, caveat in CAVEATS.items() if caveat == FROM_API},

@@ -138,4 +138,4 @@ print(os.getpid())
     )
 
     assert not watch.events(proc__pid=pid)
-    assert not watch.collector.batch.unreadable_answers
+    assert not watch.collector.batch.looked_up.unreadable

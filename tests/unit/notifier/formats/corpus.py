@@ -73,6 +73,16 @@ CONNECT = {
     "fd.l4proto": "tcp",
     "fd.name": "10.0.0.5:40000->192.0.2.7:4444",
 }
+ANSWER = {
+    **CONNECT,
+    "evt.type": "recvfrom",
+    "fd.sport": 53,
+    "fd.sip.name": "ns.example.net",
+    "dns.question.name": "www.example.org",
+    "dns.question.type": "AAAA",
+    "dns.response_code": "NOERROR",
+    "dns.answers": "edge.example.net 2001:db8::9",
+}
 INDICATOR = {
     "indicator.name": "192.0.2.7",
     "indicator.kind": "address",
@@ -103,4 +113,5 @@ CORPUS: tuple[Alert, ...] = (
     alert(event=PROCESS, output_fields=INDICATOR | {"indicator.kind": "name", "indicator.name": "bad.example"}),
     alert(event=PROCESS, output_fields=INDICATOR | {"indicator.kind": "digest", "indicator.name": "a" * 64}),
     alert(event=PROCESS, output_fields=INDICATOR | {"indicator.kind": "text", "indicator.name": "/opt/x"}),
+    alert(event=PROCESS | ANSWER, output_fields={"dns.question.name": "www.example.org"}),
 )

@@ -35,6 +35,10 @@ CAT = {"proc.name": "cat", "user.name": "root", "user.uid": 0}
             {"evt.type": "connect", "fd.sip": "::1", "fd.sport": 22, "evt.failed": True, "evt.res": "EINPROGRESS"},
             "cat (root) connected to [::1]:22",
         ),
+        (
+            {"evt.type": "connect", "fd.sip": "192.0.2.7", "fd.sport": 22, "fd.sip.name": "a.example"},
+            "cat (root) connected to 192.0.2.7:22 (a.example)",
+        ),
         ({"evt.type": "connect", "fd.name": "/run/x.sock"}, "cat (root) connected to /run/x.sock"),
         ({"evt.type": "rename", "fs.path.source": "/a", "fs.path.target": "/b"}, "cat (root) renamed /a to /b"),
         ({"evt.type": "unlinkat", "fs.path.name": "/a"}, "cat (root) removed /a"),

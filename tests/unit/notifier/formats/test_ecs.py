@@ -200,9 +200,24 @@ def test_no_value_that_a_host_chooses_keeps_its_alert_out_of_an_index() -> None:
     assert len(made["falco"]["output_fields"]["proc.cmdline"].encode()) <= MAX_TERM_BYTES
 
 
+def test_an_answer_of_a_name_server_has_the_fields_of_ecs() -> None:
+    """Name, type and code; what was answered, and the addresses of it. A destination has its name."""
+    made = flat(document(CORPUS[-1]))
+    assert {name: value for name, value in made.items() if name.startswith(("dns", "destination"))} == {
+        "destination.ip": "192.0.2.7",
+        "destination.port": 53,
+        "destination.domain": "ns.example.net",
+        "dns.question.name": "www.example.org",
+        "dns.question.type": "AAAA",
+        "dns.response_code": "NOERROR",
+        "dns.answers.data": ["edge.example.net", "2001:db8::9"],
+        "dns.resolved_ip": ["2001:db8::9"],
+    }
+
+
 def test_an_alert_names_the_indicator_that_its_rule_found() -> None:
     """By its type; a network, which ECS has no place for, is a name only."""
-    made = [document(each)["threat"] for each in CORPUS[10:]]
+    made = [document(each)["threat"] for each in CORPUS[10:-1]]
     assert made[0]["feed"] == {"name": "servers"}
     assert made[0]["indicator"] == {
         "type": "ipv4-addr",

@@ -45,7 +45,16 @@ def test_an_indicator_is_open_source_intelligence() -> None:
         "desc": "Emotet",
     }
     assert "unmapped" not in made
-    assert [document(each)["osint"][0]["type"] for each in CORPUS[11:]] == ["IP Address", "Domain", "Hash", "Other"]
+    assert [document(each)["osint"][0]["type"] for each in CORPUS[11:-1]] == ["IP Address", "Domain", "Hash", "Other"]
+
+
+def test_an_answer_of_a_name_server_is_a_query() -> None:
+    """Its name and type, and the name of the other end; the name in the output isn't repeated."""
+    made = document(CORPUS[-1])
+    (evidence,) = made["evidences"]
+    assert evidence["query"] == {"hostname": "www.example.org", "type": "AAAA"}
+    assert evidence["dst_endpoint"] == {"hostname": "ns.example.net", "ip": "192.0.2.7", "port": 53}
+    assert "unmapped" not in made
 
 
 def test_a_summary_updates_the_finding_that_it_sums_up() -> None:

@@ -6,6 +6,7 @@ from processor.detection.explain import BatchEvaluator
 from processor.fields.extract import extract
 from processor.language.ast import Check, Field, Node
 from processor.language.parser import parse
+from processor.pushdown.derive import has_looked_up_names
 from schemas.batch import EventBatch, EventBit, Process
 from tests.unit.processor.batches import batch_of
 
@@ -61,6 +62,48 @@ def test_output_shows_the_first_name() -> None:
     assert extract(connection("203.0.113.9"), 0, "fd.sip.name") == "a.example"
     assert extract(connection("198.51.100.1"), 0, "fd.sip.name") is None
     assert extract(connection("203.0.113.9"), 0, "fd.lip.name") is None
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("fd.sip.name endswith .example.org", True),
+        ("fd.rip.name startswith anyof (cdn, web)", True),
+        ("fd.sip.name endswith .example", True),
+        ("fd.cip.name exists or fd.lip.name exists", False),
+        ("fd.sip.name = www.example.org", False),
+        ("fd.sip.name in (www.example.org, cdn.example.net)", False),
+        ("fd.sip.name != www.example.org", True),
+        ("not fd.sip.name = www.example.org", True),
+    ],
+)
+def test_names_that_a_user_looked_up_match_except_by_equality(condition: str, expected: bool) -> None:
+    """An exception that names a host compares addresses, so that nobody gets it by answering themselves."""
+    batch = connection("203.0.113.9", remote_names="www.example.org cdn.example.net")
+
+    assert matches(condition, batch) is expected
+    assert extract(batch, 0, "fd.sip.name") == "www.example.org"
+    assert extract(batch, 0, "fd.cip.name") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("fd.sip.name endswith .org", True),
+        ("(fd.cip.name exists)", True),
+        ("fd.rip.name intersects (a, b)", True),
+        ("connected to %fd.rip.name", True),
+        ("%fd.sip.name in a network", True),
+        ("fd.lip.name", True),
+        ("fd.sip.name = a.example", False),
+        ("fd.sip.name in (a.example)", False),
+        ("fd.sip.name != a.example and fd.sip = 10.0.0.1", False),
+        ("x.fd.sip.name endswith .org", False),
+    ],
+)
+def test_answers_are_collected_only_if_a_rule_needs_their_names(text: str, expected: bool) -> None:
+    """By conditions as they are printed, outputs, and names of fields."""
+    assert has_looked_up_names([text]) is expected
 
 
 def test_an_explanation_shows_all_names() -> None:
