@@ -24,7 +24,7 @@ from foundation.text import OnNote, ignore_note
 from schemas.batch import EventBatch
 from schemas.filter import PROGRAM_FILES, PushdownFilter
 
-_POLL, _BUSY_POLL, _IDLE_POLL = 0.006, 0.020, 0.020
+_POLL, _BUSY_POLL, _IDLE_POLL = 0.006, 0.040, 0.020
 """Seconds between two reads. On a busy host, each wake-up finds the processor's caches filled by other programs, so
 that it costs more than the records themselves; the rings have room for several times as long."""
 _BUSY_RECORDS, _BUSY_SECONDS = 1_000, 0.1
