@@ -1,8 +1,9 @@
-"""Parses answers of the Domain Name System, as a program received them: bytes in, an `DnsAnswer` out.
+"""Parses answers of the Domain Name System, as a program received them: bytes in, a `DnsAnswer` out.
 
 The bytes come from anyone, and may be cut. Everything is bounded: a pointer leads back only, a name has at most 255
-bytes, and only the first records are read. Names are folded to lower case and written as in zone files, where any byte
-outside of a to z, 0 to 9, hyphen and underscore is escaped: what they contain never reaches a terminal or a separator.
+bytes and few pointers, and only the first records are read. Names are folded to lower case and written as in zone
+files, where any byte outside of a to z, 0 to 9, hyphen and underscore is escaped: what they contain never reaches a
+terminal or a separator.
 
 Source: RFC 1035, sections 3.1, 4.1 and 5.1; RFC 4343 (case).
 """
@@ -38,6 +39,8 @@ _CODES = (
     "NOTZONE",
 )
 _POINTER, _MAX_NAME, _MAX_LABEL = 0xC0, 255, 63
+_MAX_POINTERS = 16
+"""Pointers of one name; servers need one or two. Each of a chain would be followed again for each record."""
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_")
 _MAX_SECONDS = 86_400
 
@@ -177,7 +180,7 @@ def _records(data: bytes, at: int, count: int) -> Iterator[tuple[str, int, int, 
 def _name(data: bytes, at: int) -> tuple[str, int]:
     """Return a name, and the index of what follows it. Raises ValueError or IndexError if it is none."""
     labels: list[bytes] = []
-    size, end, limit = 0, -1, at
+    size, pointers, end, limit = 0, 0, -1, at
     while length := data[at]:
         if length >= _POINTER:
             if end < 0:
@@ -186,7 +189,9 @@ def _name(data: bytes, at: int) -> tuple[str, int]:
             # Each pointer leads before the last part that was read, so that none leads back to itself.
             if at >= limit:
                 raise ValueError("a pointer does not lead back")
-            limit = at
+            limit, pointers = at, pointers + 1
+            if pointers > _MAX_POINTERS:
+                raise ValueError("too many pointers")
             continue
         size += length + 1
         if length > _MAX_LABEL or size >= _MAX_NAME:

@@ -101,6 +101,16 @@ def test_a_name_that_is_none_is_refused(name: bytes) -> None:
         parse(message(question=name))
 
 
+def test_a_long_chain_of_pointers_ends_the_answer() -> None:
+    """Otherwise each record could have the same chain followed again."""
+    start = len(message()) + len(record(ASKED, TXT, b""))
+    chain = b"".join(struct.pack(">H", 0xC000 | (start + 2 * index - 2 if index else 12)) for index in range(17))
+    short, long = (struct.pack(">H", 0xC000 | start + 2 * index) for index in (14, 16))
+    found = only(message(record(ASKED, TXT, chain), record(short, A, b"\1\1\1\1"), record(long, A, b"\2\2\2\2")))
+
+    assert (found.addresses, found.is_cut) == (("1.1.1.1",), True)
+
+
 @pytest.mark.parametrize("flags", [0x0100, 0x8180 | 0x2800])
 def test_questions_and_other_operations_are_no_answers(flags: int) -> None:
     """A server that asks from port 53 receives questions as well."""
