@@ -1,5 +1,7 @@
 """The shipped rules' own cases, of whose calls only those come that the kernel side's source would send."""
 
+from typing import Any
+
 import pytest
 
 from collector.events.batch_builder import BatchBuilder, Event
@@ -30,12 +32,10 @@ def test_every_case_passes_also_behind_the_kernels_filter(
     kernel.put(lay_out(pushdown_filter), pushdown_filter.events)
     sent: list[bool] = []
 
-    def add_if_sent(
-        builder: BatchBuilder, made: Syscall, origin: EventSource, time: int, *, answer: str | None
-    ) -> Event | None:
+    def add_if_sent(builder: BatchBuilder, made: Syscall, origin: EventSource, time: int, **names: Any) -> Event | None:
         # What io_uring does comes by another way, which leaves out nothing of these types.
         sent.append(made.is_io_uring or kernel.call(made) is not None)
-        return add_syscall(builder, made, origin, time, answer=answer) if sent[-1] else None
+        return add_syscall(builder, made, origin, time, **names) if sent[-1] else None
 
     monkeypatch.setattr(world, "add_syscall", add_if_sent)
     runner = Runner(tested.suite, rules, "all", lambda _path: ())
