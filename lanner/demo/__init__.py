@@ -28,6 +28,8 @@ WITHOUT_ACTION: Mapping[str, str] = MappingProxyType({
     "Start container with sensitive mount": "The demonstration gives no container a directory of this machine.",
     "Run program with dangerous environment": "Environment variables are collected only if an active rule names them.",
     "Run program with proxy in environment": "Environment variables are collected only if an active rule names them.",
+    "Connect to address without looked up name": "Answers of name servers are read only if an active rule uses names.",
+    "Many long names looked up": "Answers of name servers are read only if an active rule uses names.",
     "Run program of no package as root": "Programs' files are read only if an active rule uses what they are.",
     "Run changed program of package": "Programs' files are read only if an active rule uses what they are.",
     "Connect with dropped program": "Programs' files are read only if an active rule uses what they are.",
