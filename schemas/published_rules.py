@@ -31,6 +31,10 @@ _LATER = ("indicators",)
 """Fields of later releases, which are left out if they are empty: so versions without them stay the same."""
 FORMAT_1 = b"\xc3\x01" + bytes.fromhex("7bef1bd242b8405a")
 """The header of a message: the fingerprint of the first release of the schema."""
+FORMAT_1_SCHEMA = PUBLISHED_RULES_SCHEMA | {
+    "fields": [each for each in PUBLISHED_RULES_SCHEMA["fields"] if each["name"] not in _LATER]
+}
+"""The first release of the schema, by which other consumers read messages; what follows its fields is ignored."""
 
 MAX_BYTES = 3 << 20
 """Limit of all files together; the topic accepts messages of 4 MiB."""
@@ -43,8 +47,6 @@ MAX_AHEAD = 86_400 * 10**9
 _LATEST = 4_102_444_800_000_000_000
 """The year 2100, ns."""
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}\.ya?ml")
-
-
 _INDICATOR_FILE = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,120}/){0,5}[A-Za-z0-9_][A-Za-z0-9._-]{0,120}")
 
 

@@ -22,7 +22,7 @@ from processor.matching.wire import PRE_MATCH_FORMAT, TICK_KEY
 from schemas.alert import ALERT_FORMAT, Alert
 from schemas.encoding.batch import EVENT_BATCH_FORMAT
 from schemas.encoding.wire import UNKNOWN_SCHEMA, reframed
-from schemas.published_rules import PUBLISHED_RULES_SCHEMA
+from schemas.published_rules import FORMAT_1_SCHEMA
 
 Sending = list["asyncio.Future[int]"]
 _FORMATS = {EVENTS: EVENT_BATCH_FORMAT, ALERTS: ALERT_FORMAT, CORRELATE: PRE_MATCH_FORMAT}
@@ -64,7 +64,7 @@ class ResultProducer:
 
     async def announce(self) -> None:
         """Publish the schemas of sent messages, and those of clients that have no right to write schemas."""
-        for schema in (*(each.schema for each in _FORMATS.values()), PUBLISHED_RULES_SCHEMA):
+        for schema in (*(each.schema for each in _FORMATS.values()), FORMAT_1_SCHEMA):
             key, value = schema_message(schema)
             await self.send(SCHEMAS, key, value, JSON_HEADERS)
         if (registry := self.schemas.registry) is not None:
