@@ -167,11 +167,19 @@ class Created:
 
 
 def create_missing(connection: Connection, plans: Sequence[TopicPlan], *, dry_run: bool = False) -> Created:
-    """Create the topics that don't exist; leave the others unchanged. Raises BusUnavailable."""
+    """Create the topics that don't exist; leave the others unchanged. Raises BusUnavailable.
+
+    The controller answers before brokers know of a topic, so this waits until they do: otherwise, a processor that is
+    started next might report that it is missing.
+    """
     administration = Administration(connection)
     states = administration.states([each.name for each in plans])
     missing = tuple(each for each in plans if each.name not in states)
     administration.create(missing, dry_run=dry_run)
+    if not dry_run:
+        names, deadline = [each.name for each in missing], time.monotonic() + TIMEOUT_SECONDS
+        while len(administration.existing(names)) < len(names) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
     return Created(missing, tuple(states.values()))
 
 
