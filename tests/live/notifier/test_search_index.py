@@ -157,7 +157,8 @@ def test_a_search_index_stores_each_alert_once_whatever_a_host_chose(index: Sear
     (stream,) = index.ask("GET", "/_data_stream")["data_streams"]
     assert (stream["name"], stream["template"]) == (DATA_STREAM, "logs-lanner.alerts")
     assert index.count({"term": {"event.kind": "alert"}}) == len(ALERTS)
-    assert index.count({"range": {"source.ip": {"gte": "10.0.0.0", "lte": "10.255.255.255"}}}) == 1
+    private = [each for each in ALERTS if document(each).get("source", {}).get("ip", "").startswith("10.")]
+    assert index.count({"range": {"source.ip": {"gte": "10.0.0.0", "lte": "10.255.255.255"}}}) == len(private) > 0
     assert index.count({"wildcard": {"process.command_line": "*shadow*"}}) == index.count(
         {"exists": {"field": "process"}}
     )
