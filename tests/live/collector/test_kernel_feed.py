@@ -120,11 +120,10 @@ def test_a_kernel_without_some_members_is_watched_without_what_reads_them(
         [exec_] = [each for each in found if each.state.who.pid == child.pid]
 
     assert (exec_.state.tty, exec_.state.loginuid) == (0, -1)
-    off = list(feed.off.values())
-    assert [reason.split()[-1] for reason in off] == [
-        *("tty_driver.minor_start", "task_struct.loginuid", "unix_sock.peer"),
-        *("sock_common.skc_v6_daddr", "filename.uptr"),
-    ]
+    off = [reason.split()[-1] for reason in feed.off.values()]
+    assert off[:4] == ["tty_driver.minor_start", "task_struct.loginuid", "unix_sock.peer", "sock_common.skc_v6_daddr"]
+    # Without uptr, paths are copied by programs at functions, which some kernels refuse.
+    assert off[4:] in ([], ["functions"])
 
 
 def test_a_program_that_the_verifier_refuses_is_reported_with_its_reason() -> None:

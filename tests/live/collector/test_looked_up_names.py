@@ -13,11 +13,15 @@ from collector.records.dns import DnsAnswer, written
 from processor.language.event_types import event_types
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
+from schemas.catalog.system_calls import ANSWERED
 from tests.live.collector.watching import Watching, watching
 
 SERVER = "127.0.0.153"
 ALIAS, ADDRESSES = "edge.example.net", {"A": "203.0.113.9", "AAAA": "2001:db8::9"}
+HERE = "127.0.0.154"
+"""The address of names below .localdomain."""
 RULE = parse("dns.question.name exists")
+CONNECTED = parse("evt.type=connect and fd.sip.name endswith .localdomain")
 ASK = """
 import os, socket, sys
 server, question = sys.argv[1], bytes.fromhex(sys.argv[2])
@@ -42,12 +46,14 @@ def answered(asked: bytes) -> bytes:
     name = ".".join(labels).lower()
     if name.endswith(".invalid"):
         return asked[:2] + written(DnsAnswer(name, kind, "NXDOMAIN"))[2:]
+    if name.endswith(".localdomain"):
+        return asked[:2] + written(DnsAnswer(name, kind, "NOERROR", (HERE,), seconds=60))[2:]
     return asked[:2] + written(DnsAnswer(name, kind, "NOERROR", (ALIAS, ADDRESSES[kind]), seconds=60))[2:]
 
 
 @pytest.fixture(scope="module")
 def name_server() -> Iterator[str]:
-    """DnsAnswer by UDP and TCP, on an address of the loopback device."""
+    """Answer by UDP and TCP, on an address of the loopback device."""
     with ExitStack() as stack:
         udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         tcp = stack.enter_context(socket.create_server((SERVER, 53)))
@@ -139,3 +145,24 @@ print(os.getpid())
 
     assert not watch.events(proc__pid=pid)
     assert not watch.collector.batch.looked_up.unreadable
+
+
+def test_a_connection_has_the_name_that_its_user_looked_up(name_server: str) -> None:
+    """What a user was answered counts for nobody else; what root was answered counts for all."""
+    types = event_types(CONNECTED) | frozenset(ANSWERED)
+    look_up = "s = udp(); s.sendto(question, (server, 53)); s.recvfrom(4096)\n"
+    connect = "s = udp(); s.connect((sys.argv[3], 9)); print(os.getpid())"
+    asked = [question(f"{name}.localdomain").hex() for name in ("first", "second")]
+    with watching(*types, pushdown_filter=derive([CONNECTED], types, names=True)) as watch:
+
+        def names(question: str, user: int, *, code: str = connect) -> str | None:
+            pid = watch.python(ASK + code, name_server, question, HERE, user=user)
+            return watch.one(proc__pid=pid, evt__type="connect")["fd.sip.name"]
+
+        assert names(asked[0], 65_534, code=look_up + connect) == "first.localdomain"
+        assert names("", 65_534) == "first.localdomain"
+        assert names("", 65_533) is None
+        assert names(asked[1], 0, code=look_up + connect) == "second.localdomain"
+        assert names("", 65_533) == "second.localdomain"
+        # Fields have one of several names: a user's own comes first.
+        assert names("", 65_534) == "first.localdomain"
