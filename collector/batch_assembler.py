@@ -164,9 +164,8 @@ class BatchAssembler:
             outer = partial(self.mounts.outer, at=who.time)
             answer = names = None
             if record.socket is not None:
-                container = "" if entry.container is None else entry.container.key
-                answer = self.looked_up.receive(record, container, origin.process.user)
-                names = self.looked_up.reader(record, container)
+                answer = self.looked_up.receive(record, entry.container, origin.process.user)
+                names = self.looked_up.reader(record, entry.container)
                 if answer is not None:
                     # Connections from now on may have other names.
                     self._repeated.clear()

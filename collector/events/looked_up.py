@@ -6,6 +6,7 @@ from functools import partial
 
 from collector.events.system_calls import CALLS, DescriptorFlag
 from collector.events.texts import socket_address
+from collector.processes.container_names import ContainerName
 from collector.records.dns import DnsAnswer, parse
 from collector.records.types import Syscall
 
@@ -27,7 +28,7 @@ _BLOCK = 65_536
 _ALL = ("", -1)
 
 Account = tuple[str, int]
-"""A container, empty for the host, and a user or a block of users."""
+"""A container that a user can't have made, empty for the host, and a user or a block of users."""
 
 
 def answer_in(call: Syscall) -> DnsAnswer | None:
@@ -48,8 +49,9 @@ def answer_in(call: Syscall) -> DnsAnswer | None:
 class LookedUpNames:
     """The names by which addresses were looked up on a host, for each user.
 
-    An answer counts for the user who received it, in the same container, because users can answer themselves; what
-    root and RESOLVERS receive on the host counts for all. If there are too many, whoever has most loses the oldest.
+    An answer counts for the user who received it, in the same container, because users can answer themselves; what root
+    and RESOLVERS receive on the host counts for all. If there are too many, whoever has most loses the oldest. Cgroups
+    that users make are no containers here, so that nobody has many accounts.
     """
 
     def __init__(self) -> None:
@@ -59,12 +61,12 @@ class LookedUpNames:
         # By account and address, the names with the time until which they count; the newest last.
         self._known: dict[Account, dict[str, dict[str, int]]] = {}
 
-    def receive(self, call: Syscall, container: str, user: str | None) -> str | None:
+    def receive(self, call: Syscall, container: ContainerName | None, user: str | None) -> str | None:
         """Store the answer that a call received, if any, and return it as batches have it.
 
         Args:
             call: by a process on the host or in a container.
-            container: the container's key; empty on the host.
+            container: the container; None on the host.
             user: the name of the process's user.
         """
         try:
@@ -74,14 +76,14 @@ class LookedUpNames:
             return None
         if answer is None:
             return None
-        is_for_all = not container and (call.who.uid == 0 or user in RESOLVERS)
+        is_for_all = container is None and (call.who.uid == 0 or user in RESOLVERS)
         account = _ALL if is_for_all else _account(container, call.who.uid)
         until = call.who.time + (answer.seconds + GRACE) * _NANOSECONDS
         for address in answer.addresses:
             self._add(account, address, answer.name, until)
         return answer.text
 
-    def reader(self, call: Syscall, container: str) -> Callable[[str], str | None] | None:
+    def reader(self, call: Syscall, container: ContainerName | None) -> Callable[[str], str | None] | None:
         """Return a function from an address to the names that the caller's user looked up; None if there are no names.
 
         The newest comes first, and blanks separate them. Arguments as for receive.
@@ -116,5 +118,5 @@ class LookedUpNames:
                 del self._known[most]
 
 
-def _account(container: str, uid: int) -> Account:
-    return container, uid if uid < _BLOCK else uid - uid % _BLOCK
+def _account(container: ContainerName | None, uid: int) -> Account:
+    return "" if container is None else container.certain_key, uid if uid < _BLOCK else uid - uid % _BLOCK

@@ -113,6 +113,12 @@ class ContainerName:
         """Unique key, which differs from that of a container that only claims the same id."""
         return self.cgroup or self.full_id
 
+    @property
+    def certain_key(self) -> str:
+        """Key of the outermost container if only root of the host can have created it, else empty."""
+        key = self.outer or self.key
+        return key if (self.is_certain or self.outer) and not key.startswith(f"/{_USERS}/") else ""
+
 
 class Naming:
     """The cgroups in which runtimes create those of containers on this host.

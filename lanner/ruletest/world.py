@@ -176,9 +176,8 @@ class World:
             call = _syscall_record(event, entry, now)
             for each in (call, exchanged_back(call)):
                 if each is not None:
-                    container = "" if entry.container is None else entry.container.key
-                    answer = self._looked_up.receive(each, container, process.user)
-                    names = self._looked_up.reader(each, container)
+                    answer = self._looked_up.receive(each, entry.container, process.user)
+                    names = self._looked_up.reader(each, entry.container)
                     add_syscall(self._builder, each, origin, now + _BOOT, answer=answer, names=names)
 
     def take(self) -> Iterator[EventBatch]:
