@@ -56,6 +56,7 @@ ALONE = (
     "tests/live/collector/test_pushdown_acts.py",
     "tests/live/evtgen/test_evtgen.py",
     "tests/live/evtgen/test_parity.py",
+    "tests/live/lanner/test_demo.py",
     "tests/live/lanner/test_flood.py",
     "tests/live/lanner/test_tutorials.py",
     "tests/live/test_floor.py",
