@@ -26,6 +26,7 @@ from processor.language.ast import (
 )
 from processor.language.event_types import ALL_EVENT_TYPES
 from processor.language.tokens import IN_INDICATORS
+from schemas.catalog.system_calls import ANSWERED
 
 Folded = Node | bool
 """A tree, or the constant that it always evaluates to."""
@@ -81,9 +82,14 @@ def by_type(conditions: Sequence[Node], event_types: frozenset[str]) -> Iterator
 
 
 def named_types(condition: Node) -> frozenset[str] | None:
-    """Return the event types that a condition compares evt.type with; None if it compares otherwise than by value."""
+    """Return the event types that a condition compares evt.type with, and those that alone have a field of it.
+
+    None if it compares otherwise than by value.
+    """
     found: set[str] = set()
     for check in checks(condition):
+        if isinstance(check.left, Field) and check.left.name.startswith("dns."):
+            found.update(ANSWERED)
         if not isinstance(check.left, Field) or check.left.name != "evt.type" or check.operator == "exists":
             continue
         if check.operator not in ("=", "==", "!=", "in", "intersects"):
@@ -113,7 +119,8 @@ def _macro(node: Macro, event_type: str | None, known: KnownMacros | None) -> Fo
 def _decide(node: Check, event_type: str | None) -> Folded:
     """Rewrite: evt.type OP x -> its value if the type is known; evt.dir, evt.source likewise; x in () -> false.
 
-    Rewrite: evt.num < 0 -> false, by which rules have places for exceptions.
+    Rewrite: evt.num < 0 -> false, by which rules have places for exceptions; dns.* OP x -> false if events of the type
+    have no answer.
     """
     if isinstance(node.right, ValueList) and not node.right.items and node.operator != "pmatch":
         return False
@@ -123,6 +130,8 @@ def _decide(node: Check, event_type: str | None) -> Folded:
     if not isinstance(node.left, Field):
         return node
     name = node.left.name
+    if name.startswith("dns.") and event_type is not None and event_type not in ANSWERED:
+        return False
     value = event_type if name == "evt.type" else _CONSTANT_FIELDS.get(name)
     if value is None:
         return node
