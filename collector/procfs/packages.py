@@ -228,6 +228,8 @@ _DIGESTS, _DIRECTORY_INDEXES, _BASE_NAMES, _DIRECTORIES, _ALGORITHM = 1035, 1116
 _ALGORITHMS = {1: "md5", 2: "sha1", 8: "sha256", 9: "sha384", 10: "sha512"}
 _ENTRY = struct.Struct(">IIiI")
 _MAX_ENTRIES, _MAX_HEADER = 1 << 12, 64 << 20
+_MAX_STEPS = 1_000_000
+"""Instructions of SQLite for a query; one takes a few thousand, and these some ten milliseconds."""
 
 
 def _find_rpm(root: int, path: str) -> ListedFile | None:
@@ -255,6 +257,8 @@ def _headers(content: bytearray, name: str) -> list[tuple[bytes, int]]:
         with closing_object(sqlite3.connect(":memory:")) as database:
             database.deserialize(bytes(content))
             database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_HEADER)
+            # A table may be a view, whose query takes as long as its author likes.
+            database.set_progress_handler(lambda: True, _MAX_STEPS)
             return database.execute(
                 "SELECT blob, idx FROM Basenames JOIN Packages USING (hnum) WHERE key IN (?, ?) LIMIT ?",
                 (name, os.fsencode(name), _MAX_FOLDERS),

@@ -124,6 +124,20 @@ def test_a_file_of_rpm_is_found_by_its_package_s_header(tmp_path: Path, root: in
     assert Packages().find(root, "/usr/sbin/ls") is None
 
 
+def test_a_database_of_rpm_whose_query_never_ends_is_given_up(tmp_path: Path, root: int) -> None:
+    """Who makes an image could otherwise keep a processor busy until the look-up is abandoned, again and again."""
+    path = tmp_path / "var/lib/rpm/rpmdb.sqlite"
+    path.parent.mkdir(parents=True)
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB NOT NULL)")
+    rows = "WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r) SELECT x AS key, 7 AS hnum, x AS idx FROM r"
+    database.execute(f"CREATE VIEW Basenames AS {rows}")
+    database.execute("INSERT INTO Packages VALUES (7, '')")
+    database.commit()
+    database.close()
+    assert Packages().find(root, "/usr/bin/ls") is None
+
+
 @pytest.mark.parametrize(
     "files",
     [
