@@ -110,8 +110,7 @@ class KernelFeed:
         self._watched: tuple[frozenset[int], ...] = (frozenset(), frozenset(), frozenset())
         self._cpus = bpf_syscall.possible_cpus()
         self._facts_version = 0
-        self.off: Mapping[str, str] = {}
-        """What is off because the kernel lacks something, each with the reason."""
+        self._off: Mapping[str, str] = {}
         self.read_until = 0
         """All records before this boot-clock time, in nanoseconds, have been returned."""
         self._uses = RingUses(program.maps["ring_uses"], (sizes.events, sizes.lifecycle))
@@ -163,7 +162,7 @@ class KernelFeed:
         """
         program, loaded, off = _load(cache, sizes) if loading is None else loading.result()
         feed = cls(program, sizes, exact_paths=exact_paths)
-        feed.off = off
+        feed._off = off
         try:
             for pid in (os.getpid(), *ignored):
                 feed.ignore(pid)
@@ -174,8 +173,6 @@ class KernelFeed:
             program.attach(loaded)
             feed._is_attached = True
             feed._switch_probes()
-            if program.path_copies.are_refused:
-                feed.off = {**off, PATH_COPIES_FEATURE: "this kernel refuses programs at its functions"}
             run_self_test(feed._peek, feed.lifecycle_lost)
         except BaseException:
             feed.close()
@@ -184,6 +181,15 @@ class KernelFeed:
             for descriptor in loaded.values():
                 os.close(descriptor)
         return feed
+
+    @property
+    def off(self) -> Mapping[str, str]:
+        """What is off because the kernel lacks something, each with the reason.
+
+        That a kernel refuses programs at functions shows only when a filter first needs one.
+        """
+        refused = {PATH_COPIES_FEATURE: "this kernel refuses programs at its functions"}
+        return {**self._off, **(refused if self._program.path_copies.are_refused else {})}
 
     def watch(self, event_types: Iterable[str], pushdown_filter: PushdownFilter | None = None) -> None:
         """Switch to other event types and another pushdown filter; None sends every event.
