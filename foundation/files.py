@@ -13,6 +13,7 @@ from foundation.errors import LannerError
 
 PRIVATE = 0o600
 """Mode of files that only their owner may read: command lines contain secrets, and alerts quote them."""
+_MAX_TRUSTED = 64 << 20
 SECONDS = 1.0
 
 
@@ -25,11 +26,11 @@ class UntrustedFile(LannerError):
     """Others than root, this user or the owner of this code can have written it; the message states the remedy."""
 
 
-def read_trusted(path: Path) -> bytes:
+def read_trusted(path: Path, limit: int = _MAX_TRUSTED) -> bytes:
     """Read a file that only root, this user or the owner of this code can have written.
 
     Raises:
-        UntrustedFile: others can have written it.
+        UntrustedFile: others can have written it, or it has more bytes than the limit.
         OSError: it can't be read.
     """
     owners = {0, os.geteuid()}
@@ -41,7 +42,9 @@ def read_trusted(path: Path) -> bytes:
         facts = os.fstat(file.fileno())
         if facts.st_uid not in owners or facts.st_mode & 0o022:
             raise UntrustedFile("users other than root can write it: chown root, chmod go-w")
-        return file.read()
+        if facts.st_size > limit:
+            raise UntrustedFile(f"it has more than {limit:,} bytes: remove it")
+        return file.read(limit)
 
 
 def write_atomically(

@@ -5,7 +5,6 @@ nobody but root can set back. Results outlive the collector.
 """
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,7 +18,7 @@ from collector.processes.container_names import UNKNOWN
 from collector.processes.process import TrackedProcess
 from collector.processes.relatives import ancestors
 from foundation.caches import BoundedMap
-from foundation.files import write_atomically
+from foundation.files import UntrustedFile, read_trusted, write_atomically
 from schemas.batch import ProgramFile
 
 Key = tuple[int, int, int, int, bool]
@@ -37,7 +36,7 @@ BYTES_PER_SECOND = 256 << 20
 EARLY_SECONDS = 30.0
 """How long a result counts that was found while a package manager was at work, or by a query that failed."""
 SAVE_SECONDS = 60.0
-MAX_FILE = 4 << 20
+_MAX_STORED = 4 << 20
 _FOREVER = float("inf")
 OUTCOMES = ("package", "modified", "image", "dropped", "memory", "unknown", "abandoned")
 """How a look-up ends: an origin, or abandoned because it took too long."""
@@ -216,11 +215,9 @@ def _file(answer: Mapping[str, Any]) -> ProgramFile:
 
 def _read(store: Path) -> dict[Key, ProgramFile]:
     """Return the results of earlier runs; none if others than root can have written them."""
-    with suppress(OSError, ValueError, TypeError, LookupError, AttributeError), store.open("rb") as file:
-        facts = os.fstat(file.fileno())
-        if facts.st_uid in {0, os.geteuid()} and not facts.st_mode & 0o022 and facts.st_size <= MAX_FILE:
-            rows = json.loads(file.read(MAX_FILE))["programs"][-MAX_KNOWN:]
-            return {(int(d), int(i), int(c), int(m), bool(h)): _file(found) for d, i, c, m, h, found in rows}
+    with suppress(UntrustedFile, OSError, ValueError, TypeError, LookupError, AttributeError):
+        rows = json.loads(read_trusted(store, _MAX_STORED))["programs"][-MAX_KNOWN:]
+        return {(int(d), int(i), int(c), int(m), bool(h)): _file(found) for d, i, c, m, h, found in rows}
     return {}
 
 
