@@ -24,7 +24,7 @@ from processor.language.ast import (
     checks,
     literals,
 )
-from processor.language.event_types import ALL_EVENT_TYPES
+from processor.language.event_types import ALL_EVENT_TYPES, is_about_answers
 from processor.language.tokens import IN_INDICATORS
 from schemas.catalog.system_calls import ANSWERED
 
@@ -88,7 +88,7 @@ def named_types(condition: Node) -> frozenset[str] | None:
     """
     found: set[str] = set()
     for check in checks(condition):
-        if isinstance(check.left, Field) and check.left.name.startswith("dns."):
+        if is_about_answers(check):
             found.update(ANSWERED)
         if not isinstance(check.left, Field) or check.left.name != "evt.type" or check.operator == "exists":
             continue
@@ -126,12 +126,12 @@ def _decide(node: Check, event_type: str | None) -> Folded:
         return False
     if (node.left, node.operator, node.right) == _NEVER:
         return False
+    if event_type is not None and event_type not in ANSWERED and is_about_answers(node):
+        return False
     node = _about_path(node, event_type)
     if not isinstance(node.left, Field):
         return node
     name = node.left.name
-    if name.startswith("dns.") and event_type is not None and event_type not in ANSWERED:
-        return False
     value = event_type if name == "evt.type" else _CONSTANT_FIELDS.get(name)
     if value is None:
         return node

@@ -13,6 +13,7 @@ from operator import and_, or_
 from processor.language.ast import (
     Ancestor,
     And,
+    Argument,
     Check,
     Field,
     Literal,
@@ -20,6 +21,7 @@ from processor.language.ast import (
     MacroRef,
     Node,
     Not,
+    Transformer,
     ValueList,
     children,
     literals,
@@ -107,14 +109,22 @@ class _Search:
         return reduce(and_, masks, _ALL) if isinstance(node, And) is not negated else reduce(or_, masks, _NONE)
 
 
+def is_about_answers(check: Check) -> bool:
+    """Return whether a check is false of all events but answers of name servers, as others lack its field."""
+    side: Argument = check.left
+    while isinstance(side, Transformer) and len(side.arguments) == 1:
+        side = side.arguments[0]
+    return isinstance(side, Field) and side.name.startswith("dns.")
+
+
 def _check(check: Check, *, negated: bool) -> int:
+    if is_about_answers(check):
+        return _ALL if negated else _ANSWERED
     name = check.left.name if isinstance(check.left, Field) and check.left.argument is None else ""
     if name == "evt.type" and check.modifier is None:
         mask = _named_types(check)
         if mask is not None:
             return _ALL & ~mask if negated else mask
-    elif name.startswith("dns."):
-        return _ALL if negated else _ANSWERED
     elif name == "evt.num" and check.modifier is None:
         return _by_number(check, negated=negated)
     return _ALL

@@ -14,6 +14,7 @@ from processor.compiler.literals import parse_port
 from processor.compiler.operators import predicate
 from processor.fields.event import parameter
 from processor.language.ast import Check, Field, Literal, ValueList, literals
+from processor.language.event_types import is_about_answers
 from schemas.catalog.flags import FLAG_TABLES, FlagEntry, FlagTable, flags_text
 from schemas.catalog.system_calls import (
     ACCEPTS,
@@ -172,10 +173,10 @@ Answers = tuple[tuple[Predicate, bool], ...]
 def upper(node: Check, event: str) -> tuple[Clause, ...]:
     """Return the clauses under which a check may be true."""
     field = node.left
+    if is_about_answers(node):
+        return received_answers(event)
     if not isinstance(field, Field):
         return (Clause(event),)
-    if field.name.startswith("dns."):
-        return received_answers(event)
     if node.modifier is not None:
         return _of_each(node, event)
     if event in _PATHS and (name := _argument(field)) is not None and parameter(event, name) is None:

@@ -24,7 +24,9 @@ def test_what_is_left_of_a_condition_for_an_openat_event(before: str, after: str
     assert left == {"true": True, "false": False}.get(after, parse(after) if " " in after else None)
 
 
-@pytest.mark.parametrize("condition", ["dns.question.name endswith .onion", "not dns.question.name exists"])
+@pytest.mark.parametrize(
+    "condition", ["dns.question.name endswith .onion", "len(dns.question.name) > 60", "not dns.question.name exists"]
+)
 def test_what_an_answer_alone_has_is_false_of_other_event_types(condition: str) -> None:
     """Otherwise a rule without evt.type would have the collector send all system calls."""
     found = {event_type for _, event_type, _ in by_type([parse(condition)], ALL_EVENT_TYPES)}
