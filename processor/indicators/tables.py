@@ -5,6 +5,7 @@ A table is filled, then finished; after that, threads may read it. Pure: no file
 """
 
 import socket
+from abc import ABC, abstractmethod
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
@@ -50,7 +51,7 @@ class Entry:
     description: str = ""
 
 
-class Table:
+class Table(ABC):
     """The entries of a list, of one kind."""
 
     def __init__(self) -> None:
@@ -83,28 +84,30 @@ class Table:
         parts = (*self._parts(), self._expires, self._descriptions, "\0".join(self._names).encode("utf-8", "replace"))
         self.checksum = reduce(lambda known, part: crc32(part, known), parts, 0)
 
+    @abstractmethod
     def may_have(self, value: str) -> bool:
         """Return False for most values that no entry has, and True for all others."""
-        raise NotImplementedError
 
     def find(self, value: str) -> Iterator[Entry]:
         """Yield the entries that have a value, the most specific first."""
         for index, text in self._find(value):
             yield Entry(text, self._expires[index], self._names[self._descriptions[index]])
 
+    @abstractmethod
     def _add(self, text: str) -> None:
-        raise NotImplementedError
+        """Add an entry's text. Raises BadIndicator if it is not of the table's kind."""
 
+    @abstractmethod
     def _finish(self) -> None:
-        raise NotImplementedError
+        """Order the texts."""
 
+    @abstractmethod
     def _parts(self) -> Iterable["array[int] | bytearray"]:
         """Return what all entries consist of."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _find(self, value: str) -> Iterator[tuple[int, str]]:
         """Yield number and text of the entries that have a value."""
-        raise NotImplementedError
 
 
 def _address(text: str) -> tuple[bool, int] | None:

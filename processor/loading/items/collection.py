@@ -67,9 +67,9 @@ class Collection:
         self.redefined: list[tuple[ItemLocation, ItemLocation]] = []
         """Items that define an item again, without `override`: the new one and the old one."""
         self.broken: dict[str, set[str]] = {"list": set(), "indicators": set(), "macro": set(), "rule": set()}
+        """Names of items with an error, by type: items that refer to them are skipped without a further error."""
         self.rejected: list[ItemLocation] = []
         """Definitions of macros and rules that were rejected for something else than their texts."""
-        """Names of items with an error, by type: items that refer to them are skipped without a further error."""
         self._next = 0
         self._warn = warn
         self._check_field = check_field
