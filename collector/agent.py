@@ -103,6 +103,8 @@ class Collector:
         self._announced_version = 0
         """Version of the containers' facts last reported to the kernel side."""
         self._last_counters: Mapping[str, int] = {}
+        self.emitted_until = 0
+        """Boot-clock time up to which all events have been emitted, ns."""
         self._interval = _POLL
         self._is_quiet = self._is_busy = False
         self._recent, self._read_at = 0.0, self._last_flush
@@ -273,6 +275,8 @@ class Collector:
                 wait = 0
             if (self.batch.count and waited >= wait) or waited >= self.settings.heartbeat_seconds:
                 self._flush()
+            if self._feed is not None and not self.batch.count and not self.intake.has_waiting:
+                self.emitted_until = self._feed.read_until
             rest = deadline - now
             if rest <= 0:
                 return

@@ -227,7 +227,6 @@ def _prove(
 
     def take(batch: EventBatch) -> None:
         site.board.count(batch)
-        prover.read(batch)
         if recorder is not None:
             recorder.take(batch)
 
@@ -242,7 +241,7 @@ def _prove(
         running = ", ".join(f"{each.technique} {printable(each.name[:30])}" for each in [*prover.running.values()])
         text = f"{len(prover.results)} of {len(tests)} tests; running: {running}"
         status.show(text[: shutil.get_terminal_size().columns - 1])
-        return prover.is_done()
+        return prover.is_done(pipeline.evaluated_until)
 
     pipeline = pipeline_into(settings, detection, site.board, on_batch=take, recorded_for=needs)
     try:

@@ -12,15 +12,12 @@ from typing import Protocol
 from lanner.prove.atomics import AtomicTest, Prerequisite
 from lanner.prove.grades import GuestRun, Seen, TestResult, graded
 from lanner.prove.guest import Ended, NoGuest
-from schemas.batch import EventBatch
 
 DEFAULT_SECONDS = 60.0
 """How long a command may run."""
 PREREQUISITE_SECONDS = 120.0
 SETTLE_SECONDS = 60.0
 """How long the events of a command that has ended are awaited at most, where the machine is too busy to read them."""
-_QUIET_TURNS = 3
-"""Turns of the pipeline without any event after which there is none to come: a batch waits for a tenth of a second."""
 TIMER_SECONDS = 70.0
 """How long the alert of what a timer starts is awaited."""
 _MINUTE_SECONDS = 60.0
@@ -126,7 +123,7 @@ class Prover:
         self._given_up = threading.Event()
         self._lock = threading.Lock()
         self._turned = threading.Condition()
-        self._quiet_turns = self._read_until = 0
+        self._evaluated_until = 0
         self._waiting: SimpleQueue[AtomicTest] = SimpleQueue()
         # The longest first, so that none runs alone at the end.
         for test in sorted(
@@ -144,18 +141,15 @@ class Prover:
         """Start the threads; call it once events arrive."""
         self._thread.start()
 
-    def is_done(self) -> bool:
-        """Return whether all tests have ended; the pipeline asks in each turn."""
+    def is_done(self, evaluated_until: int) -> bool:
+        """Return whether all tests have ended; the pipeline asks in each turn.
+
+        evaluated_until: boot-clock time up to which it has evaluated this machine's events, ns.
+        """
         with self._turned:
-            self._quiet_turns += 1
+            self._evaluated_until = evaluated_until
             self._turned.notify_all()
         return self._thread.ident is not None and not self._thread.is_alive()
-
-    def read(self, batch: EventBatch) -> None:
-        """Note how far the pipeline has read this machine's events."""
-        if batch.count:
-            with self._turned:
-                self._quiet_turns, self._read_until = 0, batch.columns["time"][-1]
 
     def give_up(self) -> None:
         """Start no further test, and end the running ones, which have no result then."""
@@ -281,14 +275,13 @@ class Prover:
 
     def _settle(self, seen: Seen, longest: float) -> None:
         """Wait for the alerts of what has happened; up to `longest` seconds if there is none yet."""
-        ended = time.time_ns()
+        ended = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
-        def is_read() -> bool:
-            return self._read_until > ended or self._quiet_turns >= _QUIET_TURNS or self._given_up.is_set()
+        def is_evaluated() -> bool:
+            return self._evaluated_until > ended or self._given_up.is_set()
 
         with self._turned:
-            self._quiet_turns = 0
-            self._turned.wait_for(is_read, SETTLE_SECONDS)
+            self._turned.wait_for(is_evaluated, SETTLE_SECONDS)
         deadline = time.monotonic() + longest
         while time.monotonic() < deadline and not seen.alerts:
             if self._given_up.wait(0.5):

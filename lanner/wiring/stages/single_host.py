@@ -74,6 +74,10 @@ class Source(Protocol):
     def off(self) -> Mapping[str, str]:
         """The features that are off under this kernel, each with the reason."""
 
+    @property
+    def emitted_until(self) -> int:
+        """Boot-clock time up to which all events have been emitted, ns."""
+
     def start(self) -> None:
         """Start collecting. Raises EnvironmentLacks."""
 
@@ -241,6 +245,11 @@ class Pipeline:
     def off(self) -> Mapping[str, str]:
         """The features that are off under this kernel, each with the reason."""
         return self._source.off
+
+    @property
+    def evaluated_until(self) -> int:
+        """Boot-clock time up to which all events have been evaluated, ns."""
+        return self._source.emitted_until
 
     def _turn(self, signals: Signals, until: Callable[[], bool]) -> None:
         watchdog = service.Watchdog()
