@@ -8,6 +8,7 @@ from processor.indicators import lists
 from processor.indicators.lists import IndicatorList, IndicatorSpec, PackedFile, unpacked
 
 SPEC = IndicatorSpec("bad", "bad.csv", "address", "csv")
+PACKED = gzip.compress(b"value\n")
 
 
 def written(path: Path, text: str, time: int = 1_000) -> Path:
@@ -61,7 +62,7 @@ def test_a_file_that_would_keep_the_reader_waiting_is_refused(tmp_path: Path) ->
         assert not made.holds("198.51.100.7")
 
 
-@pytest.mark.parametrize("content", [b"x", gzip.compress(b"value\n")[:-4], gzip.compress(b"value\n")[:14] + b"xxxxx"])
+@pytest.mark.parametrize("content", [b"x", PACKED[:-4], PACKED[:14] + b"xxxxx"], ids=["plain", "cut", "damaged"])
 def test_damaged_content_is_refused(content: bytes) -> None:
     """It came from the bus."""
     with pytest.raises(OSError, match="damaged"):
