@@ -36,7 +36,8 @@ ACTION_FIELDS = frozenset(
     {
         *("evt.type", "evt.res", "evt.failed", "evt.is_open_read", "evt.is_open_write"),
         *("proc.name", "proc.pname", "proc.cmdline", "proc.exepath", "user.name", "user.uid"),
-        *("fd.name", "fd.type", "fd.sip", "fd.sport", "fd.sip.name", "fd.cip", "fd.cport"),
+        *("fd.name", "fd.type", "fd.sip", "fd.sport", "fd.sip.name", "fd.cip", "fd.cport", "fd.cip.name"),
+        *("dns.question.name", "dns.question.type", "dns.response_code", "dns.answers", "tls.client.server_name"),
         *("fs.path.name", "fs.path.source", "fs.path.target"),
         *("container.id", "container.name", "k8s.pod.name", "k8s.ns.name"),
     }
@@ -84,7 +85,7 @@ def action(alert: Alert) -> str:
     process, event = text_of(alert, "proc.name"), _cut(text_of(alert, "evt.type"))
     if not process or not event or alert.repeats:
         return alert.output
-    infinitive, past, target = _VERBS.get(event, (f"call {event}", f"called {event}", _any_target))
+    infinitive, past, target = _verb(alert, event)
     if event in EXECS:
         # The process is the new program already; the one that ran it is its parent.
         process = text_of(alert, "proc.pname") or process
@@ -93,6 +94,28 @@ def action(alert: Alert) -> str:
     result, failed = text_of(alert, "evt.res"), has_failed(alert)
     phrase = " ".join(filter(None, (who, f"failed to {infinitive}" if failed else past, _cut(target(alert)))))
     return f"{phrase} ({_cut(result)})" if failed and result else phrase
+
+
+def program(alert: Alert) -> str:
+    """Return where the program comes from, and what became of it since, to follow the word "program"; or nothing."""
+    package = _cut(
+        " ".join(filter(None, (text_of(alert, "proc.exe.package"), text_of(alert, "proc.exe.package.version"))))
+    )
+    origin, writer = text_of(alert, "proc.exe.origin"), text_of(alert, "proc.exe.written_by")
+    written = ""
+    if writer:
+        user, at = text_of(alert, "proc.exe.written_by.user"), alert.event.get("proc.exe.written_at")
+        when = f" {seconds_text(max(0, alert.time - at) / 1e9)} ago" if isinstance(at, int) else ""
+        written = f"{when} by {_cut(writer)}" + (f" ({_cut(user)})" if user else "")
+    if origin == "package":
+        return f"from package {package}"
+    if origin == "modified":
+        return f"of package {package}, modified{written}"
+    if origin == "image":
+        return f"from the image{f', package {package}' if package else ''}"
+    if origin == "dropped":
+        return f"dropped{written}" if written else "from no package"
+    return "in memory, from no file" if origin == "memory" else ""
 
 
 def has_failed(alert: Alert) -> bool | None:
@@ -129,13 +152,24 @@ def _end(address: str, port: str) -> Target:
         if not ip:
             return text_of(alert, "fd.name")
         host = f"[{ip}]" if ":" in ip else ip
-        end = f"{host}:{number}" if number else host
         known = text_of(alert, f"{address}.name")
-        return f"{end} ({_cut(known)})" if known else end
+        return (f"{host}:{number}" if number else host) + (f", looked up as {_cut(known)}" if known else "")
 
     return end
 
 
+def _looked_up(alert: Alert) -> str:
+    kind, code = text_of(alert, "dns.question.type"), text_of(alert, "dns.response_code")
+    name = _cut(text_of(alert, "dns.question.name")) + (f" ({_cut(kind)})" if kind else "")
+    found = text_of(alert, "dns.answers") or code
+    return f"{name}: {_cut(found)}" if found else name
+
+
+def _asked_for(alert: Alert) -> str:
+    return f"{_cut(text_of(alert, 'tls.client.server_name'))} (TLS) at {_server(alert)}"
+
+
+_server = _end("fd.sip", "fd.sport")
 _path = _field("fd.name", "fs.path.name")
 _removed = _field("fs.path.name", "fd.name")
 _any_target = _field("fd.name", "fs.path.name", "fs.path.target")
@@ -150,7 +184,7 @@ def _verbs(infinitive: str, past: str, target: Target, *events: str) -> dict[str
 _VERBS: Mapping[str, _Verb] = MappingProxyType({
     **_verbs("open", "opened", _opened, *FILE_OPENERS),
     **_verbs("run", "ran", _command, *EXECS),
-    **_verbs("connect to", "connected to", _end("fd.sip", "fd.sport"), "connect"),
+    **_verbs("connect to", "connected to", _server, "connect"),
     **_verbs("accept a connection from", "accepted a connection from", _end("fd.cip", "fd.cport"), *ACCEPTS),
     **_verbs("remove", "removed", _removed, *REMOVES),
     **_verbs("rename", "renamed", _pair("to"), *RENAMES),
@@ -170,6 +204,15 @@ _VERBS: Mapping[str, _Verb] = MappingProxyType({
 })  # fmt: skip
 
 
+def _verb(alert: Alert, event: str) -> _Verb:
+    """Return what a process did; data that it sent or received means more than the call for it."""
+    if text_of(alert, "dns.question.name"):
+        return "look up", "looked up", _looked_up
+    if text_of(alert, "tls.client.server_name"):
+        return "ask for", "asked for", _asked_for
+    return _VERBS.get(event, (f"call {event}", f"called {event}", _any_target))
+
+
 _TIMES = frozenset(
     {
         *("evt.time", "evt.rawtime", "proc.pid.ts", "proc.ppid.ts", "proc.pidns_init_start_ts", "container.start_ts"),
@@ -182,6 +225,7 @@ _ORIGINS = (
     *("proc.exe.origin", "proc.exe.package", "proc.exe.package.version"),
     *("proc.exe.written_by", "proc.exe.written_by.user", "proc.exe.written_at"),
 )
+_NAMES = ("fd.sip.name", "fd.cip.name", "fd.rip.name")
 _SOCKETS = ("ipv4", "ipv6", "unix")
 _LEVELS = range(2, 9)
 _ANCESTORS = ("proc.pname", *(f"proc.aname[{level}]" for level in _LEVELS))
@@ -224,27 +268,6 @@ def _user(alert: Alert) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _origin(alert: Alert) -> str:
-    """Return where the program comes from."""
-    package = " ".join(filter(None, (text_of(alert, "proc.exe.package"), text_of(alert, "proc.exe.package.version"))))
-    origin, writer = text_of(alert, "proc.exe.origin"), text_of(alert, "proc.exe.written_by")
-    written = ""
-    if writer:
-        user, at = text_of(alert, "proc.exe.written_by.user"), alert.event.get("proc.exe.written_at")
-        when = f"{seconds_text(max(0, alert.time - at) / 1e9)} ago " if isinstance(at, int) else ""
-        written = f"{when}by {_cut(writer)}" + (f" ({_cut(user)})" if user else "")
-    if origin == "package":
-        return f"from package {_cut(package)}"
-    if origin == "modified":
-        changed = f"not what package {_cut(package)} brought"
-        return f"{changed}, changed {written}" if written else changed
-    if origin == "image":
-        return f"from the image{f', package {_cut(package)}' if package else ''}"
-    if origin == "dropped":
-        return f"dropped {written}" if written else "from no package"
-    return "in memory, from no file" if origin == "memory" else ""
-
-
 def _parents(alert: Alert) -> str:
     return " < ".join(filter(None, (text_of(alert, field) for field in _ANCESTORS)))
 
@@ -280,7 +303,13 @@ def _file(alert: Alert) -> str:
 
 
 def _connection(alert: Alert) -> str:
-    return text_of(alert, "fd.name") if text_of(alert, "fd.type") in _SOCKETS else ""
+    ends = text_of(alert, "fd.name") if text_of(alert, "fd.type") in _SOCKETS else ""
+    name = next(filter(None, (text_of(alert, field) for field in _NAMES)), "")
+    return f"{ends}, looked up as {name}" if ends and name else ends or name
+
+
+def _name(alert: Alert) -> str:
+    return _looked_up(alert) if text_of(alert, "dns.question.name") else ""
 
 
 def _indicator(alert: Alert) -> str:
@@ -295,21 +324,36 @@ _OF_INDICATOR = ("name", "list", "source", "description")
 _FACTS: tuple[tuple[str, Callable[[Alert], str], tuple[str, ...]], ...] = (
     ("indicator", _indicator, ("indicator.kind", *(f"indicator.{part}" for part in _OF_INDICATOR))),
     ("command", _field("proc.cmdline"), ("proc.cmdline", "proc.name", "evt.type", "evt.res")),
-    ("origin", _origin, _ORIGINS),
+    ("origin", program, _ORIGINS),
     ("user", _user, ("user.name", "user.uid", "user.loginuid", "user.loginname")),
     ("parents", _parents, _ANCESTORS),
     ("image", _image, ("container.image.repository", "container.image.tag", "container.image")),
     ("container", _container, ("container.id", "container.name")),
     ("pod", _pod, ("k8s.pod.name", "k8s.ns.name")),
     ("file", _file, ("fs.path.name", "fs.path.source", "fs.path.target", "fd.realpath")),
-    ("connection", _connection, ("fd.name", "fd.type")),
+    ("connection", _connection, ("fd.name", "fd.type", *_NAMES)),
+    ("looked up", _name, ("dns.question.name", "dns.question.type", "dns.response_code", "dns.answers")),
+    ("TLS server", _field("tls.client.server_name"), ("tls.client.server_name",)),
     ("program", _field("proc.exepath"), ("proc.exepath",)),
     ("pid", _field("proc.pid"), ("proc.pid",)),
+    ("SHA-256", _field("proc.exe.sha256"), ("proc.exe.sha256",)),
 )
 """Label, what gives its value, and the fields that it stands for."""
 _SHOWN = frozenset(name for *_, names in _FACTS for name in names) | _OWN_TEXT
 FIELDS = tuple(sorted(_SHOWN | ACTION_FIELDS))
 """The fields of the event that `facts`, `action` and `where` read."""
+
+
+def remarks(alert: Alert) -> str:
+    """Return what is known of the program and the names of a connection, for texts that have an output and no facts."""
+    of_program, name = program(alert), next(filter(None, (text_of(alert, field) for field in _NAMES)), "")
+    server = text_of(alert, "tls.client.server_name")
+    found = (
+        f"program {of_program}" if of_program else "",
+        f"address looked up as {_cut(name)}" if name and name not in alert.output else "",
+        f"asked for {_cut(server)} (TLS)" if server and server not in alert.output else "",
+    )
+    return "; ".join(filter(None, found))
 
 
 def entity_id(alert: Alert, pid_field: str = "proc.pid", start_field: str = "proc.pid.ts") -> str | None:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from foundation.text import printable
 from foundation.times import iso8601_zulu
+from notifier.formats.facts import program, remarks
 from notifier.formats.text import LineStyle, json_line, text_line, value_text
 from schemas.alert import Alert
 from schemas.catalog.priorities import SEVERITY as RFC5424_SEVERITY
@@ -24,6 +25,7 @@ _FIELDS: tuple[tuple[str, str, int], ...] = (
     ("src", "fd.cip", 45),
     ("spt", "fd.cport", 5),
     ("dst", "fd.sip", 45),
+    ("dhost", "fd.sip.name", 1023),
     ("dpt", "fd.sport", 5),
     ("proto", "fd.l4proto", 31),
     ("act", "evt.type", 63),
@@ -80,6 +82,12 @@ def _extension(alert: Alert) -> Iterator[tuple[str, str]]:
             number += 1
             yield f"cs{number}Label", label
             yield f"cs{number}", text[:4000]
+    for number, (label, text) in enumerate(
+        (("ProgramOrigin", program(alert)), ("ProgramSHA256", value_text(event.get("proc.exe.sha256")))), start=1
+    ):
+        if text:
+            yield f"flexString{number}Label", label
+            yield f"flexString{number}", text[:1023]
     if alert.repeats:
         yield "cnt", str(alert.repeats.count)
     # Last, because a receiver cuts a long record at the end.
@@ -94,11 +102,21 @@ _VALUE_BYTES = 400
 _RFC5424_FIELDS: tuple[tuple[str, str], ...] = (
     ("process", "proc.name"),
     ("pid", "proc.pid"),
+    ("program", "proc.exepath"),
+    ("sha256", "proc.exe.sha256"),
+    ("origin", "proc.exe.origin"),
+    ("package", "proc.exe.package"),
+    ("package_version", "proc.exe.package.version"),
+    ("written_by", "proc.exe.written_by"),
     ("parent", "proc.pname"),
     ("user", "user.name"),
     ("login", "user.loginname"),
     ("file", "fd.name"),
     ("path", "fs.path.name"),
+    ("server", "fd.sip.name"),
+    ("tls_server", "tls.client.server_name"),
+    ("query", "dns.question.name"),
+    ("answers", "dns.answers"),
     ("container", "container.id"),
     ("container_name", "container.name"),
     ("image", "container.image"),
@@ -137,7 +155,9 @@ def message(alert: Alert, style: SyslogStyle) -> bytes:
         return head + _json(alert, room)
     if style.body == "cef":
         return head + _cut(cef(alert, style.version).encode("utf-8", "replace"), room)
-    return head + _BOM + _cut(text_line(alert, LineStyle()).encode("utf-8", "replace"), room - len(_BOM))
+    text, known = text_line(alert, LineStyle()), printable(remarks(alert))
+    text = f"{text} ({known})" if known else text
+    return head + _BOM + _cut(text.encode("utf-8", "replace"), room - len(_BOM))
 
 
 def structured_data(alert: Alert, enterprise: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from foundation.text import printable
 from foundation.times import clock, iso8601, iso8601_zulu
+from notifier.formats.facts import remarks
 from schemas.alert import Alert, Value
 
 Line = Callable[[Alert], str]
@@ -74,6 +75,7 @@ def _output(alert: Alert, style: LineStyle) -> str:
 
 
 BODY_LENGTH = 1200
+REMARKS_LENGTH = 400
 RESPONSE_LENGTH = 300
 """Together within the limit of most services; longer text is cut at the end."""
 TITLE_LENGTH = 200
@@ -87,8 +89,10 @@ def wording(alert: Alert) -> tuple[str, str]:
     inside = alert.event.get("container.id", "host") != "host"
     where = f"{alert.hostname} / {alert.event.get('container.name', '?')}" if inside else alert.hostname
     title = harmless(f"{alert.priority} | {alert.rule} | {where}", TITLE_LENGTH)
+    known = remarks(alert)
+    more = f"\n{harmless(known[:1].upper() + known[1:], REMARKS_LENGTH)}" if known else ""
     advice = f"\n{harmless(alert.response, RESPONSE_LENGTH)}" if alert.response else ""
-    return title, f"{harmless(alert.output, BODY_LENGTH)}{advice}\nlanner context {harmless(alert.id, 64)}"
+    return title, f"{harmless(alert.output, BODY_LENGTH)}{more}{advice}\nlanner context {harmless(alert.id, 64)}"
 
 
 def harmless(text: str, most: int) -> str:

@@ -317,7 +317,7 @@ _PLAIN = (
     *("evt.args", "evt.io_uring", "evt.is_open_read", "evt.is_open_write", "evt.is_open_exec", "evt.is_open_setuid"),
     *("fd.num", "fd.type", "fd.typechar", "fd.name", "fd.nameraw", "fd.realpath", "fd.directory", "fd.filename"),
     *("fd.lip", "fd.rip", "fd.cip", "fd.sip", "fd.lport", "fd.rport", "fd.cport", "fd.sport", "fd.l4proto"),
-    *("fd.sip.name", "fd.sockfamily", "fd.is_server", "fd.dev", "fd.ino"),
+    *("fd.sip.name", "fd.cip.name", "fd.sockfamily", "fd.is_server", "fd.dev", "fd.ino"),
     *("dns.question.name", "dns.question.type", "dns.response_code", "dns.answers"),
     *("fs.path.name", "fs.path.nameraw", "fs.path.source", "fs.path.target"),
     *("proc.pid", "proc.vpid", "proc.ppid", "proc.name", "proc.exe", "proc.exepath", "proc.codepath", "proc.cmdline"),

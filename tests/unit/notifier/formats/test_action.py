@@ -37,7 +37,28 @@ CAT = {"proc.name": "cat", "user.name": "root", "user.uid": 0}
         ),
         (
             {"evt.type": "connect", "fd.sip": "192.0.2.7", "fd.sport": 22, "fd.sip.name": "a.example"},
-            "cat (root) connected to 192.0.2.7:22 (a.example)",
+            "cat (root) connected to 192.0.2.7:22, looked up as a.example",
+        ),
+        (
+            {"evt.type": "accept4", "fd.cip": "192.0.2.7", "fd.cport": 22, "fd.cip.name": "a.example"},
+            "cat (root) accepted a connection from 192.0.2.7:22, looked up as a.example",
+        ),
+        (
+            {"evt.type": "sendto", "fd.sip": "192.0.2.7", "fd.sport": 443, "tls.client.server_name": "a.example"},
+            "cat (root) asked for a.example (TLS) at 192.0.2.7:443",
+        ),
+        (
+            {
+                "evt.type": "recvfrom",
+                "dns.question.name": "a.example",
+                "dns.question.type": "A",
+                "dns.answers": "192.0.2.7",
+            },
+            "cat (root) looked up a.example (A): 192.0.2.7",
+        ),
+        (
+            {"evt.type": "recvmsg", "dns.question.name": "a.example", "dns.response_code": "NXDOMAIN"},
+            "cat (root) looked up a.example: NXDOMAIN",
         ),
         ({"evt.type": "connect", "fd.name": "/run/x.sock"}, "cat (root) connected to /run/x.sock"),
         ({"evt.type": "rename", "fs.path.source": "/a", "fs.path.target": "/b"}, "cat (root) renamed /a to /b"),
@@ -78,7 +99,13 @@ def test_the_place_of_an_audit_event_is_its_cluster() -> None:
     assert places == ["in cluster prod", "in Kubernetes"]
 
 
-@given(st.dictionaries(st.sampled_from(["proc.name", "fd.name", "user.name", "evt.type"]), st.text() | st.integers()))
+NAMES = [
+    *("proc.name", "fd.name", "user.name", "evt.type", "fd.sip", "fd.sip.name", "tls.client.server_name"),
+    *("dns.question.name", "dns.question.type", "dns.answers"),
+]
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), st.text() | st.integers()))
 def test_any_event_gives_a_bounded_phrase(event: dict[str, Any]) -> None:
     """A host chooses types and lengths."""
     long = {name: value * 5000 if isinstance(value, str) else value for name, value in event.items()}

@@ -1,11 +1,17 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from notifier.formats.facts import facts
+from notifier.formats.facts import facts, remarks
 from schemas.alert import Repeats
 from tests.unit.alerts import TIME, alert
 
+REMARKED = [
+    *("proc.exe.origin", "proc.exe.package", "proc.exe.package.version", "proc.exe.written_by"),
+    *("proc.exe.written_by.user", "fd.sip.name", "tls.client.server_name"),
+]
 EVENT = {
     "proc.cmdline": "cat /etc/shadow",
     "proc.name": "cat",
@@ -69,6 +75,17 @@ def test_times_are_shown_as_times() -> None:
     ("event", "fact"),
     [
         ({"fd.type": "ipv4", "fd.name": "10.0.0.1:1->10.0.0.2:2"}, ("connection", "10.0.0.1:1->10.0.0.2:2")),
+        (
+            {"fd.type": "ipv4", "fd.name": "10.0.0.5:1->10.0.0.2:2", "fd.sip.name": "a.example"},
+            ("connection", "10.0.0.5:1->10.0.0.2:2, looked up as a.example"),
+        ),
+        ({"fd.rip.name": "a.example"}, ("connection", "a.example")),
+        (
+            {"dns.question.name": "a.example", "dns.question.type": "AAAA", "dns.answers": "b.example ::1"},
+            ("looked up", "a.example (AAAA): b.example ::1"),
+        ),
+        ({"tls.client.server_name": "a.example"}, ("TLS server", "a.example")),
+        ({"proc.exe.sha256": "5a" * 32}, ("SHA-256", "5a" * 32)),
         ({"fd.name": "/tmp/x", "fd.realpath": "/etc/shadow"}, ("file", "/tmp/x (real path /etc/shadow)")),
         ({"fs.path.source": "/a", "fs.path.target": "/b"}, ("file", "/a -> /b")),
         ({"user.uid": 0, "user.loginuid": -1}, ("user", "uid 0")),
@@ -95,7 +112,11 @@ def test_an_indicator_is_the_first_fact() -> None:
     ("event", "text"),
     [
         ({"origin": "package", "package": "coreutils", "package.version": "9.1-1"}, "from package coreutils 9.1-1"),
-        ({"origin": "modified", "package": "coreutils"}, "not what package coreutils brought"),
+        ({"origin": "modified", "package": "coreutils"}, "of package coreutils, modified"),
+        (
+            {"origin": "modified", "package": "coreutils", "written_by": "dd", "written_at": TIME - 10**9},
+            "of package coreutils, modified 1s ago by dd",
+        ),
         ({"origin": "image"}, "from the image"),
         (
             {"origin": "dropped", "written_by": "curl", "written_by.user": "ann", "written_at": TIME - 40 * 10**9},
@@ -111,6 +132,22 @@ def test_the_origin_of_a_program_follows_its_command(event: dict[str, Any], text
     origin = ("origin", text)
     assert list(facts(alert(event=fields, output_fields={}))) == [("command", "id"), origin, ("user", "ann")]
     assert origin not in facts(alert(event={**fields, "proc.exe.origin": "unknown"}, output_fields={}))
+
+
+def test_remarks_state_what_an_output_does_not() -> None:
+    """Messages without facts have them below the output; an alert of which nothing is known has none."""
+    event = {"proc.exe.origin": "dropped", "fd.sip.name": "a.example", "tls.client.server_name": "b.example"}
+    text = "program from no package; address looked up as a.example; asked for b.example (TLS)"
+    assert remarks(alert(event=event)) == text
+    assert remarks(alert(event=event, output="to a.example b.example")) == "program from no package"
+    assert remarks(alert(event={})) == ""
+
+
+@given(st.dictionaries(st.sampled_from(REMARKED), st.text(st.characters(codec=None), min_size=1)))
+def test_remarks_are_bounded(event: dict[str, Any]) -> None:
+    """A host chooses names and their lengths."""
+    long = {name: value * 5000 for name, value in event.items()}
+    assert len(remarks(alert(event={"proc.exe.origin": "modified", **long}))) <= 2_000
 
 
 def test_an_alert_that_was_read_from_json_has_the_facts_of_its_output_fields() -> None:

@@ -66,3 +66,17 @@ def test_a_process_is_named_with_pid_login_user_and_the_path_that_it_removed() -
     data = structured_data(alert(event=event), 32473)
 
     assert 'pid="7" user="root" login="ann" path="/a"' in data
+
+
+def test_a_program_is_named_with_what_is_known_of_it() -> None:
+    """As parameters for programs, and for people behind the output, which a host can't break out of."""
+    event = {
+        "proc.exe.origin": "dropped",
+        "proc.exe.sha256": "5a",
+        "proc.exe.written_by": "curl\n<132>1",
+        "fd.sip.name": 'a"]b',
+    }
+    made = message(alert(event=event), SyslogStyle()).decode()
+
+    assert ' sha256="5a" origin="dropped" written_by="curl\\\\n<132>1" server="a\\"\\]b"]' in made
+    assert made.endswith('(program dropped by curl\\n<132>1; address looked up as a"]b)')

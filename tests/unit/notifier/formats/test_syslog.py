@@ -75,3 +75,13 @@ def test_the_file_of_a_call_without_descriptor_is_named_once() -> None:
     assert "dpid=7" in removed
     assert both.count("filePath=") == 1
     assert "filePath=/b" in both
+
+
+def test_a_program_and_a_server_are_named() -> None:
+    """The origin in words, and the digest, under labels: the dictionary has none for a process."""
+    event = {"proc.exe.origin": "dropped", "proc.exe.sha256": "5a" * 32, "fd.sip": "192.0.2.7", "fd.sip.name": "a.b"}
+    _, extension = parse(cef(alert(event=event), "1"))
+
+    assert (extension["dst"], extension["dhost"]) == ("192.0.2.7", "a.b")
+    assert (extension["flexString1Label"], extension["flexString1"]) == ("ProgramOrigin", "from no package")
+    assert (extension["flexString2Label"], extension["flexString2"]) == ("ProgramSHA256", "5a" * 32)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.formats.text import LineStyle, json_line, line_of, text_line
+from notifier.formats.text import LineStyle, json_line, line_of, text_line, wording
 from tests.unit.alerts import TIME, alert
 
 
@@ -92,3 +92,16 @@ def test_json_has_the_pid_whatever_the_rules_output_names() -> None:
         for event, fields in (({"proc.pid": 7}, {}), ({"proc.pid": 7}, {"proc.pid": 8}), ({}, {}))
     ]
     assert made == [7, 8, None]
+
+
+def test_a_message_without_facts_states_them_below_its_output() -> None:
+    """Names are no links, and an alert of whose program nothing is known has no such line."""
+    event = {"proc.exe.origin": "package", "proc.exe.package": "coreutils", "fd.sip.name": "a.example"}
+    _, body = wording(alert(event=event, output="o"))
+
+    assert body.replace("\u2060", "").split("\n")[:2] == [
+        "o",
+        "Program from package coreutils; address looked up as a.example",
+    ]
+    assert "a.example" not in body
+    assert wording(alert(event={}, output="o"))[1].count("\n") == 1
