@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from bus.administration import create_missing
 from bus.connection import Connection
@@ -67,9 +68,17 @@ def with_topics(broker: Broker, partitions: int) -> Connection:
 
 
 @pytest.fixture
-def connection(broker: Broker) -> Connection:
-    """Provide a connection to the shared broker, with eight partitions."""
-    return with_topics(broker, 8)
+def connection(broker: Broker) -> Iterator[Connection]:
+    """Provide a connection to the shared broker, with eight partitions.
+
+    The topics end with the test: at 6,000 partitions a broker does nothing but collect garbage.
+    """
+    made = with_topics(broker, 8)
+    yield made
+    client = AdminClient({"bootstrap.servers": made.bootstrap_servers})
+    for deleted in client.delete_topics([topic.name for topic in plan(made.prefix, 8, 1, DAY_MS)]).values():
+        # One that the test has deleted itself is unknown.
+        deleted.exception(30)
 
 
 @pytest.fixture
