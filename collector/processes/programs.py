@@ -35,6 +35,8 @@ BYTES_PER_SECOND = 256 << 20
 """Bytes that count as a processor second, however fast they are read."""
 EARLY_SECONDS = 30.0
 """How long a result counts that was found while a package manager was at work, or by a query that failed."""
+SECONDS_EACH = 60.0
+"""How much longer a query that was abandoned isn't repeated, for each second that it took: 10 minutes in all."""
 SAVE_SECONDS = 60.0
 _MAX_STORED = 4 << 20
 _FOREVER = float("inf")
@@ -79,7 +81,7 @@ class KnownPrograms:
         self._known: BoundedMap[Key, _Known] = BoundedMap(MAX_KNOWN)
         self._writers: BoundedMap[tuple[int, int], tuple[str | None, str | None, int]] = BoundedMap(MAX_WRITERS)
         self._questions: SimpleQueue[tuple[Key, dict[str, Any]] | None] = SimpleQueue()
-        self._answers: SimpleQueue[tuple[Key, dict[str, Any] | None]] = SimpleQueue()
+        self._answers: SimpleQueue[tuple[Key, dict[str, Any] | None, float]] = SimpleQueue()
         self._in_flight = 0
         self._stored = _read(store)
         for key, file in self._stored.items():
@@ -136,7 +138,7 @@ class KnownPrograms:
         """Take in responses; return the programs that are no longer pending."""
         settled = []
         while not self._answers.empty():
-            key, answer = self._answers.get()
+            key, answer, seconds = self._answers.get()
             self._in_flight -= 1
             known = self._known.get(key)
             if known is None:
@@ -146,7 +148,8 @@ class KnownPrograms:
             known.is_pending = False
             self.outcomes["abandoned" if answer is None else answer["origin"]] += 1
             if answer is None or answer.get("is_early"):
-                known.until = time.monotonic() + EARLY_SECONDS
+                waits = EARLY_SECONDS if answer is not None else EARLY_SECONDS + seconds * SECONDS_EACH
+                known.until = time.monotonic() + waits
             if answer is not None:
                 known.file = _file(answer)
                 self.version += 1
@@ -177,15 +180,15 @@ class KnownPrograms:
                 break
             key, question = asked
             # A bug must not end the thread.
-            answer = None
+            answer, begin = None, time.monotonic()
             with suppress(Exception):
                 answer = self._look_ups.program(question)
-            self._answers.put((key, answer))
+            now = time.monotonic()
+            self._answers.put((key, answer, now - begin))
             if answer is not None and not answer.get("is_early") and "sha256" in answer:
                 self._stored[key] = _file(answer)
                 save_at = save_at or time.monotonic() + SAVE_SECONDS
-            now = time.monotonic()
-            credit = min(BURST, credit + (now - at) * SHARE) - _cost(answer)
+            credit = min(BURST, credit + (now - at) * SHARE) - _cost(answer, now - begin)
             at = now
             if credit < 0:
                 time.sleep(-credit / SHARE)
@@ -204,9 +207,9 @@ class KnownPrograms:
             write_atomically(self._store, [json.dumps({"programs": rows}).encode()], is_shared=True)
 
 
-def _cost(answer: Mapping[str, Any] | None) -> float:
-    """Return what a query counts for, in processor seconds; one that was abandoned did nothing."""
-    return 0.0 if answer is None else max(answer["seconds"], answer["bytes"] / BYTES_PER_SECOND)
+def _cost(answer: Mapping[str, Any] | None, elapsed: float) -> float:
+    """Return what a query counts for, in processor seconds: all that elapsed if nobody knows what it did."""
+    return elapsed if answer is None else max(answer["seconds"], answer["bytes"] / BYTES_PER_SECOND)
 
 
 def _file(answer: Mapping[str, Any]) -> ProgramFile:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from collector.procfs.app_packages import find_app
 from collector.procfs.foreign_files import (
     Attributes,
     cached_stat,
@@ -78,44 +79,31 @@ class ProgramFiles:
         """
         begin = time.process_time()
         answer: dict[str, Any] = {"origin": _by_kernel(query), "bytes": 0}
-        for file in self._files(query):
+        mounts = _MountTables(self._proc, query.pids)
+        for file in self._files(query, mounts):
             with closing(file):
                 found = cached_stat(file)
-                if _is_it(found, query) and found.size <= MAX_SIZE and self._responds(found, query):
-                    answer |= self._read(file, found, query)
+                if _is_it(found, query) and found.size <= MAX_SIZE and _responds(found, query, mounts):
+                    answer |= self._read(file, found, query, mounts)
                     break
         return answer | {"seconds": time.process_time() - begin}
 
-    def _files(self, query: ProgramQuery) -> Iterator[int]:
-        """Yield the running program, or what its path is in the roots, as locations only."""
+    def _files(self, query: ProgramQuery, mounts: "_MountTables") -> Iterator[int]:
+        """Yield the running program, or what its path is in the roots, as locations only.
+
+        To look a path up may wait as well, and its owner may have made a link of it: none is followed.
+        """
         with suppress(OSError):
             yield os.open(f"{self._proc}/{query.pids[0]}/exe", os.O_PATH | os.O_CLOEXEC)
-        for root in (*(f"{self._proc}/{pid}/root" for pid in query.pids), self._host_root):
-            with suppress(OSError), closing(os.open(root, os.O_PATH | os.O_CLOEXEC)) as location:
-                yield open_below(location, query.path)
+        roots = [(f"{self._proc}/{pid}/root", mounts.of(str(pid))) for pid in query.pids]
+        for root, table in (*roots, (self._host_root, mounts.host)):
+            if mounts.are_local(query.path, table):
+                with suppress(OSError), closing(os.open(root, os.O_PATH | os.O_CLOEXEC)) as location:
+                    yield open_below(location, query.path, links=False)
 
-    def _responds(self, found: Attributes, query: ProgramQuery) -> bool:
-        """Return whether a file is in memory, or on a file system that neither a program nor another machine serves."""
-        if query.is_from_memfd:
-            return True
-        host = self._mounts("1") or self._mounts("self")
-        tables = (*(self._mounts(str(pid)) for pid in query.pids), host)
-        # The number of an overlay's device, or of one of Btrfs, is not always the one that its files show.
-        own = f"{os.major(found.device)}:{os.minor(found.device)}"
-        for device in (own, f"{query.device >> 20}:{query.device & 0xFFFFF}"):
-            mount = next((each for mounts in tables for each in mounts if each.device == device), None)
-            if mount is not None:
-                return not is_remote(mount, host)
-        mount = next(filter(None, (mount_serving(query.path, mounts) for mounts in tables)), None)
-        return query.is_running and mount is not None and not is_remote(mount, host)
-
-    def _mounts(self, process: str) -> Sequence[Mounted]:
-        text = read_file(f"{self._proc}/{process}/mountinfo", _MAX_MOUNTINFO)
-        return [] if text is None or len(text) == _MAX_MOUNTINFO else parse_mountinfo(text)
-
-    def _read(self, location: int, found: Attributes, query: ProgramQuery) -> dict[str, Any]:
+    def _read(self, location: int, found: Attributes, query: ProgramQuery, mounts: "_MountTables") -> dict[str, Any]:
         listed, has_database, is_changing = None, False, False
-        root = None if query.is_from_memfd else self._root(found, query)
+        root = None if query.is_from_memfd else self._root(found, query, mounts)
         if root is not None:
             with closing(root):
                 listed, has_database, is_changing = (
@@ -131,6 +119,10 @@ class ProgramFiles:
         answer["sha256"] = digests["sha256"]
         if query.is_from_memfd:
             return answer
+        app = None if listed else self._app(found, query, mounts)
+        if app is not None:
+            # Nobody can have changed it since it was installed.
+            return answer | {"package": app.package, "package_version": app.version, "origin": "package"}
         origin = self._origin(listed, digests, query, has_database=has_database)
         if is_changing and origin in {"modified", "dropped"}:
             return answer | {"is_early": True}
@@ -138,18 +130,16 @@ class ProgramFiles:
             answer |= {"package": listed.package, "package_version": listed.version}
         return answer | {"origin": origin}
 
-    def _root(self, found: Attributes, query: ProgramQuery) -> int | None:
+    def _root(self, found: Attributes, query: ProgramQuery, mounts: "_MountTables") -> int | None:
         """Open the root whose packages may have brought a file: the host's, if the file is there by root's doing.
 
         In a container, only files of its image count: whoever writes others can write the databases as well.
         """
-        try:
-            with closing(open_made_by_root(query.path, self._host_root)) as location:
+        if mounts.are_local(query.path, mounts.host):
+            with suppress(OSError), closing(open_made_by_root(query.path, self._host_root)) as location:
                 own = cached_stat(location)
                 if (own.device, own.inode) == (found.device, found.inode):
                     return os.open(self._host_root, os.O_PATH | os.O_CLOEXEC)
-        except OSError:
-            pass
         if query.is_contained and query.is_lower_layer:
             for pid in reversed(query.pids):
                 try:
@@ -157,6 +147,10 @@ class ProgramFiles:
                 except OSError:
                     continue
         return None
+
+    def _app(self, found: Attributes, query: ProgramQuery, mounts: "_MountTables") -> ListedFile | None:
+        own = next(filter(None, mounts.all()), ())
+        return find_app(query.path, found, own, mounts.host, self._host_root)
 
     def _origin(
         self, listed: ListedFile | None, digests: dict[str, str], query: ProgramQuery, *, has_database: bool
@@ -171,6 +165,55 @@ class ProgramFiles:
             with closing(os.open(self._host_root, os.O_PATH | os.O_CLOEXEC)) as root:
                 has_database = exist(root)
         return "dropped" if has_database else "unknown"
+
+
+class _MountTables:
+    """The mounts of a query's processes and of the host; each table is read once, and only if it is needed."""
+
+    def __init__(self, proc: str, pids: Sequence[int]) -> None:
+        self._proc = proc
+        self._pids = pids
+        self._read: dict[str, Sequence[Mounted]] = {}
+
+    def of(self, process: str) -> Sequence[Mounted]:
+        """Return the mounts that a process has; none if it has ended, or has very many."""
+        if process not in self._read:
+            text = read_file(f"{self._proc}/{process}/mountinfo", _MAX_MOUNTINFO)
+            self._read[process] = [] if text is None or len(text) == _MAX_MOUNTINFO else parse_mountinfo(text)
+        return self._read[process]
+
+    @property
+    def host(self) -> Sequence[Mounted]:
+        """The mounts of the host's first process."""
+        return self.of("1") or self.of("self")
+
+    def all(self) -> Iterator[Sequence[Mounted]]:
+        """Yield the tables of the processes, then the host's."""
+        yield from (self.of(str(pid)) for pid in self._pids)
+        yield self.host
+
+    def is_local(self, mount: Mounted) -> bool:
+        """Return whether a file system is one that neither a program nor another machine serves."""
+        return not is_remote(mount, self.host)
+
+    def are_local(self, path: str, table: Sequence[Mounted]) -> bool:
+        """Return whether all mounts of a table on the way to a path are, so that looking it up ends."""
+        on_the_way = [each for each in table if path.startswith(f"{each.point.rstrip('/')}/")]
+        return bool(on_the_way) and all(map(self.is_local, on_the_way))
+
+
+def _responds(found: Attributes, query: ProgramQuery, mounts: _MountTables) -> bool:
+    """Return whether a file is in memory, or on a file system that neither a program nor another machine serves."""
+    if query.is_from_memfd:
+        return True
+    # The number of an overlay's device, or of one of Btrfs, is not always the one that its files show.
+    own = f"{os.major(found.device)}:{os.minor(found.device)}"
+    for device in (own, f"{query.device >> 20}:{query.device & 0xFFFFF}"):
+        mount = next((each for table in mounts.all() for each in table if each.device == device), None)
+        if mount is not None:
+            return mounts.is_local(mount)
+    mount = next(filter(None, (mount_serving(query.path, table) for table in mounts.all())), None)
+    return query.is_running and mount is not None and mounts.is_local(mount)
 
 
 def _by_kernel(query: ProgramQuery) -> str:

@@ -1,8 +1,10 @@
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -48,14 +50,19 @@ def known(tmp_path: Path) -> Iterator[Callable[[], KnownPrograms]]:
     made[-1].close()
 
 
-def settled(programs: KnownPrograms, entry: TrackedProcess) -> ProgramFile | None:
-    """Look a program up, and return what it is."""
-    key = programs.key(entry)
-    assert programs.is_pending(key, entry)
+def settle(programs: KnownPrograms) -> None:
+    """Wait for a response."""
     deadline = time.monotonic() + 20
     while not programs.poll():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def settled(programs: KnownPrograms, entry: TrackedProcess) -> ProgramFile | None:
+    """Look a program up, and return what it is."""
+    key = programs.key(entry)
+    assert programs.is_pending(key, entry)
+    settle(programs)
     assert not programs.is_pending(key, entry)
     return programs.file(entry)
 
@@ -114,6 +121,7 @@ def test_who_wrote_a_program_is_known_from_the_open(tmp_path: Path, known: Calla
 def test_a_query_that_fails_is_repeated_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing waits for it again."""
     monkeypatch.setattr(programs, "EARLY_SECONDS", 0.0)
+    monkeypatch.setattr(programs, "SECONDS_EACH", 0.0)
 
     class Abandoning:
         asked = 0
@@ -137,6 +145,30 @@ def test_a_query_that_fails_is_repeated_later(tmp_path: Path, monkeypatch: pytes
         made.poll()
         time.sleep(0.005)
     made.close()
+
+
+def test_a_query_that_hangs_costs_what_it_took_and_is_not_repeated_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped server stands for a disk that doesn't respond: the next program waits until the budget is regained."""
+    monkeypatch.setattr(programs, "BURST", 0.0)
+    monkeypatch.setattr(programs, "EARLY_SECONDS", 0.0)
+    slept: list[float] = []
+    monkeypatch.setattr(programs, "time", SimpleNamespace(monotonic=time.monotonic, sleep=slept.append))
+    look_ups = LookUps(timeout=0.3)
+    assert look_ups.memory(os.getpid())[0]
+    assert look_ups.pid is not None
+    os.kill(look_ups.pid, signal.SIGSTOP)
+    made = KnownPrograms(look_ups, tmp_path / "none.json")
+    entry = process(Path("/usr/bin/true"))
+    key = made.key(entry)
+    assert made.is_pending(key, entry)
+    settle(made)
+    assert made.file(entry) == ProgramFile(origin="unknown")
+    assert not made.is_pending(key, entry)
+    made.close()
+    assert made.outcomes["abandoned"] == 1
+    assert slept[0] >= 0.3 / programs.SHARE - 0.3
 
 
 def test_a_program_of_a_container_is_another_than_the_same_of_the_host() -> None:

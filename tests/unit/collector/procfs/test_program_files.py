@@ -1,6 +1,10 @@
 import hashlib
 import os
+import shutil
 import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +13,7 @@ import pytest
 
 from collector.procfs import program_files
 from collector.procfs.foreign_files import cached_stat
+from collector.procfs.look_ups import LookUps
 from collector.procfs.program_files import ProgramFiles, ProgramQuery
 from tests.unit.collector.procfs.test_packages import CONTENT, MD5, SHA256, dpkg, write
 
@@ -94,7 +99,7 @@ def test_a_file_that_is_too_large_or_changes_has_no_digest(tmp_path: Path, monke
     write(tmp_path, {"usr/bin/ls": CONTENT})
     before = query(tmp_path / "usr/bin/ls", "/usr/bin/ls")
     with (tmp_path / "usr/bin/ls").open("ab") as file:
-        file.truncate(program_files.MAX_SIZE + 1)
+        file.truncate(1 << 40)
     files = ProgramFiles(Path("/proc"), tmp_path)
     assert files.look(before)["bytes"] == files.look(query(tmp_path / "usr/bin/ls", "/usr/bin/ls"))["bytes"] == 0
     write(tmp_path, {"usr/bin/ls": CONTENT})
@@ -110,15 +115,127 @@ def test_a_file_that_is_too_large_or_changes_has_no_digest(tmp_path: Path, monke
     assert "sha256" not in look(tmp_path, "/usr/bin/ls")
 
 
-def test_packages_of_this_machine_have_brought_their_programs() -> None:
-    """As debsums has it, which compares the same lists; a query goes through JSON to the look-up server."""
-    listed = subprocess.run(
-        ["/usr/bin/dpkg", "-L", "coreutils", "dash", "dpkg"], capture_output=True, text=True, check=True
-    ).stdout.split("\n")
-    files = ProgramFiles(Path("/proc"), Path("/"))
-    origins = {}
-    for path in {str(Path(each).resolve()) for each in listed if each.startswith(("/bin/", "/usr/bin/", "/usr/sbin/"))}:
-        assert asdict(query(Path(path), path))["pids"] == (NOBODY,)
-        origins[path] = files.look(query(Path(path), path))["origin"]
-    assert len(origins) > 90
-    assert set(origins.values()) == {"package"}, origins
+@contextmanager
+def running(program: Path | str, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Yield a process that runs a program until its input ends."""
+    with subprocess.Popen([program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def asked(process: subprocess.Popen[bytes], path: str, **facts: Any) -> ProgramQuery:
+    """Return a query about the program that a process runs."""
+    return query(Path(f"/proc/{process.pid}/exe"), path, pids=(process.pid,), **facts)
+
+
+def test_a_program_that_was_deleted_or_replaced_is_still_the_one_that_runs(tmp_path: Path) -> None:
+    """While it runs; afterwards, nothing at its path is it."""
+    cat, files = Path(shutil.copy("/usr/bin/cat", tmp_path)), ProgramFiles(Path("/proc"), Path("/"))
+    digest = hashlib.sha256(cat.read_bytes()).hexdigest()
+    with running(cat) as process:
+        seen = asked(process, str(cat))
+        assert files.look(seen)["sha256"] == digest
+        cat.unlink()
+        # The last change of an inode counts: its file has a link less.
+        assert files.look(seen)["origin"] == "unknown"
+        deleted = asked(process, f"{cat} (deleted)")
+        assert files.look(deleted)["sha256"] == digest
+        shutil.copy("/usr/bin/true", cat)
+        assert files.look(asked(process, str(cat)))["sha256"] == digest
+    for link in (False, True):
+        if link:
+            cat.unlink()
+            cat.symlink_to("/usr/bin/cat")
+        assert (found := files.look(deleted))["origin"] == "unknown"
+        assert "sha256" not in found
+
+
+def test_a_program_in_memory_has_a_digest_and_no_package() -> None:
+    """Whatever it is called."""
+    memory = os.memfd_create("cat", 0)
+    os.write(memory, Path("/usr/bin/cat").read_bytes())
+    with running(f"/proc/self/fd/{memory}", pass_fds=(memory,)) as process:
+        found = ProgramFiles(Path("/proc"), Path("/")).look(asked(process, "/usr/bin/cat", is_from_memfd=True))
+    os.close(memory)
+    assert found["sha256"] == hashlib.sha256(Path("/usr/bin/cat").read_bytes()).hexdigest()
+    assert (found["origin"], found.get("package")) == ("memory", None)
+
+
+_NEVER_RESPONDS = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.unshare(0x20000)
+libc.mount(None, b"/", None, 1 << 14 | 1 << 18, None)
+fuse = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0".encode()
+print(libc.mount(b"x", os.fsencode(sys.argv[1]), b"fuse", 0, options), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not Path("/dev/fuse").exists(), reason="needs root and /dev/fuse")
+def test_a_path_below_a_file_system_that_hangs_is_not_looked_up(tmp_path: Path) -> None:
+    """Whoever serves it could keep the look-ups of all others waiting."""
+    (tmp_path / "m").mkdir()
+    look_ups = LookUps(timeout=10.0)
+    with running(sys.executable, "-c", _NEVER_RESPONDS, str(tmp_path / "m")) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"0\n"
+        gone = query(Path("/usr/bin/true"), f"{tmp_path}/m/x", pids=(NOBODY, server.pid), ctime=7)
+        found = look_ups.program(asdict(gone))
+        look_ups.close()
+    assert (found["origin"], found["bytes"], look_ups.given_up) == ("unknown", 0, 0)
+
+
+def origins(root: Path, paths: Iterable[str]) -> dict[str, str]:
+    """Return the origin of each file of a root directory by its path, all by one reader."""
+    files = ProgramFiles(Path("/proc"), root)
+    return {path: files.look(query(root / path[1:], path))["origin"] for path in paths}
+
+
+def test_programs_of_this_machine_are_what_md5sum_says_of_the_lists_of_dpkg() -> None:
+    """As debsums has it; a file that a package diverted is another's. Large ones are left out for the sake of time."""
+    lists = b"".join(each.read_bytes() for each in Path("/var/lib/dpkg/info").glob("*.md5sums"))
+    small = {
+        os.fsdecode(line[34:]): line + b"\n"
+        for line in lists.split(b"\n")
+        if line[34:].startswith((b"usr/bin/", b"usr/sbin/", b"bin/", b"sbin/"))
+        and (place := Path("/", os.fsdecode(line[34:]))).is_file()
+        and not place.is_symlink()
+        and place.stat().st_size < 60_000
+    }
+    diverted = subprocess.run(["/usr/bin/dpkg-divert", "--list"], capture_output=True, text=True, check=True).stdout
+    checked = subprocess.run(
+        ["/usr/bin/md5sum", "--check"], input=b"".join(small.values()), capture_output=True, cwd="/", check=False
+    ).stdout.decode()
+    expected = {
+        f"/{name}": "package" if result == "OK" else "modified"
+        for name, _, result in (line.rpartition(": ") for line in checked.splitlines())
+        if f"/{name}" not in diverted
+    }
+    resolved = {str(Path(path).resolve()): origin for path, origin in expected.items()}
+    assert len(resolved) > 90
+    assert origins(Path("/"), resolved) == resolved
+
+
+def test_changes_are_those_that_dpkg_itself_verifies(tmp_path: Path) -> None:
+    """Unmodified, modified and unlisted files, after dpkg has installed a package in another root."""
+    tree, root = tmp_path / "tree", tmp_path / "root"
+    control = "Package: one\nVersion: 1:2-3\nArchitecture: all\nMaintainer: a <a@b.c>\nDescription: a\n"
+    write(tree, {"usr/bin/same": CONTENT, "usr/bin/changed": CONTENT})
+    write(tree, {"DEBIAN/control": control, "DEBIAN/md5sums": f"{MD5}  usr/bin/same\n{MD5}  usr/bin/changed\n"})
+    (root / "var/lib/dpkg").mkdir(parents=True)
+    dpkg_of = ("/usr/bin/dpkg", f"--root={root}", "--force-not-root", f"--log={tmp_path}/log")
+    for command in (("/usr/bin/dpkg-deb", "--build", tree, tmp_path / "a.deb"), (*dpkg_of, "-i", tmp_path / "a.deb")):
+        subprocess.run(command, check=True, capture_output=True)
+    write(root, {"usr/bin/changed": CONTENT + b"x", "usr/bin/mine": CONTENT})
+    verified = subprocess.run([*dpkg_of, "--verify", "one"], capture_output=True, text=True, check=False).stdout
+    assert [line.split()[-1] for line in verified.splitlines()] == ["/usr/bin/changed"]
+    found = origins(root, ("/usr/bin/same", "/usr/bin/changed", "/usr/bin/mine"))
+    assert list(found.values()) == ["package", "modified", "dropped"]
+    assert (
+        ProgramFiles(Path("/proc"), root).look(query(root / "usr/bin/same", "/usr/bin/same"))["package_version"]
+        == "1:2-3"
+    )
