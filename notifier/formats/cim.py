@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from notifier.formats import falco_json
-from notifier.formats.ecs import category, file_path, types
 from notifier.formats.facts import entity_id, has_failed
+from notifier.formats.kinds import category, dns_answers, file_path, protocol, types
 from schemas.alert import Alert
 from schemas.catalog.attack import techniques
 from schemas.catalog.fields import SYSCALL
@@ -25,6 +25,20 @@ SEVERITIES = by_priority(*["critical"] * 3, "high", "medium", "low", "informatio
 MAX_FIELD_BYTES = 8 << 10
 """Length of a value: long ones make an event so large that Splunk leaves out the fields at its end."""
 _FILE_ACTIONS = {"deletion": "deleted", "change": "modified", "access": "read"}
+_REPLIES = {
+    "NOERROR": "No Error",
+    "FORMERR": "Format Error",
+    "SERVFAIL": "Server Failure",
+    "NXDOMAIN": "Non-Existent Domain",
+    "NOTIMP": "NotImp",
+    "REFUSED": "Refused",
+    "YXDOMAIN": "YXDomain",
+    "YXRRSET": "YXRRSet",
+    "NXRRSET": "NXRRSet",
+    "NOTAUTH": "NotAuth",
+    "NOTZONE": "NotZone",
+}
+"""CIM's names of the response codes."""
 _PERMISSIONS = frozenset({*MODES, *ATTRIBUTES, "chown", "fchown", "fchownat", "lchown"})
 
 
@@ -42,6 +56,8 @@ def _dataset(alert: Alert) -> str:
         return "Authentication"
     if alert.source != SYSCALL:
         return ""
+    if protocol(alert) == "dns":
+        return "DNS"
     found = category(alert)[0]
     if found == "process":
         return "Processes" if types(alert) == ["start"] else ""
@@ -78,6 +94,7 @@ def _process(alert: Alert) -> dict[str, Any]:
         "process_current_directory": event.get("proc.cwd"),
         "process_exec": _name(event.get("proc.exepath")),
         "process_guid": entity_id(alert),
+        "process_hash": event.get("proc.exe.sha256"),
         "process_id": event.get("proc.pid"),
         "process_name": event.get("proc.name"),
         "process_path": event.get("proc.exepath"),
@@ -108,6 +125,7 @@ def _traffic(alert: Alert) -> dict[str, Any]:
         "action": _allowed(alert),
         "dest": event.get("fd.sip"),
         "dest_ip": event.get("fd.sip"),
+        "dest_name": event.get("fd.sip.name") or event.get("tls.client.server_name"),
         "dest_port": event.get("fd.sport"),
         "direction": "inbound" if event.get("fd.is_server") else "outbound",
         "dvc": alert.hostname,
@@ -117,6 +135,24 @@ def _traffic(alert: Alert) -> dict[str, Any]:
         "src": event.get("fd.cip") or alert.hostname,
         "src_ip": event.get("fd.cip"),
         "src_port": event.get("fd.cport"),
+        "transport": event.get("fd.l4proto"),
+    }
+
+
+def _resolution(alert: Alert) -> dict[str, Any]:
+    event, answers = alert.event, dns_answers(alert)
+    code = str(event.get("dns.response_code", ""))
+    return {
+        "answer": answers,
+        "answer_count": len(answers),
+        "dest": event.get("fd.sip"),
+        "message_type": "Response",
+        "query": event.get("dns.question.name"),
+        "query_count": 1,
+        "query_type": "Query",
+        "record_type": "*" if (kind := event.get("dns.question.type")) == "ANY" else kind,
+        "reply_code": _REPLIES.get(code, code),
+        "src": event.get("fd.cip") or alert.hostname,
         "transport": event.get("fd.l4proto"),
     }
 
@@ -138,5 +174,5 @@ def _allowed(alert: Alert) -> str:
 
 
 _OF_DATASET: Mapping[str, Callable[[Alert], dict[str, Any]]] = MappingProxyType(
-    {"Processes": _started, "Filesystem": _file, "All_Traffic": _traffic, "Authentication": _login}
+    {"Processes": _started, "Filesystem": _file, "All_Traffic": _traffic, "DNS": _resolution, "Authentication": _login}
 )

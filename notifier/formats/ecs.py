@@ -9,15 +9,26 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlencode, urljoin
 
-from foundation.text import canonical_address
 from foundation.times import iso8601_zulu
 from notifier.formats.facts import ancestors, entity_id, has_failed
+from notifier.formats.kinds import (
+    category,
+    dns_answers,
+    file_path,
+    indicator,
+    is_file,
+    is_login,
+    is_socket,
+    protocol,
+    resolved,
+    types,
+)
 from schemas.alert import ARGUMENTS, Alert, Value
 from schemas.catalog.attack import TECHNIQUE_TAGS as TECHNIQUES
 from schemas.catalog.attack import link, tactics, techniques
-from schemas.catalog.fields import SSHD, SYSCALL
+from schemas.catalog.fields import SYSCALL
 from schemas.catalog.priorities import by_priority
-from schemas.catalog.system_calls import ATTRIBUTES, CLONES, EXECS, MODES, REMOVES, RENAMES, TIMES, TRUNCATES
+from schemas.catalog.system_calls import CLONES, EXECS
 from schemas.encoding.limits import MAX_CLOCK
 from schemas.limits import clipped_values
 
@@ -34,46 +45,7 @@ SEVERITY = by_priority(99, 99, 99, 73, 47, 21, 21, 21)
 
 _SHA_256 = 64
 """Digits."""
-_FILES = frozenset({"file", "directory"})
-_SOCKETS = frozenset({"ipv4", "ipv6"})
-_STARTS = frozenset({*EXECS, *CLONES})
-_DELETIONS = frozenset(REMOVES)
-_CHANGES = frozenset(
-    {*(*RENAMES, *MODES, *TRUNCATES, *TIMES, *ATTRIBUTES), *("chown", "fchown", "fchownat", "fallocate")}
-)
-
-
-def category(alert: Alert) -> list[str]:
-    """Return the event's category."""
-    if alert.source == "internal":
-        return ["host"]
-    if alert.source == SSHD:
-        return ["authentication"]
-    kind, event = alert.event.get("fd.type"), alert.event.get("evt.type")
-    if event in _STARTS:
-        return ["process"]
-    if kind in _SOCKETS:
-        return ["network"]
-    if kind in _FILES or event in _DELETIONS | _CHANGES:
-        return ["file"]
-    return ["process"]
-
-
-def types(alert: Alert) -> list[str]:
-    """Return the event's type within its category."""
-    event, found = alert.event.get("evt.type"), category(alert)[0]
-    if event in _STARTS or _is_login(alert):
-        return ["start"]
-    if event in _DELETIONS:
-        return ["deletion"]
-    if event in _CHANGES or (found == "file" and alert.event.get("evt.is_open_write")):
-        return ["change"]
-    return {"file": ["access"], "network": ["connection"]}.get(found, ["info"])
-
-
-def _is_login(alert: Alert) -> bool:
-    """Return whether a line of sshd is about an accepted login; of others, nothing but the text is known."""
-    return "sshd.user" in alert.event
+_NAMES = ("fd.cip.name", "fd.sip.name", "dns.question.name", "tls.client.server_name")
 
 
 def _action(alert: Alert) -> Value:
@@ -83,7 +55,7 @@ def _action(alert: Alert) -> Value:
 
 
 def _outcome(alert: Alert) -> str | None:
-    failed = False if _is_login(alert) else has_failed(alert)
+    failed = False if is_login(alert) else has_failed(alert)
     return None if failed is None else "failure" if failed else "success"
 
 
@@ -146,22 +118,6 @@ def _if(condition: Callable[[Alert], bool], source: str) -> Source:
     return read
 
 
-def _is_file(alert: Alert) -> bool:
-    return alert.event.get("fd.type") in _FILES
-
-
-def file_path(alert: Alert) -> str:
-    """Return the path of the file that an event is about, the new one of a rename; empty if it is about none."""
-    if _is_file(alert):
-        return str(alert.event.get("fd.name", ""))
-    fields = ("fs.path.name", "fs.path.target") if category(alert) == ["file"] else ()
-    return next((str(found) for field in fields if (found := alert.event.get(field))), "")
-
-
-def _is_socket(alert: Alert) -> bool:
-    return alert.event.get("fd.type") in _SOCKETS
-
-
 def _in_container(alert: Alert) -> bool:
     return alert.event.get("container.id") not in (None, "", "host")
 
@@ -195,22 +151,6 @@ def _technique_names(ids: list[str]) -> list[str]:
 def _present(alert: Alert, *fields: str) -> list[str]:
     """Return the distinct values of fields, for searches that don't know in which field a value is."""
     return list(dict.fromkeys(str(value) for field in fields if (value := alert.event.get(field))))
-
-
-def indicator(alert: Alert) -> tuple[str | None, str]:
-    """Return the type, by STIX's names that ECS uses, and the value of the indicator that a rule found; or nothing."""
-    name, kind = (alert.output_fields.get(f"indicator.{part}") for part in ("name", "kind"))
-    if not isinstance(name, str) or not isinstance(kind, str):
-        # A summary of repeats may have several.
-        return None, ""
-    if kind == "address":
-        return "ipv6-addr" if ":" in name else "ipv4-addr", name
-    return {"name": "domain-name", "digest": "file"}.get(kind), name
-
-
-def dns_answers(alert: Alert) -> list[str]:
-    """Return the addresses and aliases that a name server answered."""
-    return str(alert.event.get("dns.answers", "")).split()
 
 
 def _of_indicator(part: str) -> Source:
@@ -321,21 +261,25 @@ FIELDS: tuple[tuple[str, Source], ...] = (
     ("file.path", file_path),
     ("file.name", lambda alert: PurePosixPath(file_path(alert)).name),
     ("file.directory", lambda alert: str(PurePosixPath(path).parent) if (path := file_path(alert)) else None),
-    ("file.inode", lambda alert: str(alert.event["fd.ino"]) if _is_file(alert) and "fd.ino" in alert.event else None),
+    ("file.inode", lambda alert: str(alert.event["fd.ino"]) if is_file(alert) and "fd.ino" in alert.event else None),
     ("package.name", "proc.exe.package"),
     ("package.version", "proc.exe.package.version"),
-    ("source.ip", lambda alert: alert.event.get("fd.cip" if _is_socket(alert) else "sshd.address")),
-    ("source.port", lambda alert: alert.event.get("fd.cport" if _is_socket(alert) else "sshd.port")),
-    ("destination.ip", _if(_is_socket, "fd.sip")),
-    ("destination.port", _if(_is_socket, "fd.sport")),
-    ("destination.domain", _if(_is_socket, "fd.sip.name")),
+    ("source.ip", lambda alert: alert.event.get("fd.cip" if is_socket(alert) else "sshd.address")),
+    ("source.port", lambda alert: alert.event.get("fd.cport" if is_socket(alert) else "sshd.port")),
+    ("source.domain", _if(is_socket, "fd.cip.name")),
+    ("destination.ip", _if(is_socket, "fd.sip")),
+    ("destination.port", _if(is_socket, "fd.sport")),
+    ("destination.domain", _if(is_socket, "fd.sip.name")),
+    ("dns.type", lambda alert: "answer" if protocol(alert) == "dns" else None),
     ("dns.question.name", "dns.question.name"),
     ("dns.question.type", "dns.question.type"),
     ("dns.response_code", "dns.response_code"),
     ("dns.answers.data", dns_answers),
-    ("dns.resolved_ip", lambda alert: [text for text in dns_answers(alert) if canonical_address(text)]),
-    ("network.transport", _if(_is_socket, "fd.l4proto")),
-    ("network.type", _if(_is_socket, "fd.type")),
+    ("dns.resolved_ip", resolved),
+    ("tls.client.server_name", "tls.client.server_name"),
+    ("network.protocol", protocol),
+    ("network.transport", _if(is_socket, "fd.l4proto")),
+    ("network.type", _if(is_socket, "fd.type")),
     ("container.id", _if(_in_container, "container.id")),
     ("container.name", _if(_in_container, "container.name")),
     ("container.runtime", _if(_in_container, "container.type")),
@@ -346,8 +290,15 @@ FIELDS: tuple[tuple[str, Source], ...] = (
         lambda alert: [digest] if (digest := alert.event.get("container.image.digest")) else None,
     ),
     ("related.user", lambda alert: _present(alert, "user.name", "user.loginname", "sshd.user")),
-    ("related.hosts", lambda alert: [alert.hostname] if alert.hostname else []),
-    ("related.ip", lambda alert: _present(alert, *("fd.cip", "fd.sip") * _is_socket(alert), "sshd.address")),
+    ("related.hosts", lambda alert: list(dict.fromkeys(filter(None, (alert.hostname, *_present(alert, *_NAMES)))))),
+    (
+        "related.ip",
+        lambda alert: list(
+            dict.fromkeys(
+                (*_present(alert, *("fd.cip", "fd.sip") * is_socket(alert), "sshd.address"), *resolved(alert))
+            )
+        ),
+    ),
     ("related.hash", lambda alert: _present(alert, "container.image.digest", "proc.exe.sha256")),
     ("orchestrator.cluster.name", lambda alert: alert.cluster_name or None),
     ("orchestrator.type", _when(_in_pod, "kubernetes")),
@@ -357,6 +308,13 @@ FIELDS: tuple[tuple[str, Source], ...] = (
     ("orchestrator.resource.id", _if(_in_pod, "k8s.pod.uid")),
 )
 """ECS field and its source."""
+_PROGRAM: tuple[tuple[str, Source], ...] = (
+    ("origin", "proc.exe.origin"),
+    ("written_by", "proc.exe.written_by"),
+    ("written_by_user", "proc.exe.written_by.user"),
+    ("written_at", _time_of("proc.exe.written_at")),
+)
+"""What ECS has no field for, below `falco.program`."""
 PAGES: tuple[tuple[str, Callable[[Alert], str]], ...] = (
     ("event.url", lambda alert: f"alerts/{alert.id}"),
     ("rule.reference", lambda alert: f"rules/rule?{urlencode({'name': alert.rule})}"),
@@ -384,6 +342,8 @@ def document(alert: Alert, *, console: str = "") -> dict[str, Any]:
         own["response"] = alert.response
     if found := list(ancestors(alert)):
         own["ancestors"] = found
+    if known := {name: value for name, source in _PROGRAM if (value := _value(alert, source)) is not None}:
+        own["program"] = known
     if alert.repeats:
         own["repeats"] = {"count": alert.repeats.count, "first_id": alert.repeats.first_id}
     made["falco"] = own
@@ -392,6 +352,10 @@ def document(alert: Alert, *, console: str = "") -> dict[str, Any]:
 
 def _filled(alert: Alert) -> Iterator[tuple[str, Any]]:
     for name, source in FIELDS:
-        value = alert.event.get(source) if isinstance(source, str) else source(alert)
+        value = _value(alert, source)
         if value is not None and value not in ("", []):
             yield name, value
+
+
+def _value(alert: Alert, source: Source) -> Any:
+    return alert.event.get(source) if isinstance(source, str) else source(alert)

@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urljoin
 
-from notifier.formats.ecs import file_path, indicator
 from notifier.formats.facts import ancestors, entity_id
+from notifier.formats.kinds import dns_answers, file_path, indicator
 from schemas.alert import Alert, Value
 from schemas.catalog.attack import TECHNIQUE_TAGS as TECHNIQUES
 from schemas.catalog.attack import tactics, techniques
@@ -32,14 +32,21 @@ _SERVER = {"type_id": 1, "type": "Server"}
 _DEVICE_UNKNOWN = {"type_id": 0, "type": "Unknown"}
 _LINUX = {"type_id": 200, "type": "Linux"}
 _SHA_256 = {"algorithm_id": 3, "algorithm": "SHA-256"}
+_WRITTEN = "proc.exe.written_at"
 _RULE = 1
 _OF_ANCESTOR = (("pid", "pid"), ("name", "name"), ("path", "executable"), ("cmd_line", "command_line"))
 """OCSF's name, and that of `ancestors`."""
+_UNMAPPED = ("proc.exe.origin", "proc.exe.written_by")
+"""Fields of the event without a place, which matter even if the output doesn't name them."""
 _OBSERVABLES: tuple[tuple[str, int, str], ...] = (
     ("device.hostname", 1, "Hostname"),
     ("evidences[].process.user.name", 4, "User Name"),
     ("evidences[].dst_endpoint.ip", 2, "IP Address"),
     ("evidences[].src_endpoint.ip", 2, "IP Address"),
+    ("evidences[].dst_endpoint.hostname", 1, "Hostname"),
+    ("evidences[].query.hostname", 1, "Hostname"),
+    ("evidences[].tls.sni", 1, "Hostname"),
+    ("evidences[].process.file.hashes[].value", 8, "Hash"),
     ("evidences[].process.name", 9, "Process Name"),
     ("evidences[].process.cmd_line", 13, "Command Line"),
     ("evidences[].process.uid", 39, "Process Entity Object: uid"),
@@ -50,29 +57,14 @@ _OBSERVABLES: tuple[tuple[str, int, str], ...] = (
 _MAPPED = frozenset(
     {
         *("evt.hostname", "proc.pid", "proc.pid.ts", "proc.name", "proc.exepath", "proc.cmdline", "proc.cwd"),
-        *(
-            "proc.exe.sha256",
-            "thread.tid",
-            "user.uid",
-            "user.name",
-            "proc.ppid",
-            "proc.ppid.ts",
-            "proc.pname",
-            "proc.pexepath",
-        ),
-        *("proc.pcmdline", "proc.aname", "proc.apid", "proc.aexepath", "proc.acmdline"),
-        *(
-            "fd.cip",
-            "fd.cport",
-            "fd.sip",
-            "fd.sport",
-            "fd.sip.name",
-            "container.id",
-            "container.name",
-            "container.type",
-        ),
+        *("proc.exe.sha256", "proc.exe.package", "proc.exe.package.version"),
+        *("proc.exe.written_by.user", "proc.exe.written_at", "thread.tid", "user.uid", "user.name"),
+        *("proc.ppid", "proc.ppid.ts", "proc.pname", "proc.pexepath", "proc.pcmdline"),
+        *("proc.aname", "proc.apid", "proc.aexepath", "proc.acmdline"),
+        *("fd.cip", "fd.cport", "fd.cip.name", "fd.sip", "fd.sport", "fd.sip.name"),
+        *("container.id", "container.name", "container.type"),
         *("container.image.id", "container.image.repository", "container.image.tag", "container.image.digest"),
-        *("dns.question.name", "dns.question.type"),
+        *("dns.question.name", "dns.question.type", "dns.answers", "dns.response_code", "tls.client.server_name"),
     }
 )
 """The fields of the event that have a place of their own; of ancestors, without their level."""
@@ -123,6 +115,7 @@ def document(alert: Alert, *, version: str = "0", console: str = "") -> dict[str
     }
     if isinstance(created := alert.event.get("event.created"), int):
         made["metadata"]["logged_time"] = created // _MS
+    made["unmapped"] |= {name: alert.event[name] for name in _UNMAPPED if name in alert.event}
     if alert.cluster_name:
         made["unmapped"]["cluster_name"] = alert.cluster_name
     if alert.response:
@@ -244,10 +237,12 @@ def _evidence(alert: Alert) -> dict[str, Any]:
         "src_endpoint": _endpoint(alert, "fd.cip", "fd.cport"),
         "dst_endpoint": _endpoint(alert, "fd.sip", "fd.sport"),
         "query": _query(alert),
+        "data": _answers(alert),
+        "tls": _tls(alert),
     }
     # The schema does not accept a container alone as evidence.
     found = {name: value for name, value in made.items() if value}
-    return found if found.keys() - {"container"} else {}
+    return found if found.keys() - {"container", "tls"} else {}
 
 
 def _process(alert: Alert) -> dict[str, Any]:
@@ -274,11 +269,20 @@ def _process(alert: Alert) -> dict[str, Any]:
 
 
 def _program(alert: Alert) -> dict[str, Any]:
-    path, digest = str(alert.event.get("proc.exepath") or ""), alert.event.get("proc.exe.sha256")
-    if not path or not digest:
+    event = alert.event
+    path, digest, written = str(event.get("proc.exepath") or ""), event.get("proc.exe.sha256"), event.get(_WRITTEN)
+    package = event.get("proc.exe.package")
+    known = _known(
+        {
+            "hashes": [{**_SHA_256, "value": digest}] if digest else None,
+            "product": _known({"name": package, "version": event.get("proc.exe.package.version")}) if package else None,
+            "modifier": _known({"name": event.get("proc.exe.written_by.user")}),
+            "modified_time": written // _MS if isinstance(written, int) else None,
+        }
+    )
+    if not path or not known:
         return {}
-    hashes = [{**_SHA_256, "value": digest}]
-    return {"type_id": _REGULAR, "path": path, "name": PurePosixPath(path).name or path, "hashes": hashes}
+    return {"type_id": _REGULAR, "path": path, "name": PurePosixPath(path).name or path, **known}
 
 
 def _parent(alert: Alert) -> dict[str, Any]:
@@ -346,6 +350,18 @@ def _endpoint(alert: Alert, address: str, port: str) -> dict[str, Any]:
 def _query(alert: Alert) -> dict[str, Any]:
     name = alert.event.get("dns.question.name")
     return {} if not name else _known({"hostname": name, "type": alert.event.get("dns.question.type")})
+
+
+def _answers(alert: Alert) -> dict[str, Any]:
+    """Return what a name server answered, as the class DNS Activity has it: evidence has a place for the query only."""
+    answers = [{"rdata": text} for text in dns_answers(alert)]
+    return _known({"rcode": alert.event.get("dns.response_code"), "answers": answers})
+
+
+def _tls(alert: Alert) -> dict[str, Any]:
+    name = alert.event.get("tls.client.server_name")
+    # The schema requires the version, which client and server have not agreed on yet.
+    return {"version": "Unknown", "sni": name} if name else {}
 
 
 def _observables(finding: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -83,6 +83,17 @@ ANSWER = {
     "dns.response_code": "NOERROR",
     "dns.answers": "edge.example.net 2001:db8::9",
 }
+HELLO = {
+    **CONNECT,
+    "evt.type": "sendto",
+    "fd.cip.name": "a.example",
+    "tls.client.server_name": "c2.example",
+    "proc.exe.origin": "dropped",
+    "proc.exe.package": None,
+    "proc.exe.written_by": "curl",
+    "proc.exe.written_by.user": "ann",
+    "proc.exe.written_at": TIME - 40 * 10**9,
+}
 INDICATOR = {
     "indicator.name": "192.0.2.7",
     "indicator.kind": "address",
@@ -114,4 +125,5 @@ CORPUS: tuple[Alert, ...] = (
     alert(event=PROCESS, output_fields=INDICATOR | {"indicator.kind": "digest", "indicator.name": "a" * 64}),
     alert(event=PROCESS, output_fields=INDICATOR | {"indicator.kind": "text", "indicator.name": "/opt/x"}),
     alert(event=PROCESS | ANSWER, output_fields={"dns.question.name": "www.example.org"}),
+    alert(event=PROCESS | HELLO, output_fields={"tls.client.server_name": "c2.example"}),
 )

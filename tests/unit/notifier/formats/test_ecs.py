@@ -202,22 +202,39 @@ def test_no_value_that_a_host_chooses_keeps_its_alert_out_of_an_index() -> None:
 
 def test_an_answer_of_a_name_server_has_the_fields_of_ecs() -> None:
     """Name, type and code; what was answered, and the addresses of it. A destination has its name."""
-    made = flat(document(CORPUS[-1]))
+    made = flat(document(CORPUS[-2]))
     assert {name: value for name, value in made.items() if name.startswith(("dns", "destination"))} == {
         "destination.ip": "192.0.2.7",
         "destination.port": 53,
         "destination.domain": "ns.example.net",
+        "dns.type": "answer",
         "dns.question.name": "www.example.org",
         "dns.question.type": "AAAA",
         "dns.response_code": "NOERROR",
         "dns.answers.data": ["edge.example.net", "2001:db8::9"],
         "dns.resolved_ip": ["2001:db8::9"],
     }
+    assert (made["network.protocol"], made["event.type"]) == ("dns", ["connection", "protocol"])
+    assert made["related.hosts"] == ["web-3", "ns.example.net", "www.example.org"]
+    assert made["related.ip"] == ["10.0.0.5", "192.0.2.7", "2001:db8::9"]
+
+
+def test_a_hello_of_tls_has_the_name_of_its_server_and_the_program_its_writer() -> None:
+    """ECS has no field for who wrote a program."""
+    made = flat(document(CORPUS[-1]))
+    assert (made["tls.client.server_name"], made["network.protocol"]) == ("c2.example", "tls")
+    assert (made["source.domain"], made["related.hosts"]) == ("a.example", ["web-3", "a.example", "c2.example"])
+    assert {name: value for name, value in made.items() if name.startswith("falco.program")} == {
+        "falco.program.origin": "dropped",
+        "falco.program.written_by": "curl",
+        "falco.program.written_by_user": "ann",
+        "falco.program.written_at": "2026-11-24T14:30:50.479846943Z",
+    }
 
 
 def test_an_alert_names_the_indicator_that_its_rule_found() -> None:
     """By its type; a network, which ECS has no place for, is a name only."""
-    made = [document(each)["threat"] for each in CORPUS[10:-1]]
+    made = [document(each)["threat"] for each in CORPUS[10:-2]]
     assert made[0]["feed"] == {"name": "servers"}
     assert made[0]["indicator"] == {
         "type": "ipv4-addr",

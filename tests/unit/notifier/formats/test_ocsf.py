@@ -6,7 +6,7 @@ import pytest
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
 from notifier.formats.ocsf import OCSF_VERSION, document
-from tests.unit.alerts import alert
+from tests.unit.alerts import TIME, alert
 from tests.unit.notifier.formats.corpus import CORPUS
 
 
@@ -44,17 +44,44 @@ def test_an_indicator_is_open_source_intelligence() -> None:
         "vendor_name": "a feed",
         "desc": "Emotet",
     }
-    assert "unmapped" not in made
-    assert [document(each)["osint"][0]["type"] for each in CORPUS[11:-1]] == ["IP Address", "Domain", "Hash", "Other"]
+    assert made["unmapped"] == {"proc.exe.origin": "package"}
+    assert [document(each)["osint"][0]["type"] for each in CORPUS[11:-2]] == ["IP Address", "Domain", "Hash", "Other"]
 
 
 def test_an_answer_of_a_name_server_is_a_query() -> None:
     """Its name and type, and the name of the other end; the name in the output isn't repeated."""
-    made = document(CORPUS[-1])
+    made = document(CORPUS[-2])
     (evidence,) = made["evidences"]
     assert evidence["query"] == {"hostname": "www.example.org", "type": "AAAA"}
+    answers = [{"rdata": "edge.example.net"}, {"rdata": "2001:db8::9"}]
+    assert evidence["data"] == {"rcode": "NOERROR", "answers": answers}
     assert evidence["dst_endpoint"] == {"hostname": "ns.example.net", "ip": "192.0.2.7", "port": 53}
-    assert "unmapped" not in made
+    assert "dns.question.name" not in made["unmapped"]
+    seen = [each["value"] for each in made["observables"] if each["type"] == "Hostname"]
+    assert seen == ["web-3", "ns.example.net", "www.example.org"]
+
+
+def test_a_hello_of_tls_names_its_server_and_the_program_its_digest_package_and_writer() -> None:
+    """Where the program comes from, for which the schema has no place, is beside them."""
+    made, packaged = document(CORPUS[-1]), document(CORPUS[0])
+    (evidence,) = made["evidences"]
+    assert evidence["tls"] == {"version": "Unknown", "sni": "c2.example"}
+    assert evidence["process"]["file"] == {
+        "type_id": 1,
+        "path": "/usr/bin/cat",
+        "name": "cat",
+        "hashes": [{"algorithm_id": 3, "algorithm": "SHA-256", "value": "5a" * 32}],
+        "modifier": {"name": "ann"},
+        "modified_time": (TIME - 40 * 10**9) // 10**6,
+    }
+    assert made["unmapped"] == {"proc.exe.origin": "dropped", "proc.exe.written_by": "curl"}
+    assert packaged["evidences"][0]["process"]["file"]["product"] == {"name": "coreutils", "version": "9.1-1"}
+    assert {
+        "name": "evidences[].process.file.hashes[].value",
+        "type_id": 8,
+        "type": "Hash",
+        "value": "5a" * 32,
+    } in made["observables"]
 
 
 def test_a_summary_updates_the_finding_that_it_sums_up() -> None:
@@ -111,7 +138,7 @@ def test_a_finding_states_its_device_and_its_profiles() -> None:
     assert "unmapped" not in document(
         alert(event={"proc.name": "cat"}, output_fields={"proc.name": "cat", "evt.hostname": "web-3"})
     )
-    assert "unmapped" not in made
+    assert made["unmapped"] == {"proc.exe.origin": "package"}
     summary = alert(event={"proc.name": "cat"}, output_fields={"proc.name": ("cat", "less"), "evt.type": "open"})
     assert document(summary)["unmapped"] == {"proc.name": ["cat", "less"], "evt.type": "open"}
 
