@@ -101,10 +101,10 @@ class BatchAssembler:
         self._settings = settings
         self._on_full = on_full
         self.mounts = HostMounts()
-        self.looked_up = LookedUpNames()
         self._rows = ProcessRows(table, users, containers)
         self._builder = BatchBuilder()
         self._repeated = RepeatCache(table, containers)
+        self.looked_up = LookedUpNames(self._repeated.forget)
         self._origins: dict[int, EventSource] = {}
         """Sources of this batch's events, by the row of their process."""
         self._host_names: _Names = (
@@ -162,14 +162,19 @@ class BatchAssembler:
         time_of_event = who.time + self._table.boot_to_epoch
         if isinstance(record, Syscall):
             outer = partial(self.mounts.outer, at=who.time)
-            answer = names = None
+            answers, names = [], None
             if record.socket is not None:
-                answer = self.looked_up.receive(record, entry.container, origin.process.user)
+                was_used = self.looked_up.is_used
+                answers = self.looked_up.receive(record, entry.container, origin.process.user)
                 names = self.looked_up.reader(record, entry.container)
-                if answer is not None:
-                    # Connections from now on may have other names.
+                if names is not None and not was_used:
+                    # So far, nobody has noted which events have names.
                     self._repeated.clear()
+            answer = answers[0] if answers else None
             event = add_syscall(self._builder, record, origin, time_of_event, outer, answer=answer, names=names)
+            for answer in answers[1:]:
+                add_syscall(self._builder, record, origin, time_of_event, outer, answer=answer, names=names)
+                self.events += 1
             if self._rows.programs is not None and record.file is not None and opens_for_writing(record):
                 writer = origin.process
                 self._rows.programs.wrote((record.file.dev, record.file.ino), writer.name, writer.user, time_of_event)
@@ -179,7 +184,7 @@ class BatchAssembler:
                 add_syscall(self._builder, back, origin, time_of_event, outer)
                 self.events += 1 + back.repeats
             elif raw and not entry.is_stale:
-                self._repeated.remember(self._builder, raw, record, event, entry)
+                self._repeated.remember(self._builder, raw, record, event, entry, names=names)
             self.is_urgent = True
         elif isinstance(record, Exit):
             add_exit(self._builder, record, origin, time_of_event)

@@ -1,14 +1,16 @@
 """The names that programs look up: answers of name servers in, names of the addresses that they connect to out."""
 
 import socket
-from collections.abc import Callable
-from functools import partial
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from collector.events.system_calls import CALLS, DescriptorFlag
 from collector.events.texts import socket_address
 from collector.processes.container_names import ContainerName
 from collector.records.dns import DnsAnswer, parse
-from collector.records.types import Syscall
+from collector.records.types import Socket, Syscall
+from foundation.caches import BoundedMap
 
 PORT = 53
 """The port of name servers."""
@@ -16,6 +18,11 @@ MAX_ADDRESSES = 16_384
 """Addresses of all users together that have names."""
 MAX_NAMES = 4
 """Names of an address that a user looked up; the newest are stored."""
+MAX_USERS = 512
+"""Users of a container, or of the host, that have names; beyond that, whoever was answered longest ago loses theirs. As
+many users, of all containers, may have begun to receive answers by TCP."""
+MAX_STREAMS = 16
+"""TCP connections of a user on which the rest of an answer may follow."""
 GRACE = 600
 """Seconds for which a name counts after its time to live, because programs store addresses longer."""
 RESOLVERS = frozenset({"systemd-resolve", "unbound", "dnsmasq", "_dnsmasq", "bind", "named", "nscd"})
@@ -25,98 +32,220 @@ _INTERNET = frozenset({socket.AF_INET, socket.AF_INET6})
 _NANOSECONDS = 10**9
 _BLOCK = 65_536
 """From this id on, one user may own a block of as many (subuid(5))."""
-_ALL = ("", -1)
+_FIRST_FREE = 1024
+"""Programs that ask have a local port from this one on."""
+_PREFIX = 2
+"""Bytes before a message in a stream, which are its length."""
+_MOST_BYTES = _PREFIX + 1023
+"""Bytes of a message in a stream that are stored; as many follow the length as are read of a datagram."""
 
 Account = tuple[str, int]
 """A container that a user can't have made, empty for the host, and a user or a block of users."""
+_ALL: Account = ("", -1)
 
 
-def answer_in(call: Syscall) -> DnsAnswer | None:
-    """Return the answer that a call received from a name server; None if it received none.
+_Ends = tuple[int, str, int, str, int]
+"""A process and both ends of its connection."""
 
-    Raises:
-        ValueError: it received something else from a name server, or too little of an answer.
-    """
-    sock = call.socket
-    if sock is None or call.result <= 0 or not CALLS[call.event].flags & DescriptorFlag.ANSWERS:
-        return None
-    server = (sock.remote_ip, sock.remote_port) if sock.remote_port else socket_address(call.blob2)
-    if server is None or server[1] != PORT or sock.family not in _INTERNET or not call.blob1:
-        return None
-    return parse(call.blob1, is_stream=sock.type == socket.SOCK_STREAM)
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """The beginning of a message in a stream, after its length."""
+
+    data: bytes
+    """At most _MOST_BYTES, length included."""
+    received: int
+    """Bytes that the program has received; more than there are in data if that is full or some were not read."""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the message and its length; None if that is not complete."""
+        return None if len(self.data) < _PREFIX else _PREFIX + int.from_bytes(self.data[:_PREFIX], "big")
+
+    def joined(self, data: bytes, received: int) -> "_Pieces":
+        """Add what a call received, of which data is the beginning."""
+        is_whole = len(self.data) == self.received
+        return _Pieces((self.data + data)[:_MOST_BYTES] if is_whole else self.data, self.received + received)
 
 
 class LookedUpNames:
     """The names by which addresses were looked up on a host, for each user.
 
     An answer counts for the user who received it, in the same container, because users can answer themselves; what root
-    and RESOLVERS receive on the host counts for all. If there are too many, whoever has most loses the oldest. Cgroups
-    that users make are no containers here, so that nobody has many accounts.
+    and RESOLVERS receive on the host counts for all. If there are too many, the container that has most loses the
+    oldest of its user who has most; the host is like a container. Cgroups that users make are no containers here, so
+    that nobody has many accounts.
+
+    Args:
+        on_change: called with an account, None for all, and an address whose names have changed for it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_change: Callable[[Account | None, str], None] = lambda _account, _address: None) -> None:
         self.unreadable = 0
         """Messages of name servers that could not be parsed."""
+        self._on_change = on_change
+        # By container, user and address, the names with the time until which they count; the newest last.
+        self._known: dict[str, dict[int, dict[str, dict[str, int]]]] = {}
         self._count = 0
-        # By account and address, the names with the time until which they count; the newest last.
-        self._known: dict[Account, dict[str, dict[str, int]]] = {}
+        self._counts: dict[str, int] = {}
+        """Addresses by container."""
+        self._streams: dict[Account, BoundedMap[_Ends, _Pieces]] = {}
 
-    def receive(self, call: Syscall, container: ContainerName | None, user: str | None) -> str | None:
-        """Store the answer that a call received, if any, and return it as batches have it.
+    @property
+    def is_used(self) -> bool:
+        """True if there are names."""
+        return bool(self._known)
+
+    def receive(self, call: Syscall, container: ContainerName | None, user: str | None) -> list[str]:
+        """Store the answers that a call received, and return them as batches have them: several only of a stream.
 
         Args:
             call: by a process on the host or in a container.
             container: the container; None on the host.
             user: the name of the process's user.
         """
+        sock = call.socket
+        if sock is None or not _is_answered(call, sock):
+            return []
+        account = _account(container, call.who.uid)
+        counts_for = _counts_for(account, sock, container, user)
+        texts = []
         try:
-            answer = answer_in(call)
+            for message in self._messages(call, sock, account):
+                answer = parse(message)
+                if answer is None:
+                    continue
+                texts.append(answer.text)
+                if counts_for is not None:
+                    self._store(answer, call.who.time, counts_for)
         except ValueError:
             self.unreadable += 1
-            return None
-        if answer is None:
-            return None
-        is_for_all = container is None and (call.who.uid == 0 or user in RESOLVERS)
-        account = _ALL if is_for_all else _account(container, call.who.uid)
-        until = call.who.time + (answer.seconds + GRACE) * _NANOSECONDS
-        for address in answer.addresses:
-            self._add(account, address, answer.name, until)
-        return answer.text
+        return texts
 
-    def reader(self, call: Syscall, container: ContainerName | None) -> Callable[[str], str | None] | None:
-        """Return a function from an address to the names that the caller's user looked up; None if there are no names.
+    def reader(self, call: Syscall, container: ContainerName | None) -> "NamesOf | None":
+        """Return the names that the caller's user looked up; None if there are no names. Arguments as for receive."""
+        return NamesOf(self, _account(container, call.who.uid), call.who.time) if self._known else None
 
-        The newest comes first, and blanks separate them. Arguments as for receive.
+    def names(self, account: Account, now: int, address: str) -> str | None:
+        """Return the names of an address that count for an account at a time, ns; None if there are none.
+
+        The newest comes first, and blanks separate them.
         """
-        if not self._known:
-            return None
-        return partial(self._names, _account(container, call.who.uid), call.who.time)
-
-    def _names(self, account: Account, now: int, address: str) -> str | None:
         found: dict[str, None] = {}
-        for each in (account, _ALL):
-            names = self._known.get(each, {}).get(address, {})
+        for container, user in (account, _ALL):
+            names = self._known.get(container, {}).get(user, {}).get(address, {})
             found.update((name, None) for name in reversed(names) if names[name] >= now)
         return " ".join(found) or None
 
-    def _add(self, account: Account, address: str, name: str, until: int) -> None:
-        addresses = self._known.setdefault(account, {})
+    def _store(self, answer: DnsAnswer, now: int, account: Account) -> None:
+        until = now + (answer.seconds + GRACE) * _NANOSECONDS
+        for address in answer.addresses:
+            if self._add(account, address, answer.name, now, until):
+                self._on_change(None if account == _ALL else account, address)
+
+    def _add(self, account: Account, address: str, name: str, now: int, until: int) -> bool:
+        """Add a name; return whether the names of the address are others now, or in another order."""
+        container, user = account
+        users = self._known.setdefault(container, {})
+        # Whoever was answered last comes last.
+        addresses = users.pop(user, {})
+        users[user] = addresses
         names = addresses.pop(address, None)
         if names is None:
             self._count += 1
+            self._counts[container] = self._counts.get(container, 0) + 1
             names = {}
+        is_known = next(reversed(names), None) == name and names[name] >= now
         names.pop(name, None)
         names[name] = until
         if len(names) > MAX_NAMES:
             del names[next(iter(names))]
         addresses[address] = names
+        if len(users) > MAX_USERS:
+            self._forget(container, next(iter(users)), MAX_ADDRESSES)
         if self._count > MAX_ADDRESSES:
-            most = max(self._known, key=lambda each: len(self._known[each]))
-            del self._known[most][next(iter(self._known[most]))]
+            most = max(self._counts, key=self._counts.__getitem__)
+            self._forget(most, max(self._known[most], key=lambda each: len(self._known[most][each])), 1)
+        return not is_known
+
+    def _forget(self, container: str, user: int, count: int) -> None:
+        """Remove the oldest addresses of a user."""
+        users = self._known[container]
+        addresses = users[user]
+        for address in list(addresses)[:count]:
+            del addresses[address]
+            self._counts[container] -= 1
             self._count -= 1
-            if not self._known[most]:
-                del self._known[most]
+        if not addresses:
+            del users[user]
+        if not users:
+            del self._known[container], self._counts[container]
+
+    def _messages(self, call: Syscall, sock: Socket, account: Account) -> Iterator[bytes]:
+        """Yield the messages of which a call received the end."""
+        data = call.blob1
+        if sock.type != socket.SOCK_STREAM:
+            yield data
+            return
+        ends = (call.who.pid, sock.local_ip, sock.local_port, sock.remote_ip, sock.remote_port)
+        streams = self._streams.get(account)
+        pieces = None if streams is None else streams.pop(ends)
+        if pieces is None:
+            # The other reading has 256 or more questions: the length was received before Lanner ran.
+            if data[4:6] == b"\0\1":
+                yield data
+                return
+            pieces = _Pieces(b"", 0)
+        pieces = pieces.joined(data, call.result)
+        while (size := pieces.size) is not None and pieces.received >= size:
+            yield pieces.data[_PREFIX:size]
+            pieces = _Pieces(pieces.data[size:], pieces.received - size)
+            if len(pieces.data) < min(pieces.received, _PREFIX):
+                # What was not read can't be followed.
+                return
+        if pieces.received:
+            if streams is None:
+                if len(self._streams) >= MAX_USERS:
+                    most = Counter(container for container, _ in self._streams).most_common(1)[0][0]
+                    del self._streams[next(each for each in self._streams if each[0] == most)]
+                streams = self._streams[account] = BoundedMap(MAX_STREAMS)
+            streams.put(ends, pieces)
+        elif streams is not None and not len(streams):
+            del self._streams[account]
+
+
+@dataclass(slots=True)
+class NamesOf:
+    """The names of addresses for the user of one call."""
+
+    looked_up: LookedUpNames
+    account: Account
+    time: int
+    address: str | None = None
+    """The last address whose names were read."""
+
+    def __call__(self, address: str) -> str | None:
+        """Return the names of an address, the newest first, with blanks between them; None if it has none."""
+        self.address = address
+        return self.looked_up.names(self.account, self.time, address)
+
+
+def _is_answered(call: Syscall, sock: Socket) -> bool:
+    """Return whether a call received something from a name server."""
+    if call.result <= 0 or not call.blob1 or not CALLS[call.event].flags & DescriptorFlag.ANSWERS:
+        return False
+    server = (sock.remote_ip, sock.remote_port) if sock.remote_port else socket_address(call.blob2)
+    return server is not None and server[1] == PORT and sock.family in _INTERNET
 
 
 def _account(container: ContainerName | None, uid: int) -> Account:
     return "" if container is None else container.certain_key, uid if uid < _BLOCK else uid - uid % _BLOCK
+
+
+def _counts_for(account: Account, sock: Socket, container: ContainerName | None, user: str | None) -> Account | None:
+    """Return the account for which an answer counts that an account received by a socket; None for nobody."""
+    if not sock.remote_port and sock.local_port < _FIRST_FREE:
+        # Anyone may send to a server.
+        return None
+    is_for_all = container is None and (user in RESOLVERS or (account[1] == 0 and sock.remote_port))
+    return _ALL if is_for_all else account

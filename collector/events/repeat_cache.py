@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from collector.events.batch_builder import BatchBuilder, Event, EventParts, FileArguments, Intern, OpenedFile
+from collector.events.looked_up import Account, NamesOf
 from collector.events.system_calls import BY_EVENT, CALLS
 from collector.events.texts import absolute, socket_address
 from collector.processes.process import TrackedProcess
@@ -170,12 +171,23 @@ class RepeatCache:
         """Opens, by all bytes but those about the file; those that failed as EventParts."""
         self._connections: dict[bytes, tuple[SimilarConnections, TrackedProcess, int]] = {}
         """By all that similar ones share."""
+        self._named: dict[str, dict[Account, list[bytes]]] = {}
+        """Keys of the entries whose events have names of an address, by that and the account."""
 
     def clear(self) -> None:
         """Begin the next batch."""
         self._same = {}
         self._alike = {}
         self._connections = {}
+        self._named = {}
+
+    def forget(self, account: Account | None, address: str) -> None:
+        """Forget the events that have names of an address, for an account or, with None, for all."""
+        accounts = self._named.get(address, {})
+        for each in (account,) if account is not None else tuple(accounts):
+            for key in accounts.pop(each, ()):
+                self._same.pop(key, None)
+                self._connections.pop(key, None)
 
     def add(
         self, builder: BatchBuilder, records: Sequence[bytes], within: range, *, room: int, boot_to_epoch: int
@@ -242,9 +254,25 @@ class RepeatCache:
         return within.stop
 
     def remember(
-        self, builder: BatchBuilder, record: bytes, call: Syscall, event: Event, entry: TrackedProcess
+        self,
+        builder: BatchBuilder,
+        record: bytes,
+        call: Syscall,
+        event: Event,
+        entry: TrackedProcess,
+        *,
+        names: NamesOf | None = None,
     ) -> None:
-        """Remember an event just added, for reuse: by the record as sent by the kernel side, and as decoded."""
+        """Remember an event just added, for reuse.
+
+        Args:
+            builder: the batch.
+            record: as sent by the kernel side.
+            call: as decoded.
+            event: what was added.
+            entry: its process.
+            names: gave the event the names of an address; None if none are known.
+        """
         if call.is_below_other_root:
             # Mounts decide about its paths, too.
             return
@@ -253,6 +281,10 @@ class RepeatCache:
             self._stamp = stamp
             self.clear()
         self._same[record[_U64.size :]] = (event, entry, entry.version)
+        keys = None
+        if names is not None and names.address is not None:
+            keys = self._named.setdefault(names.address, {}).setdefault(names.account, [])
+            keys.append(record[_U64.size :])
         opened: OpenedFile | EventParts
         if call.event == _OPEN.number and _is_about_one_path(call):
             if call.file is None and call.fd is None:
@@ -267,6 +299,8 @@ class RepeatCache:
             like = connection_of(record, call, builder.parts(event), builder.intern)
             if like is not None:
                 self._connections[key] = (like, entry, entry.version)
+                if keys is not None:
+                    keys.append(key)
 
     def _add_connection(self, builder: BatchBuilder, record: bytes, boot_to_epoch: int) -> bool:
         """Add a connection that is similar to an earlier one; return whether there is one."""

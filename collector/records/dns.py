@@ -1,9 +1,9 @@
 """Parses answers of the Domain Name System, as a program received them: bytes in, a `DnsAnswer` out.
 
 The bytes come from anyone, and may be cut. Everything is bounded: a pointer leads back only, a name has at most 255
-bytes and few pointers, and only the first records are read. Names are folded to lower case and written as in zone
-files, where any byte outside of a to z, 0 to 9, hyphen and underscore is escaped: what they contain never reaches a
-terminal or a separator.
+bytes and few pointers, and only the first records and labels are read. Names are folded to lower case and written as in
+zone files, where any byte outside of a to z, 0 to 9, hyphen and underscore is escaped: what they contain never reaches
+a terminal or a separator.
 
 Source: RFC 1035, sections 3.1, 4.1 and 5.1; RFC 4343 (case).
 """
@@ -23,7 +23,6 @@ MAX_TEXTS = 32
 """Texts of `DnsAnswer.data`; beyond that, it counts as cut."""
 
 _HEADER, _QUESTION, _RECORD = struct.Struct(">6H"), struct.Struct(">2H"), struct.Struct(">2HIH")
-_LENGTH = struct.Struct(">H")
 _RESPONSE, _OPCODE, _RCODE = 0x8000, 0x7800, 0xF
 _IN = 1
 _A, _CNAME, _AAAA = 1, 5, 28
@@ -41,6 +40,8 @@ _CODES = (
 _POINTER, _MAX_NAME, _MAX_LABEL = 0xC0, 255, 63
 _MAX_POINTERS = 16
 """Pointers of one name; servers need one or two. Each of a chain would be followed again for each record."""
+_MAX_LABELS = 640
+"""Labels of all names of a message, each name that only points to another one counted once: ten for each record."""
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_")
 _MAX_SECONDS = 86_400
 
@@ -70,35 +71,29 @@ class DnsAnswer:
         return " ".join((self.name or ".", self.type, self.code, *self.data))
 
 
-def parse(data: bytes, *, is_stream: bool = False) -> DnsAnswer | None:
-    """Parse what a process received from a name server; None if it is no answer to a question.
+def parse(data: bytes) -> DnsAnswer | None:
+    """Parse a message that a process received from a name server; None if it is no answer to a question.
 
     Args:
         data: the message's bytes, or the first of them.
-        is_stream: it came by TCP, where two bytes with its length precede a message, unless they were received before.
 
     Raises:
         ValueError: it can't be an answer, or its question is missing.
     """
-    if is_stream:
-        if len(data) <= _LENGTH.size:
-            return None
-        # The other reading has 256 or more questions.
-        if data[4:6] != b"\0\1":
-            data = data[_LENGTH.size :]
     try:
         _, flags, questions, records, _, _ = _HEADER.unpack_from(data)
         if not flags & _RESPONSE or flags & _OPCODE or not questions:
             return None
         if questions > 1:
             raise ValueError(f"{questions} questions")
-        name, at = _name(data, _HEADER.size)
+        names = _Names(data)
+        name, at = names.read(_HEADER.size)
         kind, _ = _QUESTION.unpack_from(data, at)
     except (struct.error, IndexError) as error:
         raise ValueError("cut before the question ends") from error
     code = flags & _RCODE
     said = _CODES[code] if code < len(_CODES) else f"RCODE{code}"
-    return _followed(DnsAnswer(name, _TYPES.get(kind, f"TYPE{kind}"), said), data, at + _QUESTION.size, records)
+    return _followed(DnsAnswer(name, _TYPES.get(kind, f"TYPE{kind}"), said), names, at + _QUESTION.size, records)
 
 
 def written(answer: DnsAnswer) -> bytes:
@@ -133,17 +128,17 @@ def _wire_name(text: str) -> bytes:
     return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
 
 
-def _followed(asked: DnsAnswer, data: bytes, at: int, count: int) -> DnsAnswer:
+def _followed(asked: DnsAnswer, names: "_Names", at: int, count: int) -> DnsAnswer:
     """Add the records about the name in the question, or about an alias of it."""
-    names, texts, addresses = {asked.name}, [], []
+    data, aliases, texts, addresses = names.data, {asked.name}, [], []
     seconds, is_cut = _MAX_SECONDS, count > MAX_RECORDS
     try:
-        for owner, kind, ttl, start, size in _records(data, at, min(count, MAX_RECORDS)):
-            if owner not in names:
+        for owner, kind, ttl, start, size in _records(names, at, min(count, MAX_RECORDS)):
+            if owner not in aliases:
                 continue
             if kind == _CNAME:
-                alias, _ = _name(data, start)
-                names.add(alias)
+                alias, _ = names.read(start)
+                aliases.add(alias)
                 texts.append(alias)
             elif kind in _ADDRESSES and size == _ADDRESSES[kind][1]:
                 address = ip_text(_ADDRESSES[kind][0], data[start : start + size])
@@ -163,10 +158,11 @@ def _followed(asked: DnsAnswer, data: bytes, at: int, count: int) -> DnsAnswer:
     )
 
 
-def _records(data: bytes, at: int, count: int) -> Iterator[tuple[str, int, int, int, int]]:
+def _records(names: "_Names", at: int, count: int) -> Iterator[tuple[str, int, int, int, int]]:
     """Yield the owner, the type, the seconds, and start and size of the contents of each record."""
+    data = names.data
     for _ in range(count):
-        owner, at = _name(data, at)
+        owner, at = names.read(at)
         kind, family, ttl, size = _RECORD.unpack_from(data, at)
         at += _RECORD.size
         if at + size > len(data):
@@ -177,33 +173,63 @@ def _records(data: bytes, at: int, count: int) -> Iterator[tuple[str, int, int, 
         at += size
 
 
-def _name(data: bytes, at: int) -> tuple[str, int]:
-    """Return a name, and the index of what follows it. Raises ValueError or IndexError if it is none."""
-    labels: list[bytes] = []
-    size, pointers, end, limit = 0, 0, -1, at
-    while length := data[at]:
-        if length >= _POINTER:
-            if end < 0:
-                end = at + 2
-            at = (length & ~_POINTER) << 8 | data[at + 1]
-            # Each pointer leads before the last part that was read, so that none leads back to itself.
-            if at >= limit:
-                raise ValueError("a pointer does not lead back")
-            limit, pointers = at, pointers + 1
-            if pointers > _MAX_POINTERS:
-                raise ValueError("too many pointers")
-            continue
-        size += length + 1
-        if length > _MAX_LABEL or size >= _MAX_NAME:
-            raise ValueError("a label or a name is too long")
-        label = data[at + 1 : at + 1 + length]
-        if len(label) < length:
-            raise ValueError("cut in a name")
-        labels.append(label)
-        at += length + 1
-    return _text(b".".join(labels)) if all(map(_is_plain, labels)) else ".".join(map(_escaped, labels)), (
-        at + 1 if end < 0 else end
-    )
+class _Names:
+    """The names of a message."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self._labels = _MAX_LABELS
+        self._known: dict[int, str] = {}
+        """By their index; most records are about the name in the question, to which they point."""
+
+    def read(self, at: int) -> tuple[str, int]:
+        """Return the name at an index, and the index of what follows it.
+
+        Raises:
+            ValueError: it is none.
+            IndexError: its end is missing.
+        """
+        data = self.data
+        start, end = at, -1
+        if data[at] >= _POINTER:
+            start, end = (data[at] & ~_POINTER) << 8 | data[at + 1], at + 2
+        known = self._known.get(start)
+        if known is not None and start < at:
+            return known, end
+        labels, follows = self._parts(at)
+        is_plain = all(map(_is_plain, labels))
+        name = _text(b".".join(labels)) if is_plain else ".".join(map(_escaped, labels))
+        self._known[start] = name
+        return name, follows
+
+    def _parts(self, at: int) -> tuple[list[bytes], int]:
+        data = self.data
+        labels: list[bytes] = []
+        size, pointers, end, limit = 0, 0, -1, at
+        while length := data[at]:
+            if length >= _POINTER:
+                if end < 0:
+                    end = at + 2
+                at = (length & ~_POINTER) << 8 | data[at + 1]
+                # Each pointer leads before the last part that was read, so that none leads back to itself.
+                if at >= limit:
+                    raise ValueError("a pointer does not lead back")
+                limit, pointers = at, pointers + 1
+                if pointers > _MAX_POINTERS:
+                    raise ValueError("too many pointers")
+                continue
+            size += length + 1
+            if length > _MAX_LABEL or size >= _MAX_NAME:
+                raise ValueError("a label or a name is too long")
+            label = data[at + 1 : at + 1 + length]
+            if len(label) < length:
+                raise ValueError("cut in a name")
+            self._labels -= 1
+            if not self._labels:
+                raise ValueError("too many labels")
+            labels.append(label)
+            at += length + 1
+        return labels, at + 1 if end < 0 else end
 
 
 def _is_plain(label: bytes) -> bool:

@@ -176,8 +176,9 @@ class World:
             call = _syscall_record(event, entry, now)
             for each in (call, exchanged_back(call)):
                 if each is not None:
-                    answer = self._looked_up.receive(each, entry.container, process.user)
+                    answers = self._looked_up.receive(each, entry.container, process.user)
                     names = self._looked_up.reader(each, entry.container)
+                    answer = answers[0] if answers else None
                     add_syscall(self._builder, each, origin, now + _BOOT, answer=answer, names=names)
 
     def take(self) -> Iterator[EventBatch]:

@@ -150,7 +150,7 @@ print(os.getpid())
 def test_a_connection_has_the_name_that_its_user_looked_up(name_server: str) -> None:
     """What a user was answered counts for nobody else; what root was answered counts for all."""
     types = event_types(CONNECTED) | frozenset(ANSWERED)
-    look_up = "s = udp(); s.sendto(question, (server, 53)); s.recvfrom(4096)\n"
+    look_up = "s = udp(); s.connect((server, 53)); s.send(question); s.recv(4096)\n"
     connect = "s = udp(); s.connect((sys.argv[3], 9)); print(os.getpid())"
     asked = [question(f"{name}.localdomain").hex() for name in ("first", "second")]
     with watching(*types, pushdown_filter=derive([CONNECTED], types, names=True)) as watch:

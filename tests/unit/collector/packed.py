@@ -8,9 +8,9 @@ COMPAT, KERNEL_PATH_CUT, OVERLAY, UPPER, PSEUDO, ARGS_CUT, DATA_CUT, CREATED = (
 ENV_CUT, SCRIPT, SECURE, CODE_UNKNOWN = 512, 1024, 2048, 4096
 
 
-def head(kind: int, flags: int = 0) -> bytes:
+def head(kind: int, flags: int = 0, uid: int = 1000) -> bytes:
     """Pack struct head: time, start_time, cgroup_id, tgid, tid, uid, exec_id, kind, flags, cpu."""
-    return struct.pack("<3Q4I2HI", 111, 222, 333, 10, 11, 1000, 4, kind, flags, 3)
+    return struct.pack("<3Q4I2HI", 111, 222, 333, 10, 11, uid, 4, kind, flags, 3)
 
 
 def syscall(
@@ -32,13 +32,14 @@ def syscall(
     blob1: bytes = b"",
     blob2: bytes = b"",
     socket: bytes = b"",
+    uid: int = 1000,
 ) -> bytes:
     """Pack struct syscall_record; its parts are in the order in which on_sys_exit appends them."""
     fixed = struct.pack("<q6QQIIiHHII", result, *arguments, ino, dev, magic, fd, mode, event, 12, 0)
     pieces = (kernel_path, path1, path2, directory1, directory2, blob1, blob2, socket)
     lengths = struct.pack("<8H", *map(len, pieces))
     return (
-        head(SYSCALL, flags)
+        head(SYSCALL, flags, uid)
         + fixed
         + lengths
         + b"".join((socket, kernel_path, path1, directory1, path2, directory2, blob1, blob2))

@@ -4,6 +4,7 @@ from typing import Any
 
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_syscall
+from collector.events.looked_up import LookedUpNames
 from collector.events.repeat_cache import RepeatCache
 from collector.processes.parts import Credentials
 from collector.processes.process import TrackedProcess
@@ -29,6 +30,7 @@ class ReusingBatch:
         self.world = world
         self.builder = BatchBuilder()
         self.repeated = RepeatCache(world, world)
+        self.looked_up = LookedUpNames(self.repeated.forget)
 
     def take(self, record: bytes) -> bool:
         """Add a record; return whether an earlier event was reused."""
@@ -53,8 +55,9 @@ class ReusingBatch:
         """Add a record by itself."""
         call = decode(record)
         assert isinstance(call, Syscall)
-        event = add_syscall(self.builder, call, ORIGIN, call.who.time)
-        self.repeated.remember(self.builder, record, call, event, self.world.entry)
+        names = self.looked_up.reader(call, None)
+        event = add_syscall(self.builder, call, ORIGIN, call.who.time, names=names)
+        self.repeated.remember(self.builder, record, call, event, self.world.entry, names=names)
 
 
 def reported(builder: BatchBuilder) -> list[Any]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_syscall
-from collector.events.looked_up import answer_in
+from collector.events.looked_up import LookedUpNames
 from collector.events.system_calls import CALLS, Call
 from collector.events.texts import joined
 from collector.records.dns import DnsAnswer, written
@@ -30,8 +30,8 @@ def batch_of(*made: Syscall | Exec, origin: EventSource = ORIGIN) -> EventBatch:
     builder = BatchBuilder()
     for each in made:
         if isinstance(each, Syscall):
-            answer = answer_in(each) if len(each.blob1) > 1 else None
-            add_syscall(builder, each, origin, TIME, answer=None if answer is None else answer.text)
+            answers = LookedUpNames().receive(each, None, None)
+            add_syscall(builder, each, origin, TIME, answer=answers[0] if answers else None)
         else:
             add_exec(builder, each, origin, TIME)
     return decode_batch(

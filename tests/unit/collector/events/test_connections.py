@@ -1,4 +1,5 @@
 import struct
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -6,7 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.events.system_calls import BY_EVENT
+from collector.records.dns import DnsAnswer, written
+from collector.records.types import Syscall
 from tests.unit.collector import packed
+from tests.unit.collector.calls import WHO, call, sock
 from tests.unit.collector.events.reuse import ReusingBatch, World, assert_reported_alike, reported
 
 CONNECT, ACCEPT, ACCEPT4, LISTEN = (BY_EVENT[name].number for name in ("connect", "accept", "accept4", "listen"))
@@ -170,3 +174,34 @@ RECORDS = st.builds(
 def test_connections_are_reported_as_if_no_two_were_similar(records: list[bytes]) -> None:
     """Speed is the only difference."""
     assert_reported_alike(records)
+
+
+def answered(name: str, uid: int, last: int = 7) -> Syscall:
+    """Return a call by which a user receives a name of an address, 10.0.0.7 unless another one is named."""
+    message = written(DnsAnswer(name, "A", "NOERROR", (f"10.0.0.{last}",), seconds=60))
+    server = sock(type=2, protocol=17, local_port=40_000, remote_ip="10.0.0.53", remote_port=53)
+    return call(
+        "read", [3], result=len(message), fd=3, socket=server, blob1=message, who=replace(WHO, uid=uid, time=111)
+    )
+
+
+def test_an_answer_costs_only_the_connections_that_it_names(batch: ReusingBatch) -> None:
+    """Otherwise, one user could make the repeated events of all others as expensive as their first."""
+    batch.looked_up.receive(answered("first.example", 1001), None, None)
+    made = [connected(1), packed.syscall(event=LISTEN, blob1=b""), connected(1, uid=1001)]
+    for record in made:
+        batch.take(record)
+
+    batch.looked_up.receive(answered("second.example", 1001), None, None)
+    batch.looked_up.receive(answered("other.example", 1000, last=8), None, None)
+    assert [batch.take(record) for record in made] == [True, True, False]
+    # The name is the newest already.
+    batch.looked_up.receive(answered("second.example", 1001), None, None)
+    assert [batch.take(record) for record in made] == [True, True, True]
+    batch.looked_up.receive(answered("all.example", 0), None, None)
+    assert [batch.take(record) for record in made] == [False, True, False]
+
+    names = [row["remote_names"] for row, _ in reported(batch.builder)]
+    own = "second.example first.example"
+    assert names[:3] == [None, None, "first.example"]
+    assert names[-3:] == ["all.example", None, f"{own} all.example"]

@@ -1,9 +1,11 @@
 """Names of addresses, from what each user of a host looked up."""
 
+import struct
 from dataclasses import replace
 
-from collector.events import looked_up
-from collector.events.looked_up import GRACE, MAX_ADDRESSES, MAX_NAMES, LookedUpNames
+import pytest
+
+from collector.events.looked_up import GRACE, MAX_ADDRESSES, MAX_NAMES, MAX_STREAMS, MAX_USERS, LookedUpNames
 from collector.processes.container_names import claimed_container, container_of
 from collector.records.dns import DnsAnswer, written
 from collector.records.types import Syscall
@@ -32,7 +34,7 @@ def receive(
     container: str = "",
     uid: int = ANN,
     time: int = 0,
-) -> str | None:
+) -> list[str]:
     """Receive an answer. container: its cgroup."""
     return names.receive(answer(name, *addresses, uid=uid, time=time), container_of(container), user)
 
@@ -42,6 +44,13 @@ def of(names: LookedUpNames, address: str, uid: int = ANN, time: int = 0, contai
     asking: Syscall = call("connect", who=replace(WHO, uid=uid, time=time * SECOND))
     reader = names.reader(asking, container_of(container))
     return None if reader is None else reader(address)
+
+
+def total(names: LookedUpNames) -> int:
+    """Return the number of addresses that are stored."""
+    found = sum(len(addresses) for users in names._known.values() for addresses in users.values())
+    assert found == names._count == sum(names._counts.values())
+    return found
 
 
 def test_the_newest_name_of_an_address_comes_first() -> None:
@@ -103,7 +112,7 @@ def test_a_user_pushes_out_no_names_but_their_own() -> None:
     assert of(names, "192.0.2.1") == "a.example"
     assert of(names, addresses[-1], uid=131_071) == "b.example"
     assert of(names, "10.0.0.0", uid=131_071) is None
-    assert sum(map(len, names._known.values())) == MAX_ADDRESSES
+    assert total(names) == MAX_ADDRESSES
 
 
 def test_what_a_user_claims_to_be_a_container_is_an_account_of_theirs() -> None:
@@ -133,6 +142,133 @@ def test_what_is_no_answer_is_counted() -> None:
         "recvfrom", [3], result=30, fd=3, socket=SERVER, blob1=written(DnsAnswer("a.example", "A", "NOERROR"))[:20]
     )
 
-    assert names.receive(cut, None, None) is None
+    assert names.receive(cut, None, None) == []
     assert names.unreadable == 1
-    assert looked_up.answer_in(replace(cut, result=0)) is None
+    assert names.receive(replace(cut, result=0), None, None) == []
+    assert names.unreadable == 1
+
+
+def test_no_user_of_a_container_pushes_out_names_of_others() -> None:
+    """Its root can be any user, and each has few addresses: what counts is what the container has."""
+    names = LookedUpNames()
+    for last in range(100):
+        receive(names, "a.example", f"192.0.2.{last}")
+    for number in range(MAX_ADDRESSES + EACH):
+        receive(names, "b.example", f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", uid=number, container=C1)
+
+    assert of(names, "192.0.2.0") == "a.example"
+    assert max(map(len, names._known.values())) == MAX_USERS
+    total(names)
+
+
+@pytest.mark.parametrize(("local_port", "name"), [(53, None), (123, None), (40_000, "a.example")])
+def test_what_anyone_sends_to_a_server_names_nothing(local_port: int, name: str | None) -> None:
+    """A datagram from port 53 of any machine is an answer in form; the program asked nothing."""
+    sent = answer("a.example", "192.0.2.1")
+    sender = struct.pack(">HH4s8x", 0x0200, 53, bytes([198, 51, 100, 7]))
+    sent = replace(sent, socket=sock(type=2, protocol=17, local_port=local_port), blob2=sender)
+    names = LookedUpNames()
+
+    assert names.receive(sent, None, "dnsmasq") == ["a.example A NOERROR 192.0.2.1"]
+    assert of(names, "192.0.2.1") == name
+
+
+def test_what_a_daemon_of_root_receives_from_anyone_counts_for_root_alone() -> None:
+    """A socket that is not connected takes datagrams of all; those of resolvers have to."""
+    sent = answer("a.example", "192.0.2.1", uid=ROOT)
+    sender = struct.pack("<H", 2) + struct.pack(">H4s8x", 53, bytes([198, 51, 100, 7]))
+    sent = replace(sent, socket=sock(type=2, protocol=17, local_port=40_000), blob2=sender)
+    names = LookedUpNames()
+    names.receive(sent, None, "root")
+
+    assert (of(names, "192.0.2.1", uid=ROOT), of(names, "192.0.2.1")) == ("a.example", None)
+
+
+STREAM = replace(SERVER, type=1, protocol=6, local_port=40_000)
+FIRST, SECOND_TEXT = "a.example A NOERROR 192.0.2.1", "b.example A NOERROR 192.0.2.2"
+MESSAGES = b"".join(
+    struct.pack(">H", len(message)) + message
+    for message in (written(DnsAnswer(text[:9], "A", "NOERROR", (text.split()[-1],))) for text in (FIRST, SECOND_TEXT))
+)
+AT = len(MESSAGES) // 2
+"""Where the second message begins."""
+
+
+def pieces(names: LookedUpNames, *sizes: int, most: int = 1023, port: int = 40_000, uid: int = ANN) -> list[list[str]]:
+    """Receive both messages in pieces, and return what each is answered by. most: bytes read of each."""
+    found, at = [], 0
+    for size in sizes:
+        data = MESSAGES[at : at + size]
+        at += size
+        who = replace(WHO, uid=uid)
+        read = call("read", [3], result=size, fd=3, socket=replace(STREAM, local_port=port), blob1=data[:most], who=who)
+        found.append(names.receive(read, None, None))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ((2, AT - 2, 2, AT - 2), [[], [FIRST], [], [SECOND_TEXT]]),
+        ((AT, AT), [[FIRST], [SECOND_TEXT]]),
+        ((2 * AT,), [[FIRST, SECOND_TEXT]]),
+        ((1, 1, 3, AT - 4, AT - 1), [[], [], [], [FIRST], [SECOND_TEXT]]),
+        ((AT + 1, AT - 1), [[FIRST], [SECOND_TEXT]]),
+        ((AT + 20, AT - 20), [[FIRST], [SECOND_TEXT]]),
+    ],
+    ids=["length first", "whole", "both", "tiny", "length split", "more"],
+)
+def test_an_answer_in_a_stream_is_seen_however_it_is_read(sizes: tuple[int, ...], expected: list[list[str]]) -> None:
+    """Two bytes have the length of a message; most programs read them first."""
+    names = LookedUpNames()
+
+    assert pieces(names, *sizes) == expected
+    assert names.unreadable == 0
+    assert not names._streams
+
+
+def test_a_stream_that_began_before_lanner_is_understood_from_a_message_on() -> None:
+    """Its length was received before."""
+    names = LookedUpNames()
+    read = call("read", [3], result=AT - 2, fd=3, socket=STREAM, blob1=MESSAGES[2:AT])
+
+    assert names.receive(read, None, None) == [FIRST]
+    assert pieces(names, 2, AT - 2) == [[], [FIRST]]
+
+
+def test_of_a_long_message_the_beginning_is_enough() -> None:
+    """The kernel side reads a part of each piece; the next message is understood again."""
+    names, long = LookedUpNames(), MESSAGES[2:AT] + bytes(4000)
+    stream = struct.pack(">H", len(long)) + long + MESSAGES[AT:]
+    found = []
+    for at, size in ((0, 2), (2, 2000), (2002, len(long) - 2000), (2 + len(long), AT)):
+        data = stream[at : at + min(size, 1023)]
+        found += names.receive(call("read", [3], result=size, fd=3, socket=STREAM, blob1=data), None, None)
+
+    assert found == [FIRST, SECOND_TEXT]
+
+
+def test_messages_that_are_not_read_to_the_end_are_bounded() -> None:
+    """Each user has a few, and each container as many users as there are at most."""
+    names = LookedUpNames()
+    pieces(names, 20, port=50_000)
+    for number in range(3 * MAX_STREAMS):
+        pieces(names, 20, port=1024 + number, uid=BOB)
+    for number in range(MAX_USERS + 9):
+        begun = call("read", [3], result=2, fd=3, socket=STREAM, blob1=b"\0\x20", who=replace(WHO, uid=number))
+        names.receive(begun, container_of(C1), None)
+
+    assert [len(names._streams["", uid]) for uid in (ANN, BOB)] == [1, MAX_STREAMS]
+    assert len(names._streams) == MAX_USERS
+
+
+def test_a_change_of_names_is_announced_for_the_address_and_the_account_alone() -> None:
+    """What is answered again with the same name changes nothing."""
+    changes: list[object] = []
+    names = LookedUpNames(lambda account, address: changes.append((account, address)))
+    for name in ("a.example", "a.example", "b.example", "a.example"):
+        receive(names, name, "192.0.2.1", time=1)
+    receive(names, "a.example", "192.0.2.1", time=2 * GRACE)
+    receive(names, "a.example", "192.0.2.1", uid=ROOT, user="root")
+
+    assert changes == [*[(("", ANN), "192.0.2.1")] * 4, (None, "192.0.2.1")]

@@ -33,9 +33,9 @@ def record(owner: bytes, kind: int, contents: bytes, ttl: int = 300) -> bytes:
     return owner + struct.pack(">2HIH", kind, 1, ttl, len(contents)) + contents
 
 
-def only(data: bytes, **facts: bool) -> DnsAnswer:
+def only(data: bytes) -> DnsAnswer:
     """Return the answer in a message that has one."""
-    found = parse(data, **facts)
+    found = parse(data)
     assert found is not None
     return found
 
@@ -146,15 +146,6 @@ def test_of_a_cut_answer_the_whole_records_count() -> None:
         parse(data[:20])
 
 
-def test_a_stream_has_the_length_before_the_message_or_in_a_read_of_its_own() -> None:
-    """Both glibc and Go read two bytes first; others all at once."""
-    data = message(record(ASKED, A, b"\1\2\3\4"))
-    prefix = struct.pack(">H", len(data))
-
-    assert only(prefix + data, is_stream=True) == only(data, is_stream=True) == only(data)
-    assert parse(prefix, is_stream=True) is None
-
-
 @settings(max_examples=200)
 @given(NAME, st.sampled_from(["A", "AAAA", "TXT"]), st.lists(st.one_of(NAME, ADDRESS), max_size=6))
 def test_what_a_test_of_a_rule_states_is_what_its_event_has(name: str, kind: str, data: list[str]) -> None:
@@ -166,14 +157,14 @@ def test_what_a_test_of_a_rule_states_is_what_its_event_has(name: str, kind: str
 
 
 @settings(max_examples=300)
-@given(st.randoms(use_true_random=True), st.integers(0, 12), st.booleans())
-def test_no_bytes_do_harm(chance: Random, changes: int, is_stream: bool) -> None:
+@given(st.randoms(use_true_random=True), st.integers(0, 12))
+def test_no_bytes_do_harm(chance: Random, changes: int) -> None:
     """A message with changed bytes is an answer, none, or an error; what it has is printable and bounded."""
     data = bytearray(written(ANSWER) if chance.random() < 0.9 else chance.randbytes(chance.randrange(1024)))
     for _ in range(changes if data else 0):
         data[chance.randrange(len(data))] = chance.choice([0, 1, 0x3F, 0xC0, 12, chance.randrange(256)])
     try:
-        found = parse(bytes(data[: chance.randrange(len(data) + 1)]), is_stream=is_stream)
+        found = parse(bytes(data[: chance.randrange(len(data) + 1)]))
     except ValueError:
         return
     if found is not None:
@@ -182,3 +173,21 @@ def test_no_bytes_do_harm(chance: Random, changes: int, is_stream: bool) -> None
         assert found.text.isprintable()
         assert len(words) == 3 + len(found.data) <= 3 + MAX_TEXTS
         assert max(map(len, words)) <= 4 * 255
+
+
+def test_the_longest_names_of_all_records_are_read_once_or_not_at_all() -> None:
+    """Each label costs time, and a name of 126 of them fits into the two bytes of a pointer."""
+    longest, address = b"\1a" * 126 + b"\0", b"\1\2\3\4"
+    alike = message(*[record(ASKED, A, address)] * 40, question=longest)
+    owners = [struct.pack(">H", 0xC000 | 12 + 2 * number) for number in range(40)]
+    each = message(*[record(owner, A, address) for owner in owners], question=longest)
+
+    assert len(only(alike).data) == MAX_TEXTS
+    assert only(each).data == ("1.2.3.4",)
+    assert only(each).is_cut
+
+
+@pytest.mark.parametrize(("ttl", "seconds"), [(0, 0), (60, 60), (86_401, 86_400), (2**31 - 1, 86_400), (2**31, 0)])
+def test_a_time_to_live_is_at_most_a_day_and_none_if_it_is_no_valid_one(ttl: int, seconds: int) -> None:
+    """RFC 2181, section 8: values from 2^31 on count as 0."""
+    assert only(message(record(ASKED, A, b"\1\2\3\4", ttl=ttl))).seconds == seconds
