@@ -60,9 +60,9 @@ def learn_values(options: Options, macros: tuple[str, ...]) -> None:
     plan, version = _active_plan(settings, connection)
     chosen = [macro_named(plan, name) for name in macros] if macros else list(learning_macros(plan))
     if wrong := [macro.name for macro in chosen if not macro.correlation.kind.remembers_values]:
-        raise BadInput(f"{', '.join(wrong)}: only macros of type first_seen learn.")
+        raise BadInput(f"{', '.join(wrong)}: only macros of types first_seen and prevalence learn.")
     if not chosen:
-        note("the active rules use no macro of type first_seen.")
+        note("the active rules use no macro of type first_seen or prevalence.")
         return
     with progress(quiet=options.quiet) as search:
         if version:
@@ -207,8 +207,8 @@ def _chosen(
     group = chosen_group(macro, groups)
     if not values:
         return group, None
-    if not correlation.kind.remembers_values or len(values) != len(correlation.fields):
-        fields = ", ".join(correlation.fields) if correlation.kind.remembers_values else "no fields"
+    if not correlation.kind.remembers_values or len(values) != len(correlation.value_fields):
+        fields = ", ".join(correlation.value_fields) if correlation.kind.remembers_values else "no fields"
         raise BadInput(f"--value: {macro.name} knows values of {fields}: give one for each.")
     if group is None:
         raise BadInput(f"--value: add --group for {', '.join(correlation.group_by)}.")

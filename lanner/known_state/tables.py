@@ -84,18 +84,22 @@ def macro_states(state: WindowState, plan: Plan, now: int) -> list[MacroState]:
     groups: dict[str, int] = {}
     for entry in state.store:
         groups[entry.owner] = groups.get(entry.owner, 0) + 1
+    counting = {macro.fingerprint for macro in plan.macros if macro.correlation.kind.counts_hosts}
     values: dict[str, int] = {}
     known: dict[str, list[SeenGroup]] = {}
-    for (owner, _, value), _, record in state.sightings.records():
+    beginnings: dict[str, list[SeenGroup]] = {}
+    for (owner, group, value), _, record in state.sightings.records():
         if value is not None:
             values[owner] = values.get(owner, 0) + 1
         elif isinstance(record, SeenGroup):
-            known.setdefault(owner, []).append(record)
+            (known if group or owner not in counting else beginnings).setdefault(owner, []).append(record)
     found = []
     for macro in plan.macros:
         owner, correlation = macro.fingerprint, macro.correlation
         span, seen = Span.of(correlation.timespan, correlation.learning), known.get(owner, [])
-        learning = sum(now - each.begun < correlation.learning for each in seen)
+        is_learning = [now - each.begun < correlation.learning for each in beginnings.get(owner, seen)]
+        # Prevalence learns for all groups of a partition together.
+        learning = len(seen) if owner in beginnings and all(is_learning) else sum(is_learning)
         full = sum(any(span.is_known(since, seconds_of(now)) for _, since in each.overflows) for each in seen)
         count = groups.get(owner, 0) + len(seen)
         found.append(MacroState(macro.name, correlation.type, owner, count, values.get(owner, 0), learning, full))
@@ -103,9 +107,9 @@ def macro_states(state: WindowState, plan: Plan, now: int) -> list[MacroState]:
 
 
 def known_values(state: WindowState, macro: StatefulMacro) -> list[KnownValue]:
-    """Return what a macro of type first_seen knows, by group, the newest last."""
+    """Return the values that a macro knows, by group, the newest last."""
     found = [
-        KnownValue(_texts(group), parts_of(record.value, len(macro.correlation.fields)), record.seen)
+        KnownValue(_texts(group), parts_of(record.value, len(macro.correlation.value_fields)), record.seen)
         for (owner, group, _), _, record in state.sightings.records()
         if owner == macro.fingerprint and isinstance(record, SeenValue)
     ]

@@ -89,14 +89,19 @@ class WindowLog:
         self, macro: StatefulMacro, key: Key, pre_match: PreMatch, truth: Fired | UpdateOutcome | None
     ) -> _Progress:
         value = next((feed.value for leg in macro.legs for feed in pre_match.feeds if _is_of(leg.terms, feed.term)), "")
+        hosts = macro.correlation.threshold if macro.correlation.kind.counts_hosts else 0
         shown = f"{', '.join(macro.correlation.fields)} = {_value_text(macro, value or '')}"
+        if hosts:
+            shown = f"fewer than {count_of(hosts, 'host')} required"
         if isinstance(truth, Fired):
-            return _Progress(1, f"{shown} was new", pre_match.time, pre_match.time)
+            new = f"{count_of(truth.count, 'host')} had it, {shown}" if hosts else f"{shown} was new"
+            return _Progress(1, new, pre_match.time, pre_match.time)
         if truth is UpdateOutcome.LEARNING:
             until = self._correlator.sightings.learns_until(key)
             shown += f", still learning until {self._shown_time(until)}"
             return _Progress(0, shown, pre_match.time, pre_match.time)
-        return _Progress(0, f"{shown} was already known", pre_match.time, pre_match.time)
+        known = f"more hosts had it, {shown}" if hosts else f"{shown} was already known"
+        return _Progress(0, known, pre_match.time, pre_match.time)
 
     def lines(self, rule: str) -> Iterator[str]:
         """Yield the best windows of each stateful macro of a rule, those on which others depend first."""

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from processor.correlation.first_seen import Sightings, sighting_of
+from processor.correlation.first_seen import Sightings
+from processor.correlation.first_seen_group import HostCount, sighting_of
 from processor.correlation.groups import GroupState, Key, Store, host_counted
 from processor.correlation.notices import OTHER, Tally, is_due, report, take_notice
 from processor.correlation.state import SnapshotEncoder, WindowState
@@ -285,13 +286,17 @@ class Correlator:
 
     def _look_up(self, pre_match: PreMatch, macro: StatefulMacro, feed: Feed) -> Fired | UpdateOutcome | None:
         sighting = sighting_of(pre_match, macro.fingerprint, feed, self._now)
-        answer = self.sightings.see(sighting)
+        counts_hosts = macro.correlation.kind.counts_hosts
+        answer = self.sightings.count_hosts(sighting) if counts_hosts else self.sightings.see(sighting)
         if isinstance(answer, UpdateOutcome):
             self.counts[answer.value] += 1
             if answer is UpdateOutcome.FULL:
                 whose = bringer_text(feed.stored) if len(self.state.unstored) < _MOST_UNSTORED else OTHER
                 self.state.unstored[pre_match.origin.host_id, pre_match.hostname, f"{macro.name} by {whose}"] += 1
             return answer
+        if isinstance(answer, HostCount):
+            is_rare = answer.hosts < macro.correlation.threshold
+            return Fired(answer.hosts, answer.since, pre_match.time, answer.ids) if is_rare else None
         if not answer:
             return None
         values = parts_of(sighting.value, len(macro.correlation.fields))

@@ -10,81 +10,30 @@ a group that has none left learns again.
 import heapq
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from foundation.caches import NEWCOMERS
-from processor.correlation.first_seen_group import KnownGroup, ValueFacts
+from processor.correlation.first_seen_group import HostCount, KnownGroup, Sighting, ValueFacts
 from processor.correlation.groups import Key
 from processor.correlation.windows import UpdateOutcome
-from processor.matching.pre_match import Feed, Group, PreMatch, SeenGroup, SeenValue, Span, seconds_of
-from processor.matching.shares import bringer_of, host_of, share_of, whole_host
+from processor.matching.pre_match import Group, SeenGroup, SeenValue, Span, seconds_of
+from processor.matching.shares import host_of, share_of, whole_host
 
 MAX_VALUES = 1_000_000
 """The limit for all groups together; a value takes about 164 bytes."""
-_GOLDEN = 0x9E3779B97F4A7C15
 _UNKNOWN_SECONDS = 3600
 """The interval at which groups of unknown rules are searched for old values, s."""
 _NOT_BEGUN = 1 << 62
 """Replaces the time in a group of which only values were read: its next event begins it."""
 _MOST_SWEPT = 50_000
 """Values to look at in one call, so that it takes no longer than about 25 ms."""
+SPARE_HOSTS = 4
+"""Hosts that a group of prevalence stores beyond those that decide: one that floods loses its own places."""
 _SPARE = 100
 """Evict one hundredth more than necessary, so that not every new value searches for the largest hosts."""
 
 ValueKey = tuple[str, Group, str | None]
 """Fingerprint of the macro, the group and a value; None for the record of the group itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """An event with a value."""
-
-    owner: str
-    group: Group
-    value: str
-    position: int
-    source: int
-    arrival: int
-    """When the broker received it, ns."""
-    host_id: str
-    is_established: bool = True
-    bringer: str = ""
-    """The container or user on the host that brought it."""
-
-    @property
-    def host(self) -> str:
-        """The host for which the value counts."""
-        return self.host_id if self.is_established else NEWCOMERS
-
-    @property
-    def share(self) -> int:
-        """The share toward which the value counts."""
-        return share_of(self.host, self.bringer)
-
-    @property
-    def mark(self) -> int:
-        """Identifies the event."""
-        return (self.source + self.position * _GOLDEN) & (1 << 63) - 1 or 1
-
-
-def sighting_of(pre_match: PreMatch, owner: str, feed: Feed, now: int) -> Sighting:
-    """Return a pre-matched event as a sighting.
-
-    now: the clock, ns; replaces the arrival time of a batch without one.
-    """
-    origin = pre_match.origin
-    return Sighting(
-        owner,
-        pre_match.group,
-        feed.value or "",
-        origin.position,
-        origin.source,
-        pre_match.appended or now,
-        origin.host_id,
-        pre_match.is_established,
-        bringer_of(feed.stored),
-    )
 
 
 class Sightings:
@@ -99,6 +48,8 @@ class Sightings:
         """Groups that changed least recently come first."""
         self._sizes: Counter[int] = Counter()
         """Values by host."""
+        self._owned: Counter[tuple[str, int]] = Counter()
+        """Values by macro and host."""
         self._hosts: dict[int, str] = {}
         """The ids of these hosts."""
         self._total = 0
@@ -153,9 +104,29 @@ class Sightings:
         self._write(key, known, sighting.value, ValueFacts(share, arrival, sighting.mark, is_private), sighting.host)
         return UpdateOutcome.LEARNING if is_blind or is_learning else True
 
+    def count_hosts(self, sighting: Sighting) -> UpdateOutcome | HostCount:
+        """Take an event; return how many hosts had its group, or the reason why that isn't known.
+
+        A group stores few more hosts than decide, so from the threshold on the number may be larger.
+        """
+        span = self._spans.get(sighting.owner)
+        if span is None:
+            return UpdateOutcome.STALE
+        known = self._groups.get((sighting.owner, sighting.group))
+        before = None if known is None else known.get(sighting.host)
+        if before is not None and before.mark == sighting.mark:
+            return UpdateOutcome.STALE
+        begun = self._begun_by((sighting.owner, ()), sighting.arrival)
+        known = self._with_host(sighting, span)
+        if known is None:
+            return UpdateOutcome.FULL
+        is_learning = sighting.arrival - begun < span.learning
+        return UpdateOutcome.LEARNING if is_learning else known.hosts(seconds_of(sighting.arrival), span)
+
     def learns_until(self, key: Key) -> int:
         """Return when a group's learning period ends, ns; 0 if it is unknown."""
-        known, span = self._groups.get(key), self._spans.get(key[0])
+        span = self._spans.get(key[0])
+        known = self._groups.get((key[0], ()) if span is not None and span.hosts else key)
         return 0 if known is None or span is None else known.begun + span.learning
 
     def learn(self, sighting: Sighting, now: int) -> None:
@@ -165,6 +136,9 @@ class Sightings:
         """
         span, key = self._spans.get(sighting.owner), (sighting.owner, sighting.group)
         if span is None:
+            return
+        if span.hosts:
+            self._with_host(sighting, span)
             return
         seen = seconds_of(sighting.arrival)
         known = self._touched(key, now, seen)
@@ -176,7 +150,12 @@ class Sightings:
             self._write(key, known, sighting.value, ValueFacts(sighting.share, seen), sighting.host)
 
     def learned_since(self, owner: str, group: Group, arrival: int) -> None:
-        """Begin a group's learning period in the past: all values since then were learned. arrival: ns."""
+        """Begin a group's learning period in the past: all values since then were learned. arrival: ns.
+
+        Prevalence learns for all groups together.
+        """
+        if (span := self._spans.get(owner)) is not None and span.hosts:
+            self._begun_by((owner, ()), arrival)
         known = self._groups.get((owner, group))
         if known is not None and arrival < known.begun:
             known.begun = arrival
@@ -196,7 +175,7 @@ class Sightings:
                     self.drop((*key, value))
                 if known.drop_overflows(second, span):
                     self._changed[*key, None] = self.cause
-            if len(known):
+            if len(known) or self._is_beginning(key):
                 self._schedule(key, second)
             else:
                 self.drop((*key, None))
@@ -210,7 +189,7 @@ class Sightings:
         for each in [text for text, _ in known] if value is None else [value]:
             before = known.pop(each)
             if before is not None:
-                self._resize(before.share, -1)
+                self._resize(owner, before.share, -1)
                 self._changed[owner, group, each] = self.cause
         if value is None:
             del self._groups[owner, group]
@@ -278,6 +257,29 @@ class Sightings:
         taken, self.evicted = self.evicted, Counter()
         return taken
 
+    def _with_host(self, sighting: Sighting, span: Span) -> KnownGroup | None:
+        """Return a group that counts the event's host; None if the host has too many groups itself."""
+        key, arrival, host = (sighting.owner, sighting.group), seconds_of(sighting.arrival), sighting.host
+        known = self._groups.get(key)
+        before = None if known is None else known.get(host)
+        has_room = before is not None or self._owned[sighting.owner, host_of(sighting.share)] < self.group_maximum
+        if not has_room and (known is None or known.hosts(arrival, span).hosts < span.hosts):
+            return None
+        self._begun_by(key, sighting.arrival)
+        known = self._touched(key, sighting.arrival, arrival)
+        if before is None and has_room and len(known) >= span.hosts + SPARE_HOSTS:
+            past = next((value for value, facts in known if not span.is_known(facts.seen, arrival)), None)
+            if has_room := past is not None:
+                self.drop((*key, past))
+        if has_room and (before is None or span.is_newer(arrival, before.seen)):
+            self._write(key, known, host, ValueFacts(sighting.share, arrival, sighting.mark), host)
+        return known
+
+    def _is_beginning(self, key: Key) -> bool:
+        """Return whether a group is the record of when prevalence began to count, which has no values."""
+        span = self._spans.get(key[0])
+        return not key[1] and (span is None or span.hosts > 0)
+
     def _record(self, key: ValueKey) -> tuple[str, SeenGroup | SeenValue | None]:
         owner, group, value = key
         known = self._groups.get((owner, group))
@@ -305,8 +307,21 @@ class Sightings:
         self._schedule(key, due)
         return known
 
-    def _resize(self, share: int, by: int) -> None:
+    def _begun_by(self, key: Key, arrival: int) -> int:
+        """Return when a group began, ns: at its first event. arrival: of one of them, ns."""
+        known = self._groups.get(key)
+        if known is None:
+            known = self._new(key, arrival, seconds_of(arrival))
+        elif arrival < known.begun:
+            known.begun = arrival
+            self._changed[*key, None] = self.cause
+        return known.begun
+
+    def _resize(self, owner: str, share: int, by: int) -> None:
         host = host_of(share)
+        self._owned[owner, host] += by
+        if not self._owned[owner, host]:
+            del self._owned[owner, host]
         self._total += by
         self._sizes[host] += by
         if not self._sizes[host]:
@@ -322,10 +337,10 @@ class Sightings:
 
     def _write(self, key: Key, known: KnownGroup, value: str, facts: ValueFacts, host: str) -> None:
         self._hosts[host_of(facts.share)] = host
-        self._resize(facts.share, 1)
+        self._resize(key[0], facts.share, 1)
         before = known.put(value, facts)
         if before is not None:
-            self._resize(before.share, -1)
+            self._resize(key[0], before.share, -1)
         self._changed[*key, value] = self.cause
         if len(self) > self._maximum:
             self._evict()
@@ -336,7 +351,7 @@ class Sightings:
             spare = known.spare(share)
             if spare is None:
                 return False
-            self._resize(known.give_up(spare).share, -1)
+            self._resize(key[0], known.give_up(spare).share, -1)
             self._changed[*key, spare] = self.cause
         return True
 
@@ -364,6 +379,8 @@ class Sightings:
                     gone[whole_host(share)] = seen
                     self.drop((*key, value))
                     due -= 1
+            if self._is_beginning(key):
+                continue
             if not len(known):
                 self.drop((*key, None))
             else:

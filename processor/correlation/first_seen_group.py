@@ -1,16 +1,81 @@
-"""One group of first_seen: its values, their shares, and the shares that overflowed."""
+"""One group of first_seen or prevalence: its values, their shares, and the shares that overflowed."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from processor.matching.pre_match import SeenGroup, Span, seconds_of
-from processor.matching.shares import EVERYONE, Shares, whole_host
+from foundation.caches import NEWCOMERS
+from processor.matching.pre_match import Feed, Group, PreMatch, SeenGroup, Span, seconds_of
+from processor.matching.shares import EVERYONE, Shares, bringer_of, share_of, whole_host
 
+_GOLDEN = 0x9E3779B97F4A7C15
 _MARK_BITS, _SEEN_BITS = 63, 40
 _MARK, _SEEN = (1 << _MARK_BITS) - 1, (1 << _SEEN_BITS) - 1
 _MOST_OVERFLOWS = 64
 """The maximum number of overflows that are stored: each needs a share that was the largest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """An event with a value."""
+
+    owner: str
+    group: Group
+    value: str
+    position: int
+    source: int
+    arrival: int
+    """When the broker received it, ns."""
+    host_id: str
+    is_established: bool = True
+    bringer: str = ""
+    """The container or user on the host that brought it."""
+
+    @property
+    def host(self) -> str:
+        """The host for which the value counts."""
+        return self.host_id if self.is_established else NEWCOMERS
+
+    @property
+    def share(self) -> int:
+        """The share toward which the value counts."""
+        return share_of(self.host, self.bringer)
+
+    @property
+    def mark(self) -> int:
+        """Identifies the event."""
+        return (self.source + self.position * _GOLDEN) & (1 << 63) - 1 or 1
+
+
+def sighting_of(pre_match: PreMatch, owner: str, feed: Feed, now: int) -> Sighting:
+    """Return a pre-matched event as a sighting.
+
+    now: the clock, ns; replaces the arrival time of a batch without one.
+    """
+    origin = pre_match.origin
+    return Sighting(
+        owner,
+        pre_match.group,
+        feed.value or "",
+        origin.position,
+        origin.source,
+        pre_match.appended or now,
+        origin.host_id,
+        pre_match.is_established,
+        bringer_of(feed.stored),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HostCount:
+    """How many hosts had a group."""
+
+    hosts: int
+    """Hosts that are new to the fleet count as one, and only if no other host had it."""
+    since: int
+    """Arrival of its first event, ns."""
+    ids: tuple[str, ...] = ()
+    """The hosts' ids, in order."""
 
 
 class ValueFacts(NamedTuple):
@@ -90,6 +155,11 @@ class KnownGroup:
     def _is_current(self, value: str, share: int, seen: int) -> bool:
         facts = self.get(value)
         return facts is not None and (facts.share, facts.seen) == (share, seen)
+
+    def hosts(self, arrival: int, span: Span) -> HostCount:
+        """Return which hosts had the group, if its values are hosts. arrival: the event's, s."""
+        ids = sorted(value for value, facts in self if value != NEWCOMERS and span.is_known(facts.seen, arrival))
+        return HostCount(len(ids) or 1, self.begun, tuple(ids))
 
     def past(self, second: int, span: Span) -> list[str]:
         """Return the values that no event can need any longer. second: the clock."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from foundation.caches import NEWCOMERS
-from processor.correlation.first_seen import Sightings, ValueKey, sighting_of
+from processor.correlation.first_seen import Sightings, ValueKey
+from processor.correlation.first_seen_group import sighting_of
 from processor.correlation.groups import (
     OTHERS,
     BadState,

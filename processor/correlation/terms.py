@@ -26,7 +26,7 @@ class IndexedPlan:
     macros: tuple[StatefulMacro, ...]
     timespans: Mapping[str, int]
     spans: Mapping[str, Span]
-    """By fingerprint, the times of the macros of type first_seen."""
+    """By fingerprint, the times of the macros of types first_seen and prevalence."""
     tokens: Mapping[str, tuple[WindowToken, ...]]
     """By output text, since two versions of a rule may be active for a while."""
     names: Mapping[str, str]
@@ -54,9 +54,9 @@ class IndexedPlan:
             macros=plan.macros,
             timespans={macro.fingerprint: macro.correlation.timespan for macro in plan.macros},
             spans={
-                macro.fingerprint: Span.of(macro.correlation.timespan, macro.correlation.learning)
+                macro.fingerprint: Span.of(each.timespan, each.learning, each.threshold * each.kind.counts_hosts)
                 for macro in plan.macros
-                if macro.correlation.kind.remembers_values
+                if (each := macro.correlation).kind.remembers_values
             },
             tokens={rule.output: pieces(rule.output)[1] for rule in plan.rules},
             names={macro.fingerprint: macro.name for macro in plan.macros},

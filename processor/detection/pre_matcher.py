@@ -198,7 +198,9 @@ class PreMatcher:
             reading.budget.count_result()
             return [quick]
         origin = view.origin(index)
-        found = Gathered(self._recent, self._routes, origin.host_id, view.appended)
+        uses = [self._uses[use_index] for use_index, _ in hits]
+        matching = tuple(sorted({use.term.id for use in uses if isinstance(use, _RuleUse)}))
+        found = Gathered(self._recent, self._routes, origin.host_id, view.appended, matching)
         for use_index, name in hits:
             use = self._uses[use_index]
             try:

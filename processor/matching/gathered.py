@@ -165,6 +165,8 @@ class Gathered:
     """The host whose event it is."""
     appended: int
     """When the broker received the event, ns; 0 if none did."""
+    matching: tuple[str, ...] = ()
+    """The ids of the rules' terms that are true of the event."""
     feeds: dict[Group, list[Feed]] = field(default_factory=dict)
     candidates: dict[Group, list[Candidate]] = field(default_factory=dict)
     relays: dict[Group, dict[Group, list[Feed]]] = field(default_factory=dict)
@@ -211,14 +213,17 @@ class Gathered:
                 return
             value = combined([each or "" for each in counted])
             size += count
-            if macro.correlation.kind.remembers_values:
-                key = (macro.fingerprint, group, value)
-                bringer = dict(zip(fields[size:], values[size:], strict=True))
-                share = share_of(self.host_id, bringer_of(bringer))
-                if self.recent.covers(key, share, self.appended):
-                    self.known.add(key[:2])
-                    return
-                self.fresh.append((key, share))
+        elif macro.correlation.kind.counts_hosts:
+            # An event of a host that is known may still match rules, so those that may match others are sent.
+            value = combined((self.host_id, *self.matching))
+        if value is not None and macro.correlation.kind.remembers_values:
+            key = (macro.fingerprint, group, value)
+            bringer = dict(zip(fields[size:], values[size:], strict=True))
+            share = share_of(self.host_id, bringer_of(bringer))
+            if self.recent.covers(key, share, self.appended):
+                self.known.add(key[:2])
+                return
+            self.fresh.append((key, share))
         if not homes and self._is_over(term, group):
             return
         stored = stored_values(fields[size:], values[size:])

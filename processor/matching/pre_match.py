@@ -54,11 +54,13 @@ class Span:
     """s."""
     learning: int
     """ns."""
+    hosts: int = 0
+    """The number of hosts from which on prevalence is false; 0 for first_seen."""
 
     @classmethod
-    def of(cls, lookback: int, learning: int) -> "Span":
-        """Return the span of a macro; both in ns."""
-        return cls(max(1, lookback // _SECOND), learning)
+    def of(cls, lookback: int, learning: int, hosts: int = 0) -> "Span":
+        """Return the span of a macro. lookback, learning: ns. hosts: the threshold of prevalence."""
+        return cls(max(1, lookback // _SECOND), learning, hosts)
 
     @property
     def part(self) -> int:
@@ -137,7 +139,8 @@ class Feed:
 
     term: str
     value: str | None = None
-    """The value that value_count counts, or that first_seen looks up."""
+    """The value that value_count counts, or that first_seen looks up; of prevalence, what tells apart events that are
+    sent."""
     stored: Mapping[str, Value] = field(default_factory=dict)
     """The fields of this leg's event that outputs name."""
 

@@ -13,7 +13,7 @@ from schemas.catalog.fields import FIELDS, SOURCES, SYSCALL, FieldSpec, has_fiel
 from schemas.catalog.priorities import Priority
 from schemas.limits import clipped
 
-Kind = Literal["event_count", "value_count", "temporal", "temporal_ordered", "first_seen"]
+Kind = Literal["event_count", "value_count", "temporal", "temporal_ordered", "first_seen", "prevalence"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,8 @@ class CorrelationType:
     """True if it compares a number of different values instead of events."""
     remembers_values: bool = False
     """True if it is true for a value that its group hasn't had before: it knows values, and has no window."""
+    counts_hosts: bool = False
+    """True if the values that it knows are the hosts that had its group, and their number is compared."""
 
 
 _COUNTING = ("type", "group-by", "timespan", "condition", "rules")
@@ -40,12 +42,19 @@ TYPES: Mapping[Kind, CorrelationType] = {
     "temporal": CorrelationType(_TEMPORAL, is_temporal=True),
     "temporal_ordered": CorrelationType((*_TEMPORAL, "until"), is_temporal=True, is_ordered=True),
     "first_seen": CorrelationType(("type", "group-by", "field", "lookback", "learning"), remembers_values=True),
+    "prevalence": CorrelationType(
+        ("type", "group-by", "lookback", "learning", "condition"), remembers_values=True, counts_hosts=True
+    ),
 }
 
 MAX_GROUP_VALUES = 20_000
 """The default of the maximum number of values that first_seen knows of a group."""
 FIRST_SEEN_PERIOD = 60_000_000_000
 """How long repeats are counted of rules that only require new values, ns; they are redelivered events."""
+PREVALENCE_PERIOD = 86_400_000_000_000
+"""The same of rules about what few hosts have, at most: it stays rare while it goes on, ns."""
+HOST = "host"
+"""What prevalence counts in place of a field's values: the ids of hosts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +74,10 @@ class Correlation:
     group_by: tuple[str, ...]
     """Fields, or names of aliases."""
     timespan: int
-    """Nanoseconds; for first_seen, the lookback."""
+    """Nanoseconds; for first_seen and prevalence, the lookback."""
     threshold: int = 1
-    """The smallest number of events or values that is enough; unused by the temporal types."""
+    """The smallest number of events or values that is enough, or of hosts that is too many for prevalence; unused by
+    the temporal types."""
     fields: tuple[str, ...] = ()
     """The fields whose values are counted; first_seen may combine several."""
     legs: tuple[str, ...] = ()
@@ -86,6 +96,11 @@ class Correlation:
     def kind(self) -> CorrelationType:
         """The facts about its type."""
         return TYPES[self.type]
+
+    @property
+    def value_fields(self) -> tuple[str, ...]:
+        """The names of the parts of a value that it knows."""
+        return (HOST,) if self.kind.counts_hosts else self.fields
 
     @property
     def macros(self) -> tuple[str, ...]:
@@ -111,12 +126,17 @@ class Suppress:
 def implicit_suppress(correlations: Sequence[Correlation]) -> Suppress:
     """Return how repeats of a rule without `suppress` are reported, from its stateful macros.
 
-    A new value is no repeat of another new value of its group, and is not new again soon.
+    A new value is no repeat of another new value of its group, and is not new again soon. What few hosts have is
+    reported once a day.
     """
     by = dict.fromkeys(correlations[0].group_by)
     for each in correlations:
         by.update(dict.fromkeys(each.fields if each.kind.remembers_values else ()))
-    spans = [each.timespan for each in correlations if not each.kind.remembers_values]
+    spans = [
+        min(each.timespan, PREVALENCE_PERIOD) if each.kind.counts_hosts else each.timespan
+        for each in correlations
+        if each.kind.counts_hosts or not each.kind.remembers_values
+    ]
     return Suppress(tuple(by), max(spans, default=FIRST_SEEN_PERIOD))
 
 

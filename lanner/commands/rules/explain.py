@@ -111,8 +111,9 @@ def command(
     if remark:
         click.echo(remark)
     for macro in stateful:
-        is_first_seen = correlations[macro].kind.remembers_values
-        unknown = "that its value is new" if is_first_seen else "that the threshold is reached"
+        kind = correlations[macro].kind
+        unknown = "that its value is new" if kind.remembers_values else "that the threshold is reached"
+        unknown = "that few hosts have it" if kind.counts_hosts else unknown
         click.echo(f"{printable(macro)} is stateful: counts means that this event counts, not {unknown}.")
     colour = coloured(sys.stdout)
     click.echo(as_text_tree(found.tree, expand=expand, colour=colour, stateful=stateful), nl=False)

@@ -58,8 +58,8 @@ _CORRELATION = {
         "lookback": _DURATION,
         "learning": _DURATION,
     },
-    "if": {"properties": {"type": {"const": "first_seen"}}},
-    "then": {"required": ["field", "lookback"]},
+    "if": {"properties": {"type": {"enum": [name for name, kind in TYPES.items() if kind.remembers_values]}}},
+    "then": {"required": ["lookback"]},
     "else": {"required": ["timespan"]},
 }
 _PRIORITIES = "|".join("".join(f"[{letter}{letter.upper()}]" for letter in name) for name in BY_NAME)

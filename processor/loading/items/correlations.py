@@ -13,7 +13,7 @@ from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, i
 from foundation.yaml.text import node_location
 from processor.loading.problems import Problem, ProblemCode
 from processor.output.tokens import OutputError, parse_output
-from processor.rules.rule import TYPES, Alias, Correlation, Kind, Suppress
+from processor.rules.rule import TYPES, Alias, Correlation, CorrelationType, Kind, Suppress
 from schemas.catalog.fields import FIELDS, field_problem
 
 MAX_THRESHOLD = 10_000
@@ -22,6 +22,8 @@ MAX_LEGS = 20
 MAX_GROUP_FIELDS = 10
 MAX_TIMESPAN = 31 * UNITS["d"]
 MAX_LOOKBACK = 90 * UNITS["d"]
+MAX_HOSTS = 100
+"""The limit on the hosts below which prevalence is true: few more are stored for each group."""
 MAX_VALUE_FIELDS = 3
 """The limit on the fields that first_seen combines to one value."""
 RULE = "rule"
@@ -94,7 +96,7 @@ class _Reader:
             if alias.name not in group_by:
                 hint = f"add '{alias.name}' to group-by, or remove the alias"
                 self._fail(root.key("aliases"), f"alias '{alias.name}' is not in group-by", hint)
-        field, threshold = ("", 1) if is_temporal else self._condition(root, counts_values=kind.counts_values)
+        field, threshold = ("", 1) if is_temporal else self._condition(root, kind)
         read = Correlation(name, group_by, timespan, threshold, (field,) if field else (), legs, aliases, until=until)
         if over_rules is None:
             return read
@@ -129,6 +131,8 @@ class _Reader:
         if learning > lookback and not self.failed:
             hint = "values are forgotten after the lookback, so a longer learning period learns no more"
             self._fail(root.get("learning"), "'learning' is longer than 'lookback'", hint)
+        if TYPES[name].counts_hosts:
+            return self._prevalence(name, root, lookback, learning)
         hint = "the field whose new values count, or a list of up to 3, as in 'field: [proc.pname, proc.name]'"
         if root.get("field") is None:
             self._fail(None, "'field' is missing", f"add 'field: ...': {hint}")
@@ -141,6 +145,16 @@ class _Reader:
                 hint = "within a group, it always has the same value"
                 self._fail(root.get("field"), f"'{field}' is in 'field' and in 'group-by'", hint)
         return Correlation(name, group_by, lookback, fields=fields, learning=learning)
+
+    def _prevalence(self, name: Kind, root: MappingNode, lookback: int, learning: int) -> Correlation:
+        group_by = self._fields(root, "group-by", ())
+        if not group_by and not self.failed:
+            hint = "name what hosts have in common, as in 'group-by: [proc.exe.sha256]'"
+            self._fail(root.key("group-by") if root.get("group-by") else None, "'group-by' is missing", hint)
+        if "evt.hostname" in group_by:
+            self._fail(root.get("group-by"), "'evt.hostname' is in 'group-by'", "one host is one host: remove it")
+        _, threshold = self._condition(root, TYPES[name])
+        return Correlation(name, group_by, lookback, threshold, learning=learning)
 
     def suppress(self, known: Sequence[str]) -> Suppress | None:
         root = self._mapping(self._root, "suppress", _SUPPRESS_KEYS)
@@ -296,9 +310,11 @@ class _Reader:
                 self._fail(key, f"alias '{key.value}' has no field for '{leg_name}'", f"add '{leg_name}: FIELD'")
         return tuple(fields)
 
-    def _condition(self, root: MappingNode, *, counts_values: bool) -> tuple[str, int]:
-        known = ("field", "gt", "gte") if counts_values else ("gt", "gte")
-        example = "{field: evt.hostname, gte: 5}" if counts_values else "{gte: 20}"
+    def _condition(self, root: MappingNode, kind: CorrelationType) -> tuple[str, int]:
+        counts_values = kind.counts_values
+        bounds = ("lt", "lte") if kind.counts_hosts else ("gt", "gte")
+        known = ("field", *bounds) if counts_values else bounds
+        example = "{field: evt.hostname, gte: 5}" if counts_values else "{lt: 3}" if kind.counts_hosts else "{gte: 20}"
         hint = f"as in 'condition: {example}'"
         node = root.get("condition")
         if node is None:
@@ -310,18 +326,19 @@ class _Reader:
         field = self._text(mapping, "field", f"the field whose values are counted, {hint}") if counts_values else None
         if field is not None and not (field.value == RULE and self._root_has_rules):
             self._check_field(field)
-        bounds = [key for key in mapping.names() if key.value in ("gt", "gte")]
-        if len(bounds) != 1:
-            self._fail(mapping, "'condition' requires either gt or gte", hint)
+        found = [key for key in mapping.names() if key.value in bounds]
+        if len(found) != 1:
+            self._fail(mapping, f"'condition' requires either {' or '.join(bounds)}", hint)
             return "", 1
-        return "" if field is None else field.value, self._threshold(mapping, bounds[0])
+        least, most = (2, MAX_HOSTS) if kind.counts_hosts else (1, MAX_THRESHOLD)
+        return "" if field is None else field.value, self._threshold(mapping, found[0], least, most)
 
-    def _threshold(self, mapping: MappingNode, key: ScalarNode) -> int:
+    def _threshold(self, mapping: MappingNode, key: ScalarNode, least: int, most: int) -> int:
         node = mapping.get(key.value)
         text = node.value if isinstance(node, ScalarNode) else ""
-        number = int(text) + (key.value == "gt") if _NUMBER.fullmatch(text) else 0
-        if not 1 <= number <= MAX_THRESHOLD:
-            hint = f"'{key.value}' is an integer up to {MAX_THRESHOLD:,}"
+        number = int(text) + (key.value in ("gt", "lte")) if _NUMBER.fullmatch(text) else 0
+        if not least <= number <= most:
+            hint = f"'{key.value}' is an integer up to {most:,}"
             self._fail(node, f"'{key.value}: {text}' is not a valid threshold", hint)
             return 1
         return number

@@ -1,10 +1,11 @@
 """The examples of docs/stateful-macros.md do what that page states."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from schemas.alert import Alert
-from schemas.batch import EventBatch
+from schemas.batch import EventBatch, EventBit, ProgramFile
 from tests.unit.processor.correlation.rules import Host, evaluator_of
 
 TEXT = (Path(__file__).parents[4] / "docs" / "stateful-macros.md").read_text(encoding="utf-8")
@@ -111,3 +112,28 @@ def test_configuration_changed() -> None:
     assert summary.output == "REPEATED 3 more times in 10m: /etc/app/a was opened for writing"
     assert summary.output_fields["repeats.first_id"] == first.id
     assert summary.output_fields["repeats.count"] == 3
+
+
+def test_rare_program_connects() -> None:
+    """Each program that is started counts its host; the third host makes it common."""
+
+    def with_digests(batch: EventBatch) -> EventBatch:
+        batch.processes = [replace(process, file=ProgramFile(process.name)) for process in batch.processes]
+        return batch
+
+    def connects(host: Host, at: float) -> EventBatch:
+        bits = int(EventBit.HAS_RES)
+        return with_digests(
+            host.event(at, type="connect", process="evil", remote_ip="192.0.2.1", fd_type="ipv4", res=0, bits=bits)
+        )
+
+    def runs(host: Host, at: float, process: str) -> EventBatch:
+        return with_digests(host.event(at, type="execve", process=process, res=0, bits=int(EventBit.HAS_RES)))
+
+    day, one, other, third = 86_400, Host("web-1"), Host("web-2"), Host("web-3")
+    start = [runs(one, 0, "sh"), runs(one, day, "evil"), runs(other, day + 5, "evil")]
+    rare = [alert.output for alert in replay(*start, connects(one, day + 60)) if alert.rule == "Rare program connects"]
+    since = "2026-11-25T14:20:00.000000000Z"
+    assert rare == [f"/tmp/evil connects to 192.0.2.1; since {since} on 2 hosts: web-1, web-2"]
+    common = replay(*start, runs(third, day + 6, "evil"), connects(one, day + 60))
+    assert "Rare program connects" not in [alert.rule for alert in common]

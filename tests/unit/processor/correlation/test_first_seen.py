@@ -3,7 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor.correlation.first_seen import Sighting, Sightings
+from processor.correlation.first_seen import Sightings
+from processor.correlation.first_seen_group import Sighting
 from processor.correlation.groups import SeenEntry, decode_record, encode_entry
 from processor.correlation.windows import UpdateOutcome
 from processor.matching.pre_match import PARTS, Span

@@ -5,7 +5,8 @@ import io
 import fastavro
 import pytest
 
-from processor.correlation.first_seen import Sighting, Sightings
+from processor.correlation.first_seen import Sightings
+from processor.correlation.first_seen_group import Sighting
 from processor.correlation.groups import _SCHEMA, SeenEntry, decode_record
 from processor.correlation.windows import UpdateOutcome
 from processor.matching.pre_match import SeenGroup, SeenValue, Span

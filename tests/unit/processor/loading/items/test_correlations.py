@@ -43,6 +43,7 @@ def correlation(**parts: str) -> str:
 
 
 NEW = {"type": "first_seen", "timespan": "", "condition": "", "field": "fd.sip", "lookback": "7d"}
+RARE = NEW | {"type": "prevalence", "field": "", "condition": "{lt: 3}"}
 ORDERED = {"type": "temporal_ordered", "condition": "", "macros": "[a, b]"}
 TEMPORAL = {"type": "temporal", "condition": "", "macros": "[a, b]"}
 
@@ -102,6 +103,12 @@ TEMPORAL = {"type": "temporal", "condition": "", "macros": "[a, b]"}
         (correlation(**NEW | {"field": "fd.nam"}), "unknown field 'fd.nam'", "fd.name", "fd.nam"),
         (correlation(**NEW | {"field": "proc.name"}), "'proc.name' is in 'field' and in 'group-by'", "same value", ""),
         (correlation(**NEW | {"timespan": "7d"}), "'timespan' does not apply to type first_seen", "event_count", ""),
+        (correlation(**RARE | {"condition": "{gte: 3}"}), "Unknown key 'gte' in 'condition'", "are lt, lte", "gte"),
+        (correlation(**RARE | {"condition": "{lt: 1}"}), "'lt: 1' is not a valid threshold", "up to 100", "1"),
+        (correlation(**RARE | {"condition": "{lte: 100}"}), "'lte: 100' is not a valid threshold", "up to 100", "100"),
+        (correlation(**RARE | {"group_by": ""}), "'group-by' is missing", "proc.exe.sha256", ""),
+        (correlation(**RARE | {"group_by": "[evt.hostname]"}), "'evt.hostname' is in 'group-by'", "remove it", ""),
+        (correlation(**RARE | {"field": "fd.sip"}), "'field' does not apply to type prevalence", "first_seen", "field"),
         (correlation(lookback="7d"), "'lookback' does not apply to type event_count", "first_seen", "lookback"),
         (correlation(macros="[a, b]"), "'macros' does not apply to type event_count", "temporal", "macros"),
         (correlation(**TEMPORAL, aliases="{x: {a: fd.cip, b: fd.sip}}"), "alias 'x' is not in group-by", "", "aliases"),
@@ -247,6 +254,14 @@ def test_first_seen_is_read_into_plain_values() -> None:
         "first_seen", ("proc.name",), 7 * 86_400 * SECOND, fields=("fd.sip",), learning=86_400 * SECOND
     )
     assert (hours.fields, hours.learning) == (("fd.sip", "fd.sport"), 7200 * SECOND)
+
+
+def test_prevalence_is_read_into_plain_values() -> None:
+    """`lte: 3` is fewer than four."""
+    found = correlations_of(load(correlation(**RARE | {"condition": "{lte: 3}"})).macros)["m"]
+
+    assert found == Correlation("prevalence", ("proc.name",), 7 * 86_400 * SECOND, 4, learning=86_400 * SECOND)
+    assert found.value_fields == ("host",)
 
 
 def test_a_correlation_is_read_into_plain_values() -> None:
