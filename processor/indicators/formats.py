@@ -8,6 +8,7 @@ import csv
 import json
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedIOBase
 from typing import Any, Literal
@@ -202,8 +203,11 @@ def _of_json(data: BufferedIOBase, kind: Kind, read: Callable[[Mapping[str, Any]
     del raw
     at = lines = found = 0
     try:
+        revoked = _revoked(text) if _REVOKED.search(text) else {}
         for start, each in _objects(text):
             found += 1
+            if revoked and isinstance(each, dict) and (gone := revoked.get(_id(each))) and _version(each) <= gone:
+                continue
             lines, at = lines + text.count("\n", at, start), start
             place = (lines + 1, start - text.rfind("\n", 0, start))
             try:
@@ -218,6 +222,30 @@ def _of_json(data: BufferedIOBase, kind: Kind, read: Callable[[Mapping[str, Any]
     else:
         if not found:
             yield RejectedEntry(1, 1, "it has no objects of a STIX bundle and no attributes of MISP")
+
+
+_REVOKED = re.compile(r'"revoked"\s*:\s*true')
+
+
+def _revoked(text: str) -> dict[str, str]:
+    """Return when objects of STIX were revoked, by their ids: a bundle may have versions before that as well."""
+    found: dict[str, str] = {}
+    # What is damaged is reported when the entries are read.
+    with suppress(ValueError, RecursionError):
+        for _, each in _objects(text):
+            if isinstance(each, dict) and each.get("revoked") is True:
+                found[_id(each)] = max(_version(each), found.get(_id(each), ""))
+    found.pop("", None)
+    return found
+
+
+def _id(item: Mapping[str, Any]) -> str:
+    return found if isinstance(found := item.get("id"), str) else ""
+
+
+def _version(item: Mapping[str, Any]) -> str:
+    """Return when a version of an object of STIX was made; versions of one object are written alike, so texts order."""
+    return found if isinstance(found := item.get("modified"), str) else ""
 
 
 _Objects = Generator[tuple[int, Any], None, int]
@@ -296,9 +324,11 @@ _NOT_SIMPLE = "its pattern is more than alternatives such as [domain-name:value 
 
 
 def _of_stix(item: Mapping[str, Any], kind: Kind) -> Iterator[Entry]:
-    """Yield the entries of an object of STIX 2.1; revoked indicators and patterns of other languages have none."""
-    if item.get("type") != "indicator" or item.get("revoked") is True or item.get("pattern_type", "stix") != "stix":
+    """Yield the entries of an object of STIX 2.1; a revoked indicator has none. Raises ValueError."""
+    if item.get("type") != "indicator" or item.get("revoked") is True:
         return
+    if item.get("pattern_type", "stix") != "stix":
+        raise ValueError("its pattern is in another language than that of STIX")
     pattern = item.get("pattern")
     if not isinstance(pattern, str) or len(pattern) > _MAX_PATTERN:
         raise ValueError(f"it has no pattern, or one of more than {_MAX_PATTERN:,} characters")
@@ -314,10 +344,12 @@ def _of_stix(item: Mapping[str, Any], kind: Kind) -> Iterator[Entry]:
             values.append((token["path"].replace("'", ""), re.sub(r"\\(.)", r"\1", token["value"])))
     if not _ALTERNATIVES.fullmatch(shape):
         raise ValueError(_NOT_SIMPLE)
-    expires = _time(item.get("valid_until"))
+    starts, expires = _time(item.get("valid_from")), _time(item.get("valid_until"))
+    if not any(path in paths for path, _ in values for paths in _STIX.values()):
+        raise ValueError("its pattern compares nothing that a list can have: addresses, names of hosts or digests")
     for path, value in values:
         if path in _STIX.get(kind, ()):
-            yield Entry(value, expires, _description(item.get("name")))
+            yield Entry(value, expires, _description(item.get("name")), starts)
 
 
 _MISP: Mapping[Kind, frozenset[str]] = {

@@ -84,6 +84,8 @@ class IndicatorList:
         self._clock = clock
         self._stamp: _Stamp | None = None
         self._contents: Contents | None = None
+        self._may_have: Callable[[str], bool] = self._first
+        """The method of the table: every event with a value calls it."""
         self._lock = threading.Lock()
 
     @property
@@ -116,26 +118,23 @@ class IndicatorList:
             try:
                 return self.load()
             except OSError:
-                self._contents = _read(BytesIO(), self.spec, 0)
+                return self._use(_read(BytesIO(), self.spec, 0))
         return self._contents
 
     def load(self) -> Contents:
         """Read the file, unless it was read and did not change. Raises OSError, and keeps what it held before."""
         with self._lock:
             if not isinstance(self._file, Path):
-                if self._contents is None:
-                    self._contents = _unpacked(self._file, self.spec)
-                return self._contents
+                return self._contents or self._use(_unpacked(self._file, self.spec))
             with closing(_open(self._file)) as file:
                 status = os.fstat(file.fileno())
                 stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-                if self._contents is None or stamp != self._stamp:
-                    key = (self._file, stamp, self.spec)
-                    known = _SHARED.get(key)
-                    self._contents = known or _read(file, self.spec, status.st_mtime)
-                    _SHARED[key] = self._contents
-                    self._stamp = stamp
-                return self._contents
+                if self._contents is not None and stamp == self._stamp:
+                    return self._contents
+                key = (self._file, stamp, self.spec)
+                _SHARED[key] = contents = _SHARED.get(key) or _read(file, self.spec, status.st_mtime)
+                self._stamp = stamp
+                return self._use(contents)
 
     def packed(self) -> bytes:
         """Return the compressed content of the file, to be published. Raises OSError."""
@@ -152,12 +151,19 @@ class IndicatorList:
         return self._stamp != (status.st_mtime_ns, status.st_size, status.st_ino)
 
     def holds(self, value: str) -> bool:
-        """Return whether an entry that did not expire has a value."""
-        contents = self._contents or self.contents
-        return contents.table.may_have(value) and self.find(value) is not None
+        """Return whether an entry that counts now has a value."""
+        return self._may_have(value) and self.find(value) is not None
+
+    def _first(self, value: str) -> bool:
+        return self.contents.table.may_have(value)
+
+    def _use(self, contents: Contents) -> Contents:
+        self._contents = contents
+        self._may_have = contents.table.may_have
+        return contents
 
     def find(self, value: str) -> Entry | None:
-        """Return the most specific entry that has a value and did not expire."""
+        """Return the most specific entry that has a value, has started to count, and did not expire."""
         contents = self.contents
         entries = contents.table.find(value)
         entry = next(entries, None)
@@ -166,7 +172,7 @@ class IndicatorList:
         now = self._clock()
         if 0 < contents.expires <= now:
             return None
-        while entry is not None and 0 < entry.expires <= now:
+        while entry is not None and not entry.is_valid(now):
             entry = next(entries, None)
         return entry
 

@@ -4,6 +4,7 @@ An entry is a few numbers in arrays and its bytes in one text, because Python ob
 A table is filled, then finished; after that, threads may read it. Pure: no file, no clock.
 """
 
+import re
 import socket
 from abc import ABC, abstractmethod
 from array import array
@@ -27,13 +28,14 @@ MAX_TEXT = 1024
 _INDEX_BITS = 20
 _INDEX = (1 << _INDEX_BITS) - 1
 _LOW = (1 << 64) - 1
-_MANY = 1_000
-"""Networks from which on it is worth 256 KiB to look among few of them."""
+_LEVELS = {32: (0, 8, 16, 24, 32), 128: (0, 16, 32, 48, 64, 128)}
+"""The numbers of leading bits by which the networks of a version are marked, by the bits of its addresses."""
 _LONGEST_NAME = 253
 _LONGEST_LABEL = 63
 _DIGESTS = {32: "MD5", 40: "SHA-1", 64: "SHA-256", 128: "SHA-512"}
 """Digests by their number of hexadecimal digits."""
-_NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
+_NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}", re.ASCII)
+_FAMILIES = (int(socket.AF_INET), int(socket.AF_INET6))
 
 
 class BadIndicator(LannerError, ValueError):
@@ -49,6 +51,12 @@ class Entry:
     expires: int = 0
     """Seconds since the epoch; 0 if it never expires."""
     description: str = ""
+    starts: int = 0
+    """Seconds since the epoch; before that, it has no value."""
+
+    def is_valid(self, now: float) -> bool:
+        """Return whether it counts at a time, s since the epoch."""
+        return self.starts <= now and not 0 < self.expires <= now
 
 
 class Table(ABC):
@@ -56,6 +64,8 @@ class Table(ABC):
 
     def __init__(self) -> None:
         self._expires = array("I")
+        self._starts = array("I")
+        """When entries start to count; empty if all do."""
         self._descriptions = array("I")
         self._texts = {"": 0}
         self.checksum = 0
@@ -70,6 +80,10 @@ class Table(ABC):
         if len(entry.text) > MAX_TEXT:
             raise BadIndicator(f"it is longer than {MAX_TEXT} characters")
         self._add(entry.text)
+        if entry.starts and not self._starts:
+            self._starts.frombytes(bytes(self._starts.itemsize * len(self)))
+        if entry.starts or self._starts:
+            self._starts.append(entry.starts)
         self._expires.append(entry.expires)
         number = self._texts.get(entry.description)
         if number is None:
@@ -81,7 +95,13 @@ class Table(ABC):
         """Order the entries; none is added from then on."""
         self._names = tuple(self._texts)
         self._finish()
-        parts = (*self._parts(), self._expires, self._descriptions, "\0".join(self._names).encode("utf-8", "replace"))
+        parts = (
+            *self._parts(),
+            self._expires,
+            self._starts,
+            self._descriptions,
+            "\0".join(self._names).encode("utf-8", "replace"),
+        )
         self.checksum = reduce(lambda known, part: crc32(part, known), parts, 0)
 
     @abstractmethod
@@ -91,7 +111,8 @@ class Table(ABC):
     def find(self, value: str) -> Iterator[Entry]:
         """Yield the entries that have a value, the most specific first."""
         for index, text in self._find(value):
-            yield Entry(text, self._expires[index], self._names[self._descriptions[index]])
+            starts = self._starts[index] if self._starts else 0
+            yield Entry(text, self._expires[index], self._names[self._descriptions[index]], starts)
 
     @abstractmethod
     def _add(self, text: str) -> None:
@@ -114,10 +135,9 @@ def _address(text: str) -> tuple[bool, int] | None:
     """Return whether an address is of version 6, and its number; None if the text is not an address."""
     is_v6 = ":" in text
     try:
-        packed = socket.inet_pton(socket.AF_INET6 if is_v6 else socket.AF_INET, text)
+        return is_v6, int.from_bytes(socket.inet_pton(_FAMILIES[is_v6], text), "big")
     except (OSError, ValueError):
         return None
-    return is_v6, int.from_bytes(packed, "big")
 
 
 class AddressTable(Table):
@@ -151,8 +171,12 @@ class AddressTable(Table):
 
     def may_have(self, value: str) -> bool:
         """Return whether an entry has an address."""
-        found = _address(value)
-        return found is not None and self._networks[found[0]].may_have(found[1])
+        is_v6 = ":" in value
+        try:
+            number = int.from_bytes(socket.inet_pton(_FAMILIES[is_v6], value), "big")
+        except (OSError, ValueError):
+            return False
+        return self._networks[is_v6].may_have(number)
 
     def _find(self, value: str) -> Iterator[tuple[int, str]]:
         found = _address(value)
@@ -173,8 +197,11 @@ class _Networks:
         self._parents = array("i")
         """The smallest network around each, -1 for none; empty if none is in another."""
         self._entries = array("I")
-        self._buckets = array("I")
-        """For many networks of version 4: the first that begins with 16 bits or higher ones, by these bits."""
+        self._levels: tuple[int, ...] = ()
+        """How many bits of an address each level of marks leaves open; only levels that a network has."""
+        self._places = 1
+        self._marked = bytearray(1)
+        """A bit for each place. A network marks one, by its leading bits at the level of its length or above."""
 
     def add(self, start: int, length: int, entry: int) -> None:
         self._rows.append((start << 8 | length) << _INDEX_BITS | entry)
@@ -195,12 +222,25 @@ class _Networks:
             self._parents.append(around[-1] if around else -1)
             is_nested = is_nested or bool(around)
             around.append(index)
+        self._mark()
         self._rows = []
-        if self._bits == 32 and len(self._starts) > _MANY:
-            firsts = (bisect_left(self._starts, bits << 16) for bits in range(1 << 16))
-            self._buckets = array("I", (*firsts, len(self._starts)))
         if not is_nested:
             self._parents = array("i")
+
+    def _mark(self) -> None:
+        # Sixteen times as many places as networks: one look at each level rules out most addresses. Their number is
+        # odd, so that all bits of an address decide, not only its last ones, which hosts often have in common.
+        places = self._places = 16 * len(self._rows) | 1
+        marked = self._marked = bytearray((places >> 3) + 1)
+        levels = _LEVELS[self._bits]
+        opens = [self._bits - levels[bisect_right(levels, length) - 1] for length in range(self._bits + 1)]
+        found = set()
+        for row in self._rows:
+            shift = opens[row >> _INDEX_BITS & 0xFF]
+            found.add(shift)
+            place = (row >> _INDEX_BITS + 8 >> shift) % places
+            marked[place >> 3] |= 1 << (place & 7)
+        self._levels = tuple(sorted(found))
 
     def parts(self) -> Iterable["array[int] | bytearray"]:
         return self._starts, self._lows, self._shifts, self._entries
@@ -214,9 +254,6 @@ class _Networks:
 
     def _last_before(self, number: int) -> int:
         """Return the last network that begins at an address or before it; -1 if none does."""
-        if self._buckets:
-            bits = number >> 16
-            return bisect_right(self._starts, number, self._buckets[bits], self._buckets[bits + 1]) - 1
         if self._bits == 32:
             return bisect_right(self._starts, number) - 1
         end = bisect_right(self._starts, number >> 64)
@@ -224,11 +261,17 @@ class _Networks:
         return bisect_right(self._lows, number & _LOW, begin, end) - 1
 
     def may_have(self, number: int) -> bool:
+        marked, places = self._marked, self._places
+        for shift in self._levels:
+            place = (number >> shift) % places
+            if marked[place >> 3] & 1 << (place & 7):
+                break
+        else:
+            return False
         index = self._last_before(number)
-        if index < 0 or self._parents:
-            return any(self.holding(number))
-        shift = self._shifts[index]
-        return number >> shift == (self._starts[index] if self._bits == 32 else self._start(index)) >> shift
+        while index >= 0 and not self._has(index, number):
+            index = self._parents[index] if self._parents else -1
+        return index >= 0
 
     def holding(self, number: int) -> Iterator[tuple[int, str]]:
         """Yield number and text of the entries that hold an address.
@@ -248,6 +291,24 @@ class _Networks:
         return f"{text}/{self._bits - shift}" if shift else text
 
 
+_ANY = 2
+"""The mark of a place that several hashes have; other marks are odd."""
+
+
+def _marks(hashes: Iterable[int], count: int) -> bytearray:
+    """Return places by the last bits of hashes, with the first bits of the hash that is there; 0 if none is.
+
+    There are eight times as many places as hashes: one look rules out seven of eight hashes that are not here, and the
+    mark nearly all others.
+    """
+    places = bytearray(1 << (8 * count).bit_length())
+    mask = len(places) - 1
+    for each in hashes:
+        at, mark = each & mask, each >> 56 & 0xFF | 1
+        places[at] = mark if places[at] in (0, mark) else _ANY
+    return places
+
+
 class ExactTable(Table):
     """Texts of which a value is one, by their hashes."""
 
@@ -258,8 +319,7 @@ class ExactTable(Table):
         self._ends = array("I")
         self._hashes = array("q")
         self._order = array("I")
-        self._places = bytearray(1)
-        self._mask = 0
+        self._places = _marks((), 0)
 
     def _add(self, text: str) -> None:
         key = self._key(text)
@@ -271,24 +331,26 @@ class ExactTable(Table):
         hashes = self._hashes
         self._order = array("I", sorted(range(len(hashes)), key=hashes.__getitem__))
         self._hashes = array("q", map(hashes.__getitem__, self._order))
-        # Eight times as many places as entries: one look rules out seven of eight values that are not here.
-        self._mask = (1 << (8 * len(hashes)).bit_length()) - 1
-        self._places = bytearray(self._mask + 1)
-        for each in hashes:
-            self._places[each & self._mask] = 1
+        self._places = _marks(hashes, len(hashes))
 
     def _parts(self) -> Iterable["array[int] | bytearray"]:
         return self._bytes, self._ends
 
     def may_have(self, value: str) -> bool:
         """Return False for most values that no entry has, and True for all others."""
-        return bool(self._places[hash(self._encoded(value)) & self._mask])
+        return self._has_mark(hash(self._encoded(value)))
+
+    def _has_mark(self, hashed: int) -> bool:
+        places = self._places
+        return places[hashed & len(places) - 1] in (_ANY, hashed >> 56 & 0xFF | 1)
 
     def _find(self, value: str) -> Iterator[tuple[int, str]]:
         return self._with_key(self._encoded(value))
 
     def _with_key(self, key: bytes) -> Iterator[tuple[int, str]]:
         hashed = hash(key)
+        if not self._has_mark(hashed):
+            return
         at = bisect_left(self._hashes, hashed)
         while at < len(self._hashes) and self._hashes[at] == hashed:
             index = self._order[at]
@@ -337,15 +399,43 @@ class NameTable(ExactTable):
         super().__init__()
         self._fewest_labels = _LONGEST_NAME
         self._most_labels = 0
+        self._skipped = range(0)
+        """Labels at the end of a name that are too few for an entry."""
+        self._end_places = _marks((), 0)
+        """Marks of all ends of entries that have as many labels as an entry, the entries themselves included."""
+
+    def _finish(self) -> None:
+        super()._finish()
+        self._skipped = range(1, self._fewest_labels)
+        self._end_places = _marks(self._hashes_of_ends(), len(self))
+
+    def _hashes_of_ends(self) -> Iterator[int]:
+        begin = 0
+        for end in self._ends:
+            name, begin = bytes(self._bytes[begin:end]), end
+            at = len(name)
+            for _ in self._skipped:
+                at = name.rfind(b".", 0, at)
+            while at >= 0:
+                at = name.rfind(b".", 0, at)
+                yield hash(name[at + 1 :])
 
     def may_have(self, value: str) -> bool:
         """Return False for most names that no entry has, and True for all others."""
-        name, places, mask, fewest = self._encoded(value), self._places, self._mask, self._fewest_labels
-        at, count = len(name), 0
-        while at >= 0 and count < self._most_labels:
+        name = value.encode("utf-8", "surrogateescape").lower().rstrip(b".")
+        ends = self._end_places
+        mask = len(ends) - 1
+        at = len(name)
+        for _ in self._skipped:
             at = name.rfind(b".", 0, at)
-            count += 1
-            if count >= fewest and places[hash(name[at + 1 :]) & mask]:
+        # The shortest end comes first: it is of no entry for most names, and if it isn't, no longer one is.
+        while at >= 0:
+            at = name.rfind(b".", 0, at)
+            hashed = hash(name[at + 1 :])
+            mark = ends[hashed & mask]
+            if not mark or (mark != _ANY and mark != hashed >> 56 & 0xFF | 1):
+                return False
+            if self._has_mark(hashed):
                 return True
         return False
 
@@ -362,15 +452,16 @@ class NameTable(ExactTable):
                 name = name.encode("idna").decode("ascii")
             except UnicodeError:
                 raise BadIndicator("it is not a name: it has no form in ASCII") from None
-        labels = name.split(".")
-        if len(name) > _LONGEST_NAME or not all(0 < len(label) <= _LONGEST_LABEL for label in labels):
-            raise BadIndicator("it is not a name: labels of 1 to 63 characters with dots between them, 253 in all")
-        if not _NAME_LETTERS.issuperset(name):
+        if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
+            lengths = map(len, name.split("."))
+            if len(name) > _LONGEST_NAME or not all(0 < length <= _LONGEST_LABEL for length in lengths):
+                raise BadIndicator("it is not a name: labels of 1 to 63 characters with dots between them, 253 in all")
             raise BadIndicator("it is not a name: a name has letters, digits, hyphens, underscores and dots")
-        if _address(name) is not None:
+        if name[-1].isdigit() and _address(name) is not None:
             raise BadIndicator("it is an address, not a name")
-        self._fewest_labels = min(self._fewest_labels, len(labels))
-        self._most_labels = max(self._most_labels, len(labels))
+        labels = name.count(".") + 1
+        self._fewest_labels = min(self._fewest_labels, labels)
+        self._most_labels = max(self._most_labels, labels)
         return name.encode()
 
     def _encoded(self, value: str) -> bytes:

@@ -17,7 +17,11 @@ def read(data: bytes | str, form: Format, kind: Kind = "address", **columns: str
     return [
         (each.line, each.column, each.reason)
         if isinstance(each, RejectedEntry)
-        else (each.line, each.column, *filter(None, (each.entry.text, each.entry.expires, each.entry.description)))
+        else (
+            each.line,
+            each.column,
+            *filter(None, (each.entry.text, each.entry.expires, each.entry.description, each.entry.starts)),
+        )
         for each in read_entries(BytesIO(raw), form, kind, columns)
     ]
 
@@ -55,16 +59,18 @@ def indicator(pattern: Any, **more: object) -> dict[str, object]:
 
 
 def test_a_bundle_of_stix_has_the_values_of_simple_patterns() -> None:
-    """Each list takes its own kind; what is revoked or of another language has none."""
+    """Each list takes its own kind; what is revoked has none, and a pattern that no list can use is reported."""
     objects = [
         {"type": "identity", "name": "x", "objects": [indicator("[ipv4-addr:value = '9.9.9.9']")]},
         indicator(
             "[file:hashes.'SHA-256' = 'ab'] OR [domain-name:value='o\\'x' OR ipv4-addr:value = '1.2.3.4' ] ",
             name=" Two\nlines",
+            valid_from="2029-01-01T00:00:00Z",
             valid_until="2030-01-01T00:00:00.5Z",
         ),
         indicator("[ipv4-addr:value = '5.6.7.8']", revoked=True),
         indicator("rule x {}", pattern_type="yara"),
+        indicator("[url:value = 'https://x.example']"),
         indicator("[a:b = 'c' AND ipv4-addr:value = '1.1.1.1']"),
         indicator("[ipv4-addr:value ISSUBSET '1.0.0.0/8']"),
         indicator("[ipv4-addr:value = '1.1.1.1"),
@@ -73,14 +79,29 @@ def test_a_bundle_of_stix_has_the_values_of_simple_patterns() -> None:
     ]
     text = json.dumps({"objects": objects, "type": "bundle", "id": "bundle--1"}, indent=0)
     reasons = [str(each[2]) for each in read(text, "stix") if each[2] != "1.2.3.4"]
-    assert next(each[2:] for each in read(text, "stix")) == ("1.2.3.4", 1893456000, "Two lines")
+    assert next(each[2:] for each in read(text, "stix")) == ("1.2.3.4", 1893456000, "Two lines", 1861920000)
     assert next(each[2] for each in read(text, "stix", "digest")) == "ab"
     assert next(each[2] for each in read(text, "stix", "name")) == "o'x"
-    assert [reason[:20] for reason in reasons] == ["its pattern is more "] * 3 + [
+    assert [reason[:20] for reason in reasons] == [
+        "its pattern is in an",
+        "its pattern compares",
+        *["its pattern is more "] * 3,
         "it has no pattern, o",
         "'tomorrow' is not a ",
     ]
     assert {text.splitlines()[int(str(each[0])) - 1] for each in read(text, "stix")} == {"{"}
+
+
+def test_a_revoked_object_has_no_entries_by_older_versions() -> None:
+    """Wherever they are in the bundle; a version that is newer than the revocation counts."""
+    old, new = ({"id": "indicator--1", "modified": f"202{year}-01-01T00:00:00Z"} for year in (4, 6))
+    gone = indicator("", id="indicator--1", modified="2025-01-01T00:00:00Z", revoked=True)
+    one, two = (indicator(f"[ipv4-addr:value = '192.0.2.{each}']") for each in (1, 2))
+    for objects in ([{**one, **old}, gone, two], [gone, {**one, **old}, two]):
+        assert [each[2] for each in read(json.dumps({"objects": objects}), "stix")] == ["192.0.2.2"]
+    assert [each[2] for each in read(json.dumps({"objects": [gone, {**one, **new}]}), "stix")] == ["192.0.2.1"]
+    broken = json.dumps({"objects": [one, gone]})[:-2]
+    assert [str(each[2])[:9] for each in read(broken, "stix")] == ["192.0.2.1", "not JSON,"]
 
 
 def test_attributes_of_misp_are_those_for_detection() -> None:

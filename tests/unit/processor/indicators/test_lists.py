@@ -35,6 +35,18 @@ def test_an_entry_that_expired_is_not_found(tmp_path: Path) -> None:
         assert not old.holds("198.51.100.7")
 
 
+def test_an_entry_is_not_found_before_it_starts_to_count(tmp_path: Path) -> None:
+    """In STIX, valid_from states that; a wider entry that counts already is found."""
+    now = [1_893_456_000 - 1.0]
+    shape = '{"type": "indicator", "pattern": "[domain-name:value = \'%s\']"%s}'
+    objects = shape % ("example", "") + "," + shape % ("a.example", ', "valid_from": "2030-01-01T00:00:00Z"')
+    file = written(tmp_path / "x", f'{{"objects": [{objects}]}}')
+    made = IndicatorList(IndicatorSpec("bad", "x", "name", "stix"), file, clock=lambda: now[0])
+    assert [getattr(made.find(each), "text", "") for each in ("b.a.example", "b.example")] == ["example"] * 2
+    now[0] += 1
+    assert [getattr(made.find(each), "text", "") for each in ("b.a.example", "b.example")] == ["a.example", "example"]
+
+
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     """If it disappears, what it held stays; equal lists share what they hold."""
     file = written(tmp_path / "x", "value\n198.51.100.7\n")

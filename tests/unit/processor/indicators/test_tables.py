@@ -72,6 +72,20 @@ def test_a_name_is_found_below_the_names_of_a_list(names: set[str], asked: list[
         assert found(made, f"{name.upper()}.") == sorted(above, key=len, reverse=True)
 
 
+def test_most_values_that_no_entry_has_are_ruled_out_at_once() -> None:
+    """By marks of entries and of their ends, also for names of few labels and those below names of entries."""
+    hosts = [f"h{number}.{'a.' * (number % 3)}site{number % 50}.example" for number in range(3_000)]
+    made = table("name", *hosts, "zip")
+    others = [f"o{number}.{'a.' * (number % 3)}site{number % 90}.example" for number in range(3_000)]
+    assert sum(map(made.may_have, others)) < 300
+    assert all(made.may_have(f"x.{each}") for each in hosts)
+    assert found(made, "a.zip.") == ["zip"]
+    assert not any(map(made.may_have, ("site1.example", "example", "", ".", "ZIPP")))
+    networks = table("address", *(f"2001:db8:{number:x}::/48" for number in range(1_000)))
+    assert found(networks, "2001:db8:3e7::1") == ["2001:db8:3e7::/48"]
+    assert not networks.may_have("2001:db8:3e8::1")
+
+
 def test_digests_are_found_in_any_notation() -> None:
     """In either case, and behind the name of the algorithm, as of an image."""
     made = table("digest", "AB" * 32, "sha1:" + "cd" * 20)
