@@ -19,6 +19,7 @@ _IMAGES = {
     "kubernetes": "processor",
     "lsp": "all-in-one",
     "sigma": "all-in-one",
+    "inventory": "all-in-one",
     "metrics": "all-in-one",
     "apprise": "notifier",
     "registry": "processor",

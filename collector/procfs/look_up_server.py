@@ -78,6 +78,8 @@ def serve(questions: "Iterable[bytes]", answers: "BinaryIO", proc: str, host_roo
     """Respond to each query; the response to one that fails is null."""
     accounts: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     programs: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    packages: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    loaded: Callable[[int], dict[str, Any]] | None = None
     answers.write(READY)
     answers.flush()
     for line in questions:
@@ -96,6 +98,20 @@ def serve(questions: "Iterable[bytes]", answers: "BinaryIO", proc: str, host_roo
                     limit_memory(MAX_PACKAGES_MEMORY)
                     programs = programs_responder(proc, host_root)
                 answer = programs(request["program"])
+            elif "packages" in request:
+                if packages is None:
+                    from collector.procfs.installed_packages import responder as packages_responder  # noqa: PLC0415
+
+                    limit_memory(MAX_PACKAGES_MEMORY)
+                    packages = packages_responder(proc, host_root)
+                answer = packages(request["packages"])
+            elif "loaded" in request:
+                if loaded is None:
+                    from collector.procfs.loaded_files import responder as loaded_responder  # noqa: PLC0415
+
+                    limit_memory(MAX_PACKAGES_MEMORY)
+                    loaded = loaded_responder(proc, host_root)
+                answer = loaded(request["loaded"])
             else:
                 if accounts is None:
                     from collector.procfs.accounts import responder  # noqa: PLC0415 - 3 MB

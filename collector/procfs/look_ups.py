@@ -12,7 +12,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,19 @@ class LookUps:
     def program(self, question: dict[str, Any]) -> Any:
         """Look up what a program's file is; the question is a ProgramQuery as a mapping. None if it was abandoned."""
         return self._ask({"program": question}, MAX_LEFT_BY_FILES)
+
+    def loaded(self, pid: int) -> Any:
+        """Read which files a process has loaded, as collector.procfs.loaded_files does; None if it was abandoned."""
+        return self._ask({"loaded": pid}, MAX_LEFT_BEHIND)
+
+    def packages(self, pid: int, paths: Sequence[str]) -> Any:
+        """List the packages of a process's root and those that brought files there; None if it was abandoned.
+
+        Args:
+            pid: the process; 0 for the host's root.
+            paths: absolute paths below that root.
+        """
+        return self._ask({"packages": {"pid": pid, "paths": paths}}, MAX_LEFT_BY_FILES)
 
     def close(self) -> None:
         """End the server, without waiting long for one that is blocked."""

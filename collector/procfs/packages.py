@@ -12,26 +12,27 @@ import stat
 import struct
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing as closing_object
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from collector.procfs.foreign_files import closing, open_below, read_below
 from collector.procfs.reading import read_up_to
 from foundation.caches import BoundedMap
 
-_INFO, _STATUS = "var/lib/dpkg/info", "var/lib/dpkg/status"
-_DISTROLESS = "var/lib/dpkg/status.d"
+_INFO, STATUS = "var/lib/dpkg/info", "var/lib/dpkg/status"
+DISTROLESS = "var/lib/dpkg/status.d"
 """Where images without dpkg have both, one file for each package."""
 _DIVERSIONS = "var/lib/dpkg/diversions"
-_APK = "lib/apk/db/installed"
+APK = "lib/apk/db/installed"
 _RPM = ("var/lib/rpm/rpmdb.sqlite", "usr/lib/sysimage/rpm/rpmdb.sqlite")
 _LOCKS = ("var/lib/dpkg/lock", "var/lib/rpm/.rpm.lock", "usr/lib/sysimage/rpm/.rpm.lock")
 _SUMS = ".md5sums"
-_MAX_STATUS, _MAX_SUMS, _MAX_DIVERSIONS, _MAX_APK, _MAX_RPM = 32 << 20, 4 << 20, 1 << 20, 32 << 20, 256 << 20
-_MAX_FILES, _MAX_INDEX_BYTES = 1 << 14, 128 << 20
+MAX_STATUS, _MAX_SUMS, _MAX_DIVERSIONS, MAX_APK, _MAX_RPM = 32 << 20, 4 << 20, 1 << 20, 32 << 20, 256 << 20
+MAX_FILES, _MAX_INDEX_BYTES = 1 << 14, 128 << 20
 """Packages of an index; the number of a package has 14 bits."""
 _MAX_INDEXES = 4
 _MAX_FOLDERS = 256
@@ -73,9 +74,36 @@ class Packages:
                         return listed
         return None
 
+    def owners(self, root: int, paths: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """Return which packages list files: for each path that one lists, "dpkg", "apk" or "rpm", and its name.
+
+        The name of a package of dpkg may end with its architecture, as in libc6:amd64. Arguments as for find().
+        """
+        found = {}
+        databases = [*_rpm_databases(root)]
+        for path in paths:
+            for name in _names_of(path):
+                with suppress(OSError):
+                    if (own := next(self._dpkg_lists(root, name), None)) is not None:
+                        found[path] = "dpkg", own[1]
+                    elif (listed := _find_apk(root, name)) is not None:
+                        found[path] = "apk", listed.package
+                    elif (listed := _listed_in(databases, name)) is not None:
+                        found[path] = "rpm", listed.package
+                if path in found:
+                    break
+        return found
+
     def _find_dpkg(self, root: int, path: str) -> ListedFile | None:
+        for folder, name, digest in self._dpkg_lists(root, path):
+            package = name.partition(":")[0]
+            return ListedFile(package, _version(root, folder, package), "md5", digest)
+        return None
+
+    def _dpkg_lists(self, root: int, path: str) -> Iterator[tuple[int, str, str]]:
+        """Yield the packages that list a file: the open folder of their lists, name and digest."""
         name, owners = _diverted(root, path)
-        for folder in (_INFO, _DISTROLESS):
+        for folder in (_INFO, DISTROLESS):
             with suppress(OSError), closing(open_below(root, folder)) as location:
                 found = os.fstat(location)
                 key = found.st_dev, found.st_ino, found.st_mtime_ns
@@ -84,14 +112,13 @@ class Packages:
                     index = _Index(location)
                     self._indexes.put(key, index)
                 for package, digest in index.find(location, os.fsencode(name[1:])):
-                    if owners(package):
-                        return ListedFile(package, _version(root, location, package), "md5", digest)
-        return None
+                    if owners(package.partition(":")[0]):
+                        yield location, package, digest
 
 
 def exist(root: int) -> bool:
     """Return whether a root directory has a database that can be read."""
-    for path in (_INFO, _DISTROLESS, _APK, *_RPM):
+    for path in (_INFO, DISTROLESS, APK, *_RPM):
         with suppress(OSError), closing(open_below(root, path)):
             return True
     return False
@@ -130,8 +157,8 @@ class _Index:
         left = _MAX_INDEX_BYTES
         own = os.open(f"/proc/self/fd/{folder}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         with closing(own) as listing, os.scandir(listing) as files:
-            names = [each.name for each in islice(files, 16 * _MAX_FILES) if each.name.endswith(_SUMS)]
-        for name in names[:_MAX_FILES]:
+            names = [each.name for each in islice(files, 16 * MAX_FILES) if each.name.endswith(_SUMS)]
+        for name in names[:MAX_FILES]:
             read = read_below(folder, name, links=False, limit=min(left, _MAX_SUMS))
             if read is None:
                 continue
@@ -146,12 +173,12 @@ class _Index:
         wanted = _hash(path)
         at = bisect_left(self._entries, wanted << 14)
         while at < len(self._entries) and self._entries[at] >> 14 == wanted:
-            package = self._packages[self._entries[at] & _MAX_FILES - 1]
+            package = self._packages[self._entries[at] & MAX_FILES - 1]
             at += 1
             read = read_below(folder, package + _SUMS, links=False, limit=_MAX_SUMS)
             found = read and re.search(rb"^([0-9a-f]{32})  " + re.escape(path) + b"$", read[0], re.MULTILINE)
             if found:
-                yield package.partition(":")[0], found[1].decode("ascii")
+                yield package, found[1].decode("ascii")
 
 
 def _hash(path: bytes) -> int:
@@ -160,7 +187,7 @@ def _hash(path: bytes) -> int:
 
 def _version(root: int, folder: int, package: str) -> str:
     own = read_below(folder, package, links=False, limit=_MAX_SUMS)
-    read = own or read_below(root, _STATUS, limit=_MAX_STATUS)
+    read = own or read_below(root, STATUS, limit=MAX_STATUS)
     text = b"" if read is None else b"\n" + read[0]
     begin = text.find(b"\nPackage: " + os.fsencode(package) + b"\n")
     end = text.find(b"\n\n", begin)
@@ -194,7 +221,7 @@ def _diverted(root: int, path: str) -> tuple[str, _Owners]:
 
 def _find_apk(root: int, path: str) -> ListedFile | None:
     """Source: apk-tools, doc/apk-package.5 and src/database.c: each line has a key of one character and a value."""
-    read = read_below(root, _APK, limit=_MAX_APK)
+    read = read_below(root, APK, limit=MAX_APK)
     if read is None:
         return None
     text = b"\n" + read[0]
@@ -233,61 +260,99 @@ _MAX_STEPS = 1_000_000
 
 
 def _find_rpm(root: int, path: str) -> ListedFile | None:
-    """Read the database into memory: SQLite itself would follow a container's path on the host."""
+    return _listed_in(_rpm_databases(root), path)
+
+
+def _listed_in(databases: Iterable[bytes], path: str) -> ListedFile | None:
     folder, _, name = path.rpartition("/")
+    query = "SELECT blob, idx FROM Basenames JOIN Packages USING (hnum) WHERE key IN (?, ?) LIMIT ?"
+    for content in databases:
+        with suppress(ValueError, IndexError, struct.error):
+            for header, index in _rows(content, query, (name, os.fsencode(name), _MAX_FOLDERS)):
+                if (listed := _listed(RpmHeader(header), index, f"{folder}/")) is not None:
+                    return listed
+    return None
+
+
+def _rpm_databases(root: int) -> Iterator[bytes]:
+    """Read the databases into memory: SQLite itself would follow a container's path on the host."""
     for place in _RPM:
-        with suppress(OSError, ValueError, IndexError, struct.error), closing(open_below(root, place)) as location:
+        with suppress(OSError), closing(open_below(root, place)) as location:
             found = os.fstat(location)
             if not stat.S_ISREG(found.st_mode) or not 100 < found.st_size <= _MAX_RPM:
                 continue
             with closing(os.open(f"/proc/self/fd/{location}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)) as file:
                 content = bytearray(read_up_to(file, _MAX_RPM))
-            for header, index in _headers(content, name):
-                if (listed := _listed(header, index, f"{folder}/")) is not None:
-                    return listed
-    return None
+            # A database in memory has no log; without this, SQLite refuses one that had.
+            content[18:20] = b"\1\1"
+            yield bytes(content)
 
 
-def _headers(content: bytearray, name: str) -> list[tuple[bytes, int]]:
+def rpm_headers(root: int) -> Iterator["RpmHeader"]:
+    """Yield the header of each package of rpm below an open root directory."""
+    for content in _rpm_databases(root):
+        for (header,) in _rows(content, "SELECT blob FROM Packages LIMIT ?", (MAX_FILES,)):
+            with suppress(ValueError, TypeError, struct.error):
+                yield RpmHeader(header)
+
+
+def _rows(content: bytes, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
     import sqlite3  # noqa: PLC0415 - only hosts and images with rpm need it
 
-    # A database in memory has no log; without this, SQLite refuses one that had.
-    content[18:20] = b"\1\1"
     try:
         with closing_object(sqlite3.connect(":memory:")) as database:
-            database.deserialize(bytes(content))
+            database.deserialize(content)
             database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_HEADER)
             # A table may be a view, whose query takes as long as its author likes.
             database.set_progress_handler(lambda: True, _MAX_STEPS)
-            return database.execute(
-                "SELECT blob, idx FROM Basenames JOIN Packages USING (hnum) WHERE key IN (?, ?) LIMIT ?",
-                (name, os.fsencode(name), _MAX_FOLDERS),
-            ).fetchall()
+            return database.execute(query, values).fetchall()
     except sqlite3.Error:
         return []
 
 
-def _listed(header: bytes, index: int, folder: str) -> ListedFile | None:
-    """Return the entry of a file in a package's header, if it is in a folder. Source: rpm, docs/manual/hregions.md."""
-    entries, size = struct.unpack_from(">II", header)
-    if entries > _MAX_ENTRIES:
-        return None
-    data = 8 + _ENTRY.size * entries
-    tags = {tag: (at + data, count) for tag, _, at, count in _ENTRY.iter_unpack(header[8:data])}
+class RpmHeader:
+    """A package's header in rpm's database. Source: rpm, docs/manual/hregions.md.
 
-    def number(tag: int, at: int = 0) -> int | None:
-        if tag not in tags or not 0 <= at < tags[tag][1]:
+    Raises:
+        ValueError, IndexError, struct.error: It is none.
+    """
+
+    def __init__(self, header: bytes) -> None:
+        entries, size = struct.unpack_from(">II", header)
+        if entries > _MAX_ENTRIES:
+            raise ValueError("too many entries")
+        data = 8 + _ENTRY.size * entries
+        self._content = header[: data + size]
+        self._tags = {tag: (at + data, count) for tag, _, at, count in _ENTRY.iter_unpack(header[8:data])}
+
+    def number(self, tag: int, at: int = 0) -> int | None:
+        """Return a number of a tag."""
+        if tag not in self._tags or not 0 <= at < self._tags[tag][1]:
             return None
-        return int.from_bytes(header[tags[tag][0] + 4 * at :][:4], "big")
+        return int.from_bytes(self._content[self._tags[tag][0] + 4 * at :][:4], "big")
 
-    def text(tag: int, at: int = 0) -> str:
-        if tag not in tags or not 0 <= at < tags[tag][1]:
+    def text(self, tag: int, at: int = 0) -> str:
+        """Return a text of a tag; empty if there is none."""
+        if tag not in self._tags or not 0 <= at < self._tags[tag][1]:
             return ""
-        return header[tags[tag][0] : data + size].split(b"\0", at + 1)[at].decode("utf-8", "surrogateescape")
+        return self._content[self._tags[tag][0] :].split(b"\0", at + 1)[at].decode("utf-8", "surrogateescape")
 
-    directory = number(_DIRECTORY_INDEXES, index)
-    if directory is None or text(_DIRECTORIES, directory) != folder:
+    @property
+    def name(self) -> str:
+        """The package's name."""
+        return self.text(_NAME)
+
+    @property
+    def version(self) -> str:
+        """The version as rpm compares it: epoch, version and release."""
+        epoch = self.number(_EPOCH)
+        return f"{'' if epoch is None else f'{epoch}:'}{self.text(_VERSION)}-{self.text(_RELEASE)}"
+
+
+def _listed(header: RpmHeader, index: int, folder: str) -> ListedFile | None:
+    """Return the entry of a file in a package's header, if it is in a folder."""
+    directory = header.number(_DIRECTORY_INDEXES, index)
+    if directory is None or header.text(_DIRECTORIES, directory) != folder:
         return None
-    epoch = number(_EPOCH)
-    version = f"{'' if epoch is None else f'{epoch}:'}{text(_VERSION)}-{text(_RELEASE)}"
-    return ListedFile(text(_NAME), version, _ALGORITHMS.get(number(_ALGORITHM) or 1, ""), text(_DIGESTS, index))
+    algorithm = _ALGORITHMS.get(header.number(_ALGORITHM) or 1, "")
+    return ListedFile(header.name, header.version, algorithm, header.text(_DIGESTS, index))

@@ -67,6 +67,7 @@ COMMANDS = {
     "prove": ("commands.prove", "Run attack steps of Atomic Red Team, and report what is detected."),
     "doctor": ("commands.operations", "Check what this host supports, and how to fix what is missing."),
     "sizing": ("commands.operations", "Compute the cores, memory, disk and network that a fleet needs."),
+    "inventory": ("commands.inventory", "List the packages that living processes have loaded, as CycloneDX."),
     "rules": ("commands.rules", "Check, list and show rules."),
     "replay": ("commands.replay", "Run recorded events through the rules."),
     "record": ("commands.events", "Record events to a file."),
@@ -89,7 +90,7 @@ COMMANDS = {
 }
 
 TASKS = {
-    "Watch this host": ("run", "status", "demo", "prove", "doctor"),
+    "Watch this host": ("run", "status", "demo", "prove", "doctor", "inventory"),
     "Rules": ("rules", "fields", "replay"),
     "Investigate": ("console", "alerts", "context", "events", "record"),
     "Run a fleet": ("collector", "processor", "notifier", "kubernetes", "intake"),

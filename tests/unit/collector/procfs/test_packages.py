@@ -95,9 +95,9 @@ def _header(tags: Mapping[int, tuple[int, int, bytes]]) -> bytes:
     return struct.pack(">II", len(tags), len(data)) + index + data
 
 
-def test_a_file_of_rpm_is_found_by_its_package_s_header(tmp_path: Path, root: int) -> None:
-    """Also if the database had a log, as that of rpm has."""
-    path = tmp_path / "usr/lib/sysimage/rpm/rpmdb.sqlite"
+def rpm(root: Path) -> None:
+    """Write rpm's database of a root directory with one package, which has a log as that of rpm has."""
+    path = root / "usr/lib/sysimage/rpm/rpmdb.sqlite"
     path.parent.mkdir(parents=True)
     header = _header(
         {
@@ -105,7 +105,9 @@ def test_a_file_of_rpm_is_found_by_its_package_s_header(tmp_path: Path, root: in
             1001: (6, 1, b"9.3\0"),
             1002: (6, 1, b"4.fc39\0"),
             1003: (4, 1, struct.pack(">I", 1)),
+            1022: (6, 1, b"x86_64\0"),
             1035: (8, 2, f"{'0' * 64}\0{SHA256}\0".encode()),
+            1044: (6, 1, b"coreutils-9.3-4.fc39.src.rpm\0"),
             1116: (4, 2, struct.pack(">II", 1, 0)),
             1117: (8, 2, b"ls\0ls\0"),
             1118: (8, 2, b"/usr/bin/\0/etc/\0"),
@@ -120,6 +122,11 @@ def test_a_file_of_rpm_is_found_by_its_package_s_header(tmp_path: Path, root: in
     database.executemany("INSERT INTO Basenames VALUES ('ls', 7, ?)", [(0,), (1,)])
     database.commit()
     database.close()
+
+
+def test_a_file_of_rpm_is_found_by_its_package_s_header(tmp_path: Path, root: int) -> None:
+    """Also if the database had a log, as that of rpm has."""
+    rpm(tmp_path)
     assert Packages().find(root, "/usr/bin/ls") == ListedFile("coreutils", "1:9.3-4.fc39", "sha256", SHA256)
     assert Packages().find(root, "/usr/sbin/ls") is None
 

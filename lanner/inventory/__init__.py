@@ -1,0 +1,1 @@
+"""Inventory of loaded packages: this host's processes in; their packages by root directory, and a CycloneDX BOM out."""

@@ -1,0 +1,131 @@
+"""Makes a CycloneDX BOM of an inventory: a component for each loaded package, and what is known of vulnerabilities.
+
+Source: CycloneDX 1.6; the purls of deb, rpm and apk in the package URL specification.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from cyclonedx.model import Property
+from cyclonedx.model.bom import Bom
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.output.json import JsonV1Dot6
+from packageurl import PackageURL
+
+from collector.procfs.installed_packages import InstalledPackage
+from foundation.text import count_of, printable
+from lanner.inventory.loaded import LoadedBy, PackageUse, Root
+
+MAX_FILES = 16
+"""Files of a package that a component names."""
+MAX_LOADERS = 16
+_TYPES = {"dpkg": "deb", "apk": "apk", "rpm": "rpm"}
+_NAMESPACES = {"dpkg": "debian", "apk": "alpine", "rpm": ""}
+
+
+def purl_of(package: InstalledPackage, distribution: tuple[str, str]) -> PackageURL:
+    """Return a package's URL: pkg:deb/debian/coreutils@9.1-1?arch=amd64&distro=debian-12.
+
+    The qualifier upstream, which scanners use too, names the source package if its name or version differs.
+    """
+    name, version = distribution
+    qualifiers = {"arch": package.arch, "distro": f"{name}-{version}" if name and version else name}
+    own = package.version
+    if package.manager == "rpm":
+        epoch, colon, rest = own.partition(":")
+        own, qualifiers["epoch"] = (rest, epoch) if colon else (own, "")
+    if package.source and package.source != package.name:
+        is_same = package.source_version in {"", package.version}
+        qualifiers["upstream"] = package.source if is_same else f"{package.source}@{package.source_version}"
+    return PackageURL(
+        _TYPES[package.manager],
+        name or _NAMESPACES[package.manager] or None,
+        printable(package.name),
+        printable(own) or None,
+        {key: printable(value) for key, value in qualifiers.items() if value},
+    )
+
+
+def reference(root: Root, package: InstalledPackage) -> str:
+    """Return the bom-ref of a package, which is unique among all roots."""
+    return f"{root.name}{'@' if root.version else ''}{root.version}#{purl_of(package, root.distribution).to_string()}"
+
+
+def bom_text(roots: Sequence[Root], hostname: str, now: datetime) -> str:
+    """Return a BOM as JSON, its components in the order in which somebody would look at them: as Root has them."""
+    host = Component(name=printable(hostname), type=ComponentType.DEVICE, bom_ref="host:device")
+    bom = Bom()
+    bom.metadata.component, bom.metadata.timestamp = host, now
+    order: list[str] = []
+    for root in roots:
+        own = _root(root)
+        packages = [_package(root, use) for use in root.uses]
+        for component in (own, *packages):
+            bom.components.add(component)
+            order.append(str(component.bom_ref.value))
+        bom.register_dependency(host, [own])
+        bom.register_dependency(own, packages)
+    found: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
+    # The library sorts components by name.
+    places = {each: at for at, each in enumerate(order)}
+    found["components"] = sorted(found.get("components", []), key=lambda each: places[each["bom-ref"]])
+    return json.dumps(found, indent=2) + "\n"
+
+
+def _root(root: Root) -> Component:
+    if root.is_host:
+        name, version = root.distribution
+        return Component(
+            name=name or "linux", version=version or None, type=ComponentType.OPERATING_SYSTEM, bom_ref="host"
+        )
+    return Component(
+        name=root.name,
+        version=root.version or None,
+        type=ComponentType.CONTAINER,
+        bom_ref=f"image:{root.name}{'@' if root.version else ''}{root.version}",
+        properties=[Property(name="lanner:container", value=name) for name in root.containers],
+    )
+
+
+def _package(root: Root, use: PackageUse) -> Component:
+    return Component(
+        name=printable(use.package.name),
+        version=printable(use.package.version) or None,
+        type=ComponentType.LIBRARY,
+        purl=purl_of(use.package, root.distribution),
+        bom_ref=reference(root, use.package),
+        properties=[Property(name=f"lanner:{name}", value=value) for name, value in _properties(root, use)],
+    )
+
+
+def _properties(root: Root, use: PackageUse) -> Iterator[tuple[str, str]]:
+    yield "root", root.name
+    yield "loaded", _flag(value=use.is_loaded)
+    yield "network_facing", _flag(value=use.is_network_facing)
+    if use.is_replaced:
+        yield "replaced_since_loaded", "true"
+    for loader in use.loaders[:MAX_LOADERS]:
+        yield "process", loader_text(loader)
+    for file in use.files[:MAX_FILES]:
+        yield "file", printable(file.path) + (" (deleted)" if file.is_deleted else "")
+    left = len(use.loaders[MAX_LOADERS:]), len(use.files[MAX_FILES:])
+    if any(left):
+        yield "left_out", f"{count_of(left[0], 'process name')} and {count_of(left[1], 'file')}"
+
+
+def _flag(*, value: bool) -> str:
+    return "true" if value else "false"
+
+
+def loader_text(loader: LoadedBy) -> str:
+    """Return the processes of a name as a text: sshd, 2 processes, uid 0, listens on tcp 0.0.0.0:22."""
+    uids = _some([str(uid) for uid in loader.uids])
+    text = f"{loader.name}, {count_of(loader.count, 'process', 'processes')}, uid {uids}"
+    return f"{text}, listens on {_some(loader.listening)}" if loader.listening else text
+
+
+def _some(texts: Iterable[str], limit: int = 8) -> str:
+    every = list(texts)
+    return ", ".join(every[:limit]) + (" ..." if len(every) > limit else "")

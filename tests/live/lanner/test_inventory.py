@@ -1,0 +1,102 @@
+"""`lanner inventory` on this host and in containers, compared with dpkg and CycloneDX's schema."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from tests.live.containers import BUSYBOX_PROGRAM, Docker
+
+pytestmark = pytest.mark.live
+
+APK = "P:busybox\nV:1.36.1-r15\nA:x86_64\no:busybox\nF:bin\nR:busybox\nZ:Q1AAAA\n\nP:musl\nV:1.2.4-r2\nA:x86_64\n\n"
+
+
+def inventory(*arguments: str) -> list[dict[str, Any]]:
+    """Return the components of a BOM, which is valid."""
+    command = [sys.executable, "-m", "lanner", "inventory", *arguments]
+    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    found: list[dict[str, Any]] = json.loads(text)["components"]
+    return found
+
+
+def values(component: dict[str, Any], name: str) -> list[str]:
+    """Return the values of a component's properties of a name."""
+    return [each["value"] for each in component.get("properties", ()) if each["name"] == f"lanner:{name}"]
+
+
+@contextmanager
+def running(*command: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program until its input ends."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_what_a_process_has_mapped_is_listed_as_dpkg_lists_it() -> None:
+    """A process that listens puts its packages first; each file is one of the package by dpkg."""
+    listening = "import socket, sys\ns = socket.create_server(('0.0.0.0', 0))\nprint(flush=True)\ninput()"
+    with running("/usr/bin/python3", "-c", listening) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        components = inventory()
+    own = [each for each in components if values(each, "root") == ["host"] and "purl" in each]
+    facing = [values(each, "network_facing") == ["true"] for each in own]
+    assert facing == sorted(facing, reverse=True)
+    assert facing[0]
+    version = subprocess.run(["dpkg-query", "-W", "-f=${Version}", "libc6"], capture_output=True, text=True, check=True)
+    libc = next(each for each in own if each["name"] == "libc6")
+    assert libc["version"] == version.stdout
+    checked = 0
+    for each in own[:20]:
+        listed = subprocess.run(["dpkg", "-L", each["name"]], capture_output=True, text=True, check=True).stdout
+        resolved = {os.path.realpath(path) for path in listed.split("\n")}
+        for path in values(each, "file"):
+            assert os.path.realpath(path) in resolved
+            checked += 1
+    assert checked > 20
+
+
+def test_a_container_s_packages_are_those_of_its_own_database(docker: Docker) -> None:
+    """By the name of its image, and alone if it is chosen by its own name."""
+    with docker.running(docker.debian()) as name:
+        image = docker.inspect(name, "{{.Config.Image}}")
+        version = docker.exec(name, "dpkg-query", "-W", "-f=${Version}", "libc6")
+        components = inventory("-o", f"collector.docker_socket={docker.socket}", "--container", name)
+    container, *packages = components
+    assert (container["type"], container["name"], values(container, "container")) == ("container", image, [name])
+    assert {value for each in packages for value in values(each, "root")} == {image}
+    libc = next(each for each in packages if each["name"] == "libc6")
+    assert libc["version"] == version
+    assert libc["purl"].startswith("pkg:deb/debian/libc6@")
+
+
+def test_a_root_directory_of_alpine_is_read_by_a_process_in_it(tmp_path: Path) -> None:
+    """As after chroot; its database may name paths that lead out of it, or nowhere."""
+    for path in ("bin", "lib/apk/db", "etc"):
+        (tmp_path / path).mkdir(parents=True)
+    (tmp_path / "bin/busybox").write_bytes(BUSYBOX_PROGRAM.read_bytes())
+    (tmp_path / "bin/busybox").chmod(0o755)
+    (tmp_path / "lib/apk/db/installed").write_text(APK)
+    (tmp_path / "etc/os-release").write_text("ID=alpine\nVERSION_ID=3.19.1\n")
+    (tmp_path / "var").symlink_to("/var")
+    with running("chroot", str(tmp_path), "/bin/busybox", "sh", "-c", "echo; read x") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        components = inventory()
+    (found,) = [each for each in components if each.get("purl", "").startswith("pkg:apk/")]
+    assert found["purl"] == "pkg:apk/alpine/busybox@1.36.1-r15?arch=x86_64&distro=alpine-3.19.1"
+    assert values(found, "file") == ["/bin/busybox"]
+    assert values(found, "root") == [f"root {tmp_path}"]
