@@ -12,9 +12,12 @@ from schemas.batch import EventBatch
 ROW_FIELDS = (
     *("evt.num", "evt.time.iso8601", "evt.type", "evt.res", "evt.rawres", "evt.failed"),
     *("proc.name", "proc.pid", "proc.ppid", "proc.pname", "proc.cmdline", "proc.exepath", "proc.cwd", "proc.tty"),
+    *("proc.exe.sha256", "proc.exe.origin", "proc.exe.package", "proc.exe.package.version", "proc.exe.written_by"),
+    *("proc.exe.written_by.user", "proc.exe.written_at"),
     *("proc.is_exe_writable", "proc.is_exe_upper_layer", "proc.is_exe_from_memfd", "thread.tid"),
     *("user.uid", "user.name", "user.loginuid", "group.gid", "group.name"),
     *("fd.num", "fd.type", "fd.name", "fd.nameraw", "fd.sip", "fd.sport", "fd.cip", "fd.cport", "fd.l4proto"),
+    *("fd.sip.name", "fd.cip.name", "dns.question.name", "dns.question.type", "dns.response_code", "dns.answers"),
     *("fs.path.name", "fs.path.source", "fs.path.target"),
     *("container.id", "container.name", "container.image", "k8s.ns.name", "k8s.pod.name"),
 )
@@ -22,7 +25,9 @@ ROW_FIELDS = (
 
 def line_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], str]:
     """Return a function from an event's index to a terminal-safe line: time, container, process, call, result."""
-    read = {name: reader(batch, name) for name in ("evt.res", "proc.cmdline", "user.name", "container.id")}
+    read = {
+        name: reader(batch, name) for name in ("evt.res", "proc.cmdline", "user.name", "container.id", "fd.rip.name")
+    }
     strings, columns = batch.strings, batch.columns
 
     def line(index: int) -> str:
@@ -38,11 +43,21 @@ def line_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], str]:
             f"{strings[columns['type'][index]]}({what})",
             f"= {read['evt.res'](index)}",
         ]
-        if name:
-            parts.append(f"[{name}]")
+        server, answer = read["fd.rip.name"](index), strings[columns["dns"][index]]
+        known = [name] if name else []
+        known += [f"looked up as {server}"] if server else []
+        known += [f"look up {looked_up(answer)}"] if answer else []
+        if known:
+            parts.append(f"[{', '.join(known)}]")
         return printable(redaction.text(" ".join(parts)))
 
     return line
+
+
+def looked_up(answer: str) -> str:
+    """Return an answer of a name server, as batches have it, for people."""
+    name, kind, code, *found = answer.split(" ")
+    return f"{name} ({kind}) -> {' '.join(found) or code}"
 
 
 def row_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], dict[str, Any]]:

@@ -97,25 +97,41 @@ def action(alert: Alert) -> str:
 
 
 def program(alert: Alert) -> str:
-    """Return where the program comes from, and what became of it since, to follow the word "program"; or nothing."""
-    package = _cut(
-        " ".join(filter(None, (text_of(alert, "proc.exe.package"), text_of(alert, "proc.exe.package.version"))))
-    )
-    origin, writer = text_of(alert, "proc.exe.origin"), text_of(alert, "proc.exe.written_by")
-    written = ""
-    if writer:
-        user, at = text_of(alert, "proc.exe.written_by.user"), alert.event.get("proc.exe.written_at")
-        when = f" {seconds_text(max(0, alert.time - at) / 1e9)} ago" if isinstance(at, int) else ""
-        written = f"{when} by {_cut(writer)}" + (f" ({_cut(user)})" if user else "")
-    if origin == "package":
-        return f"from package {package}"
-    if origin == "modified":
-        return f"of package {package}, modified{written}"
-    if origin == "image":
-        return f"from the image{f', package {package}' if package else ''}"
-    if origin == "dropped":
-        return f"dropped{written}" if written else "from no package"
-    return "in memory, from no file" if origin == "memory" else ""
+    """Return where the program comes from, and what became of it since; empty if that is unknown."""
+    origin, package, version, writer, user = (text_of(alert, f"proc.exe.{name}") for name in _OF_ORIGIN)
+    at = alert.event.get("proc.exe.written_at")
+    when = f" {seconds_text(max(0, alert.time - at) / 1e9)} ago" if isinstance(at, int) else ""
+    return origin_text(origin, package_text(package, version), writer, user, when)
+
+
+def package_text(name: str | None, version: str | None) -> str:
+    """Return a package with its version, as far as they are known."""
+    return _cut(" ".join(filter(None, (name, version))))
+
+
+def origin_text(origin: str | None, package: str, writer: str | None, user: str | None, when: str) -> str:
+    """Return where a program comes from, to follow the word "program"; empty if that is unknown.
+
+    Args:
+        origin: as `proc.exe.origin` has it.
+        package: that lists it.
+        writer: name of the process that wrote it.
+        user: of that process.
+        when: it did so, after a blank.
+    """
+    written = f"{when} by {_cut(writer)}{f' ({_cut(user)})' if user else ''}" if writer else ""
+    match origin:
+        case "package":
+            return f"from package {package}"
+        case "modified":
+            return f"of package {package}, modified{written}"
+        case "image":
+            return f"from the image{f', package {package}' if package else ''}"
+        case "dropped":
+            return f"dropped{written}" if written else "from no package"
+        case "memory":
+            return "in memory, from no file"
+    return ""
 
 
 def has_failed(alert: Alert) -> bool | None:
@@ -221,10 +237,8 @@ _TIMES = frozenset(
     }
 )
 """Fields that are ns since the epoch in an alert."""
-_ORIGINS = (
-    *("proc.exe.origin", "proc.exe.package", "proc.exe.package.version"),
-    *("proc.exe.written_by", "proc.exe.written_by.user", "proc.exe.written_at"),
-)
+_OF_ORIGIN = ("origin", "package", "package.version", "written_by", "written_by.user")
+_ORIGINS = (*(f"proc.exe.{name}" for name in _OF_ORIGIN), "proc.exe.written_at")
 _NAMES = ("fd.sip.name", "fd.cip.name", "fd.rip.name")
 _SOCKETS = ("ipv4", "ipv6", "unix")
 _LEVELS = range(2, 9)

@@ -125,15 +125,13 @@ def unfolded(found: Family, chosen: Sequence[int], time: int) -> dict[int, set[i
     for index in chosen:
         if processes[index].parent in below:
             below.add(index)
-    run = {_program(each.actor.command) for each in processes}
     ranked: list[tuple[int, int, int, int]] = []
     for index in chosen:
         process = processes[index]
         rank = 3 if index in below else 4 if index in above else 5
         for place, placed in enumerate(process.steps):
             step = placed.step
-            is_run = step.verb == "open for writing" and step.target.rpartition("/")[2] in run
-            own = 0 if placed.is_trigger else 1 if placed.alerts else 2 if is_run else rank
+            own = 0 if placed.is_trigger else 1 if placed.alerts else 2 if placed.ran is not None else rank
             ranked.append((own, abs(step.first - time), index, place))
         # A process that did nothing else has a line, too.
         ranked.append((rank, abs((process.started or process.actor.start or 0) - time), index, -1))
@@ -160,10 +158,6 @@ def _line(found: Family, index: int) -> Iterator[int]:
     while index >= 0:
         yield index
         index = found.processes[index].parent
-
-
-def _program(command: str) -> str:
-    return command.partition(" ")[0].rpartition("/")[2]
 
 
 def _chosen(found: Family) -> list[int]:
@@ -200,6 +194,7 @@ def _process(
         "container": _cut(actor.container, left),
         "enters_container": process.enters_container,
         "command": _cut(actor.command, left),
+        "origin": _cut(actor.origin, left),
         "started": None if process.started is None else _time(process.started),
         "ended": None if end is None else _time(end.first),
         "exit": None if end is None else _cut(end.target, left),
@@ -230,6 +225,7 @@ def _step(placed: PlacedStep, alert_id: str, left: list[int]) -> dict[str, Any]:
         "error": step.error,
         "count": step.count,
         "names": step.targets,
+        "ran": None if placed.ran is None else _time(placed.ran),
         "is_trigger": placed.is_trigger,
         "alerts": [alert_json(each) | {"is_this": each.id == alert_id} for each in placed.alerts],
     }

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from foundation.text import printable
+from foundation.times import date_and_time_seconds
+from lanner.recorder.event_rows import looked_up
+from notifier.formats.facts import origin_text, package_text
 from processor.fields.extract import reader
 from processor.fields.process import command_line
 from processor.output.redaction import Redaction
-from schemas.batch import EventBatch, EventBit
-from schemas.catalog.system_calls import EXECS, FILE_OPENERS
+from schemas.batch import EventBatch, EventBit, Process
+from schemas.catalog.system_calls import EXECS, FILE_OPENERS, LINKS, RENAMES, SYMLINKS
 
 _MAPPED = "::ffff:"
 """Before an IPv4 address of a socket that takes both kinds."""
@@ -74,7 +77,10 @@ def plain(address: str) -> str:
 
 MAX_TEXT = 1_000
 """Characters of one text; the flat list and JSON have the rest."""
-EXEC, EXIT = "exec", "exit"
+EXEC, EXIT, LOOK_UP = "exec", "exit", "look up"
+OPEN_FOR_WRITING = "open for writing"
+_MOVES = frozenset({*RENAMES, *LINKS, *SYMLINKS})
+_NOTABLE = frozenset({"modified", "dropped", "memory"})
 _VERBS = {**dict.fromkeys(FILE_OPENERS, "open"), **dict.fromkeys(EXECS, EXEC), "procexit": EXIT}
 
 
@@ -93,6 +99,8 @@ class Actor:
     """Name or id; empty for the host."""
     ssh: SocketPair | None = None
     """The connection of its ssh session, if the variable is collected that states it."""
+    origin: str = ""
+    """Where its program comes from, unless a package or an image brought it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +119,14 @@ class Activity:
     count: int = 1
     socket: SocketPair | None = None
     """The connection that it is about."""
+    files: tuple[str, ...] = ()
+    """The program that it ran, or the file that it wrote: opened for writing, renamed to, or linked to."""
 
 
 def activity_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], Activity]:
     """Return a function from an event's index to its activity."""
     columns, strings = batch.columns, batch.strings
-    result = reader(batch, "evt.res")
+    result, server = reader(batch, "evt.res"), reader(batch, "fd.rip.name")
     actors: dict[int, Actor] = {}
     lines: dict[int, tuple[Actor, ...]] = {}
 
@@ -137,6 +147,7 @@ def activity_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], A
             safe(process.user or uid),
             "" if container is None else safe(container.name or container.id),
             ssh_socket(process.env),
+            safe(_origin(process)),
         )
 
     def line(row: int) -> tuple[Actor, ...]:
@@ -153,9 +164,13 @@ def activity_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], A
         chain = lines[row] if row in lines else lines.setdefault(row, line(row))
         bits = columns["bits"][index]
         if verb == "open" and bits & EventBit.OPEN_WRITE:
-            verb = "open for writing"
+            verb = OPEN_FOR_WRITING
+        if columns["dns"][index]:
+            verb = LOOK_UP
         error = str(result(index)) if bits & EventBit.FAILED and verb != EXIT else ""
         target = chain[0].command if verb == EXEC and not error else safe(_target(batch, index, verb))
+        if name := server(index):
+            target = f"{target}, looked up as {safe(str(name))}"
         return Activity(
             time=columns["time"][index],
             number=str(batch.first_number + index),
@@ -165,6 +180,7 @@ def activity_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], A
             error=error,
             count=1 + columns["repeats"][index],
             socket=socket_of(batch, index),
+            files=() if error else tuple(map(safe, _files(batch, index, verb))),
         )
 
     return activity
@@ -180,6 +196,8 @@ def _target(batch: EventBatch, index: int, verb: str) -> str:
         strings[columns["arg_name"][at]]: strings[columns["arg_value"][at]] or ""
         for at in range(columns["arg_start"][index], columns["arg_start"][index + 1])
     }
+    if verb == LOOK_UP:
+        return looked_up(text("dns"))
     if verb == EXIT:
         signal, status = arguments.get("sig", ""), arguments.get("ret", "")
         return f"by {signal}" if signal not in ("", "0") else status
@@ -190,3 +208,26 @@ def _target(batch: EventBatch, index: int, verb: str) -> str:
         return f"{source} -> {text('path_target')}"
     named = text("fd_name") or text("path_name")
     return named or " ".join(f"{name}={value}" for name, value in arguments.items() if name != "res" and value)
+
+
+def _files(batch: EventBatch, index: int, verb: str) -> Iterable[str]:
+    columns, strings = batch.columns, batch.strings
+    if verb == EXEC:
+        # The path is that of a script, whose program is its interpreter.
+        found = [batch.processes[columns["process"][index]].exepath, strings[columns["path_name"][index]]]
+    elif verb == OPEN_FOR_WRITING:
+        found = [strings[columns["fd_name"][index]]]
+    else:
+        found = [strings[columns["path_target"][index]]] if verb in _MOVES else []
+    return dict.fromkeys(filter(None, found))
+
+
+def _origin(process: Process) -> str:
+    """Return where a program comes from if that is worth a look."""
+    file = process.file
+    if file is None or file.origin not in _NOTABLE:
+        return ""
+    when = "" if file.written_at is None else f" at {date_and_time_seconds(file.written_at)}"
+    return origin_text(
+        file.origin, package_text(file.package, file.package_version), file.written_by, file.written_by_user, when
+    )

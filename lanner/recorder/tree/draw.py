@@ -12,7 +12,7 @@ from foundation.text import printable
 from foundation.times import clock
 from lanner.recorder.context import TimelineEntry
 from lanner.recorder.tree.activity import Activity
-from lanner.recorder.tree.family import REST, Family, FamilyProcess, PlacedStep, Step, family
+from lanner.recorder.tree.family import REST, Family, FamilyProcess, PlacedStep, family
 from schemas.alert import Alert
 
 _LONG_NS = 1_000_000_000
@@ -85,7 +85,7 @@ class _Lines:
     def _draw_step(self, placed: PlacedStep, prefix: str) -> None:
         code = _MARKED if placed.is_trigger and self._style.paint else ""
         mark = "> " if placed.is_trigger else "  "
-        self._write(prefix + mark, prefix + "    ", f"{_clock(placed.step.first)} {step_text(placed.step)}", code)
+        self._write(prefix + mark, prefix + "    ", f"{_clock(placed.step.first)} {step_text(placed)}", code)
         for alert in placed.alerts:
             which = "this alert" if alert.id == self._alert_id else alert.id
             text = f"! {alert.priority} {printable(alert.rule)} ({which})"
@@ -136,6 +136,8 @@ def _header(process: FamilyProcess) -> str:
         parts.append(f" in container {actor.container}")
     if actor.command != actor.name:
         parts.append(f": {actor.command}")
+    if actor.origin:
+        parts.append(f" [program {actor.origin}]")
     if end is not None:
         parts.append(f" [exit {end.target}, {_clock(end.first)}]")
     if process.alike > 1:
@@ -143,8 +145,9 @@ def _header(process: FamilyProcess) -> str:
     return "".join(parts)
 
 
-def step_text(step: Step) -> str:
+def step_text(placed: PlacedStep) -> str:
     """Return a step in words."""
+    step = placed.step
     parts = [f"{step.verb} {step.target}".rstrip()]
     if step.error:
         parts.append(f": {step.error}")
@@ -154,6 +157,8 @@ def step_text(step: Step) -> str:
         parts.append(f" ({step.targets:,} names)")
     if step.last - step.first > _LONG_NS:
         parts.append(f", until {_clock(step.last)}")
+    if placed.ran is not None:
+        parts.append(f", which was run at {_clock(placed.ran)}")
     return "".join(parts)
 
 

@@ -165,6 +165,8 @@ def _is_same(known: Actor, actor: Actor) -> bool:
 
 MAX_CHILDREN = 50
 """Processes shown below each process, those with alerts always."""
+MAX_RAN = 20
+"""Files of a tree that are marked because they were run afterwards; a build runs many."""
 MAX_SOCKETS = 50
 """Connections of one process."""
 
@@ -177,6 +179,8 @@ class PlacedStep:
     is_trigger: bool
     """True if its event raised the alert that the tree is about."""
     alerts: tuple[Alert, ...]
+    ran: int | None = None
+    """When the file that it wrote was run afterwards, ns since the epoch."""
 
 
 @dataclass(slots=True)
@@ -242,6 +246,7 @@ class _Tree:
         self._alerts: dict[tuple[int, str], list[Alert]] = {}
         for each in alerts:
             self._alerts.setdefault((each.time, str(each.event.get("evt.num"))), []).append(each)
+        self._ran = _runs(entry.shown for entry in reversed(entries))
         self._placed: set[str] = set()
         self._family = Family()
         self._shown: set[int] = set()
@@ -278,7 +283,7 @@ class _Tree:
         ancestors = root.ancestors()[::-1]
         for node in ancestors:
             # What a service manager or a runtime does all the time led to nothing here.
-            done = [act for act in node.activities if act.verb == EXEC or act.socket or self._has_alert(act)]
+            done = [act for act in node.activities if act.verb == EXEC or act.socket or self._is_seen(act)]
             self._family.other_events += sum(act.count for act in node.activities) - sum(act.count for act in done)
             node.activities = done
         while ancestors and not ancestors[0].activities:
@@ -318,10 +323,13 @@ class _Tree:
     def _has_alert(self, activity: Activity) -> bool:
         return _key(activity) in self._triggers or _key(activity) in self._alerts
 
+    def _is_seen(self, activity: Activity) -> bool:
+        return self._has_alert(activity) or _key(activity) in self._ran
+
     def _process(self, node: Node, parent: int, alike: int) -> FamilyProcess:
         # A process that was started is in the tree itself.
         activities = (act for act in node.activities if act.verb not in CLONES or act.error or self._has_alert(act))
-        steps = fold(activities, self._has_alert)
+        steps = fold(activities, self._is_seen)
         start = next((step for step in steps[:1] if step.verb == EXEC and self._is_plain(step)), None)
         if start is not None and (start.error or start.target != node.actor.command):
             start = None
@@ -348,7 +356,21 @@ class _Tree:
         key = _key(step.activity)
         alerts = tuple(self._alerts.get(key, ()))
         self._placed.update(alert.id for alert in alerts)
-        return PlacedStep(step, key in self._triggers, alerts)
+        return PlacedStep(step, key in self._triggers, alerts, self._ran.get(key))
+
+
+def _runs(latest: Iterable[Activity]) -> dict[tuple[int, str], int]:
+    """Map those of activities that last wrote a file before it was run to the time of that. latest: the last first."""
+    runs: dict[tuple[str, str], int] = {}
+    found: dict[tuple[int, str], int] = {}
+    for activity in latest:
+        for path in activity.files:
+            file = activity.line[0].container, path
+            if activity.verb == EXEC:
+                runs[file] = activity.time
+            elif file in runs and len(found) < MAX_RAN:
+                found[_key(activity)] = runs.pop(file)
+    return found
 
 
 def _sockets(node: Node) -> tuple[tuple[SocketPair, int], ...]:

@@ -17,6 +17,7 @@ function drawStep(step) {
   const item = element("li", { class: step.is_trigger ? "trigger" : "", "data-line": true, tabindex: step.is_trigger ? "-1" : "" }, timeElement(step.time), " ", element("span", {}, stepText(step)));
   if (step.is_trigger) item.append(element("span", { class: "hidden" }, " (the marked event)"));
   if (Date.parse(step.until) - Date.parse(step.time) > 1000) item.append(", until ", timeElement(step.until));
+  if (step.ran) item.append(", which was run at ", timeElement(step.ran));
   for (const alert of step.alerts) {
     item.append(element("div", { class: "placed" }, "⚠ ", alert.is_this ? element("b", {}, "this alert") : alertLink(alert)));
   }
@@ -28,6 +29,7 @@ function heading(process) {
   if (process.user) parts.push(` ${process.user}`);
   if (process.enters_container) parts.push(" in container ", element("b", {}, process.container));
   if (process.command !== process.name) parts.push(" ", element("code", { title: process.command }, process.command));
+  if (process.origin) parts.push(" ", element("b", {}, `program ${process.origin}`));
   const notes = [];
   if (process.started) notes.push("started ", timeElement(process.started));
   if (process.ended) notes.push(notes.length ? ", exit " : "exit ", process.exit, " ", timeElement(process.ended));

@@ -53,7 +53,13 @@ def test_an_answer_is_limited_in_size() -> None:
 
 def test_what_matters_most_is_unfolded() -> None:
     """The marked event, alerts, a file that was run, what its process did; other work is folded."""
-    rows = [INIT, process(10, "sh", 0), process(11, "cat", 1), process(12, "fetch", 1), process(13, "/tmp/x", 1)]
+    rows = [
+        INIT,
+        process(10, "sh", 0),
+        process(11, "cat", 1),
+        process(12, "fetch", 1),
+        process(13, "x", 1, exepath="/tmp/x"),
+    ]
     rows += [process(100 + number, f"other {number}", 1) for number in range(200)]
     events: list[dict[str, object]] = [
         {"type": "openat", "process": 3, "time": TIME, "fd_name": "/tmp/x", "bits": EventBit.OPEN_WRITE},
@@ -72,6 +78,8 @@ def test_what_matters_most_is_unfolded() -> None:
     }
     assert not lines["cat", "/etc/shadow"]
     assert not lines["fetch", "/tmp/x"]
+    (fetch,) = (each for each in found if each["name"] == "fetch")
+    assert [step["ran"] is not None for step in fetch["steps"]] == [True]
     seen = sum(not each["is_folded"] for each in found) + sum(not is_folded for is_folded in lines.values())
     assert seen <= UNFOLDED_LINES + 2
     assert len(found) > UNFOLDED_LINES

@@ -1,7 +1,7 @@
 from lanner.recorder.tree.activity import MAX_TEXT
-from schemas.batch import Container, EventBit, Process
+from schemas.batch import Container, EventBit, Process, ProgramFile
 from tests.unit.lanner.recorder.tree.incident import activities
-from tests.unit.processor.batches import batch_of
+from tests.unit.processor.batches import TIME, batch_of
 
 
 def test_events_are_stated_in_words() -> None:
@@ -52,3 +52,32 @@ def test_a_line_of_a_thousand_processes_is_followed() -> None:
     rows = [Process(pid=1, name="a")] + [Process(pid=number + 2, name="a", parent=number) for number in range(1500)]
     (found,) = activities(batch_of({"type": "openat", "process": 1500}, processes=rows))
     assert [each.pid for each in found.line] == list(range(1501, 0, -1))
+
+
+def test_names_that_were_looked_up_are_stated() -> None:
+    """The other end of a connection has its name; an answer states what was found, or that there is nothing."""
+    server = {"remote_ip": "10.0.0.2", "remote_port": 80, "remote_names": "a.example b.example"}
+    batch = batch_of(
+        {"type": "connect", **server},
+        {"type": "sendto", "fd_name": "10.0.0.1:4->10.0.0.2:80", **server},
+        {"type": "recvfrom", "dns": "a.example A NOERROR b.example 10.0.0.2"},
+        {"type": "recvmsg", "dns": "c.example AAAA NXDOMAIN"},
+    )
+    assert [f"{each.verb} {each.target}" for each in activities(batch)] == [
+        "connect 10.0.0.2:80, looked up as a.example",
+        "sendto 10.0.0.1:4->10.0.0.2:80, looked up as a.example",
+        "look up a.example (A) -> b.example 10.0.0.2",
+        "look up c.example (AAAA) -> NXDOMAIN",
+    ]
+
+
+def test_a_program_that_nobody_ships_has_its_origin() -> None:
+    """With its writer, whose name is a host's own; those of packages have none."""
+    dropped = ProgramFile(origin="dropped", written_by="curl\x1b", written_by_user="ann", written_at=TIME)
+    files = [dropped, ProgramFile(origin="modified", package="a", package_version="1"), ProgramFile(origin="package")]
+    rows = [Process(pid=5 + number, name="x", file=file) for number, file in enumerate(files)]
+    batch = batch_of(*({"type": "openat", "process": number} for number in range(3)), processes=rows)
+    origins = [each.line[0].origin for each in activities(batch)]
+    assert origins[0].startswith("dropped at 20")
+    assert origins[0].endswith(" by curl\\x1b (ann)")
+    assert origins[1:] == ["of package a 1, modified", ""]

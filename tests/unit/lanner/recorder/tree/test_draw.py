@@ -5,7 +5,7 @@ from foundation.times import clock
 from lanner.recorder.tree.draw import Drawing, Style, draw
 from lanner.recorder.tree.family import MAX_CHILDREN, Family
 from lanner.terminal.output import paint
-from schemas.batch import Process
+from schemas.batch import EventBit, Process, ProgramFile
 from tests.unit.lanner.recorder.tree.incident import MS, TIME, entries, incident, of_event, process
 from tests.unit.processor.batches import INIT, batch_of
 
@@ -131,3 +131,21 @@ def test_a_thousand_nested_processes_are_drawn() -> None:
 def test_no_events_draw_nothing() -> None:
     """As when nothing of this time is stored."""
     assert draw([], None, [], PLAIN) == Drawing([], Family())
+
+
+def test_what_was_written_and_run_is_stated_with_its_origin() -> None:
+    """The time of the run beside the write, and who wrote the program beside its command."""
+    file = ProgramFile(origin="dropped")
+    rows = [INIT, process(10, "sh", 0), process(11, "curl -o x", 1), process(12, "x", 1, exepath="/x", file=file)]
+    batch = batch_of(
+        {"type": "openat", "process": 2, "time": TIME, "fd_name": "/x", "bits": int(EventBit.OPEN_WRITE)},
+        {"type": "execve", "process": 3, "time": TIME + 5 * MS},
+        processes=rows,
+    )
+    assert draw(entries(batch, None), None, [], PLAIN).lines == [
+        "systemd(1)",
+        "└─ sh(10) alice",
+        "   ├─ curl(11) alice: curl -o x",
+        f"   │       {at(0)} open for writing /x, which was run at {at(5)}",
+        f"   └─ {at(5)} x(12) alice [program from no package]",
+    ]

@@ -6,7 +6,7 @@ import pytest
 from lanner.recorder.context import HostContext, Timeline, TimelineRange, by_number
 from lanner.recorder.coverage import RecordingCoverage
 from lanner.recorder.tree.activity import Activity, activity_maker
-from lanner.recorder.tree.family import Family, family
+from lanner.recorder.tree.family import MAX_RAN, MAX_STEPS, Family, family
 from lanner.recorder.tree.relatives import rows_of_family
 from processor.output.redaction import Redaction
 from schemas.batch import Container, EventBatch, EventBit
@@ -129,3 +129,50 @@ def test_starts_of_processes_are_drawn_as_processes() -> None:
     batch = batch_of(*calls, {"type": "openat", "process": 2, "time": TIME + 3 * MS}, processes=rows)
     found = family(entries(batch, 4), None, [of_event(batch, 2)])
     assert [step.step.verb for step in found.processes[0].steps] == ["clone", "clone3"]
+
+
+@pytest.mark.parametrize(
+    ("written", "ran", "is_marked"),
+    [
+        ({"fd_name": "/tmp/x", "bits": int(EventBit.OPEN_WRITE)}, {}, True),
+        ({"type": "rename", "path_source": "/tmp/y", "path_target": "/tmp/x"}, {}, True),
+        ({"fd_name": "/tmp/s", "bits": int(EventBit.OPEN_WRITE)}, {"path_name": "/tmp/s"}, True),
+        ({"fd_name": "/tmp/x"}, {}, False),
+        ({"fd_name": "/tmp/y", "bits": int(EventBit.OPEN_WRITE)}, {}, False),
+        ({"fd_name": "/tmp/x", "bits": int(EventBit.OPEN_WRITE | EventBit.FAILED)}, {}, False),
+        ({"fd_name": "/tmp/x", "bits": int(EventBit.OPEN_WRITE)}, {"process": 4}, False),
+    ],
+)
+def test_a_file_that_was_written_and_then_run_is_marked(
+    written: dict[str, object], ran: dict[str, object], *, is_marked: bool
+) -> None:
+    """Also one that was renamed, and a script by its path; not what was only read, failed, or is in a container."""
+    box = Container(id="0123456789ab", full_id="0" * 64, type="docker", name="web")
+    rows = [INIT, process(10, "sh", 0), process(11, "curl", 1), process(12, "x", 1, exepath="/tmp/x")]
+    rows.append(process(13, "x", 1, exepath="/tmp/x", container=0))
+    batch = batch_of(
+        {"type": "openat", "process": 2, "time": TIME, "fd_name": "/tmp/x"},
+        {"type": "openat", "process": 2, "time": TIME + MS, **written},
+        {"type": "execve", "process": 3, "time": TIME + 2 * MS, **ran},
+        {"type": "openat", "process": 2, "time": TIME + 3 * MS, "fd_name": "/tmp/x", "bits": int(EventBit.OPEN_WRITE)},
+        processes=rows,
+        containers=[box],
+    )
+    found = family(entries(batch, None), None, [])
+    steps = [step for each in found.processes for step in each.steps]
+    assert [step.ran for step in steps if step.ran is not None] == [TIME + 2 * MS] * is_marked
+
+
+def test_few_of_many_files_that_were_run_are_marked() -> None:
+    """A build runs all that it makes; the others are folded."""
+    rows = [INIT, process(10, "make", 0)]
+    rows += [process(100 + number, "x", 1, exepath=f"/b/{number}") for number in range(200)]
+    events: list[dict[str, object]] = []
+    for number in range(200):
+        write = {"type": "openat", "process": 1, "fd_name": f"/b/{number}", "bits": int(EventBit.OPEN_WRITE)}
+        events += [write, {"type": "execve", "process": 2 + number}]
+    times = [{**each, "time": TIME + number * MS} for number, each in enumerate(events)]
+    found = family(entries(batch_of(*times, processes=rows), None), None, [])
+    (make,) = (each for each in found.processes if each.actor.name == "make")
+    assert sum(step.ran is not None for step in make.steps) == MAX_RAN
+    assert len(make.steps) <= MAX_RAN + MAX_STEPS
