@@ -38,6 +38,9 @@
 /* Bytes read of an answer of the Domain Name System, at most; and its port, in network byte order. */
 #define ANSWER_BYTES 1023
 #define DNS_PORT 0x3500
+/* Pieces of memory of one call that are read; messages of one call, each of which takes two of 33 tail calls. */
+#define MAX_PIECES 8
+#define MAX_MESSAGES 8
 #define SAME_BYTES 112
 /* Threads whose connections are noted at a time. */
 #define MAX_CONNECTING 4096
@@ -49,6 +52,7 @@
 #define AF_UNIX 1
 #define AF_INET 2
 #define AF_INET6 10
+#define SOCK_STREAM 1
 #define TCP 6
 #define MPTCP 262
 #define SYN_SENT 2
@@ -77,6 +81,7 @@ enum descriptor_flag {
   D_CONNECTS = 2048,   /* the same if it has sent a packet, and only once for each connection */
   D_CLONE_ARGUMENTS = 4096, /* the flags are in memory, and are put into argument 2 */
   D_ANSWERS = 8192,    /* blob 1 is longer if it is an answer of the Domain Name System */
+  D_VECTOR = 32768,    /* argument 1 is an array: of pieces of memory, or with D_MESSAGE of messages */
 };
 enum filter_kind { FILTER_NONE, FILTER_OPEN, FILTER_OPENAT, FILTER_OPENAT2, FILTER_CREAT, FILTER_PATH, FILTER_TEXT, FILTER_FD, FILTER_EITHER };
 enum call_class { CLASS_READ = 1, CLASS_WRITE = 2, CLASS_CREATE = 4, CLASS_TRUNCATE = 8, CLASS_FAILED = 16 };
@@ -84,6 +89,7 @@ enum call_class { CLASS_READ = 1, CLASS_WRITE = 2, CLASS_CREATE = 4, CLASS_TRUNC
 enum verdict { DROP, PASS, JUDGE, VERDICT = 3, BY_BEGINNING = 4, BY_ENDING = 8 };
 enum subject { OF_RESULT = 1, OF_REGISTER, OF_UID, OF_FAMILY, OF_LOCAL_PORT, OF_REMOTE_PORT, OF_LOCAL_IP, OF_REMOTE_IP, OF_PROTOCOL, OF_NEW_SETUID, OF_CREATED, OF_ANSWER };
 enum answer { NO, YES, EITHER };
+enum search { SEARCHED = 1, FOUND, FOUND_IN_STREAM };
 enum counter {
   C_EVENTS, C_EVENTS_LOST, C_LIFECYCLE, C_LIFECYCLE_LOST, C_FILTERED, C_REPEATS, C_EVENTS_OVER_SHARE,
   C_LIFECYCLE_OVER_SHARE, C_COUNT,
@@ -240,6 +246,11 @@ struct call {
   volatile u64 walked;
   volatile u32 from;
   volatile u32 most; /* bytes of blob 1 */
+  /* Has an answer of a name server been looked for; in which message of the call is it, and where do the messages begin? */
+  volatile u32 search, message;
+  volatile u64 messages;
+  /* Where the further pieces of memory begin that an answer fills, their number, and how many bytes they have. */
+  volatile u64 pieces_at, pieces, left;
   /* Has a connect begun a TCP connection? Its ends follow if they aren't those of the descriptor's socket, or no longer. */
   volatile u32 has_begun, is_replaced;
   struct socket_info ends;
@@ -1096,25 +1107,86 @@ static __always_inline enum answer subject_of_socket(u8 subject, void *file, u32
   return *value ? YES : EITHER;
 }
 
-/* Has a call received something from a name server: from port 53, by its socket's other end or else by the address that
- * the call returned? */
-static __always_inline bool is_answer(struct call *call, struct syscall_record *r, void *sk) {
-  struct descriptor *d = &call->descriptor;
-  u16 family = 0, port = 0, sender[2] = {};
-  if (!(d->flags & D_ANSWERS) || !sk || call->result <= 0) return false;
+/* Where the message begins whose header is described: those of recvmmsg are followed by their length. */
+static __always_inline u64 header_of(struct call *call) {
+  return call->messages + (call->compat ? 32 : 64) * (u64)call->message;
+}
+
+/* Finds what a call has received from a name server: from port 53, by its socket's other end or else by the address that
+ * the call returned. Begins with the message after the last one found; returns whether there is one. */
+u64 find_answer(void *none) {
+  u32 zero = 0;
+  struct call *call = call_scratch.lookup(&zero);
+  struct syscall_record *r = syscall_scratch.lookup(&zero);
+  if (!call || !r) return 0;
+  if (call->search) return call->search >= FOUND;
+  call->search = SEARCHED;
+  u16 flags = call->descriptor.flags, family = 0, port = 0, type = 0;
+  void *sk = call->result > 0 ? socket_of(CURRENT_TASK(), r->arguments[0]) : 0;
+  if (!sk) return 0;
   FIELD(family, sk, SOCK, O_SOCK_FAMILY);
-  if (family != AF_INET && family != AF_INET6) return false;
+  if (family != AF_INET && family != AF_INET6) return 0;
   FIELD(port, sk, SOCK, O_SOCK_DPORT);
-  if (!port) {
-    u64 address = argument(r, d->blob2);
-    if (d->flags & D_MESSAGE) {
+  if (!call->message) call->messages = r->arguments[1];
+  s64 count = flags & D_MESSAGE && flags & D_VECTOR ? call->result : 1;
+  if (port && (port != DNS_PORT || call->message >= count || call->message >= MAX_MESSAGES)) return 0;
+#pragma clang loop unroll(disable)
+  for (int i = 0; i < MAX_MESSAGES && port != DNS_PORT; i++) {
+    if (i < call->message) continue;
+    if (i >= count) return 0;
+    call->message = i;
+    u16 sender[2] = {};
+    u64 address = argument(r, call->descriptor.blob2);
+    if (flags & D_MESSAGE) {
       address = 0;
-      bpf_probe_read_user(&address, call->compat ? 4 : 8, (void *)r->arguments[1]);
+      bpf_probe_read_user(&address, call->compat ? 4 : 8, (void *)header_of(call));
     }
     bpf_probe_read_user(sender, sizeof(sender), (void *)address);
     port = sender[1];
   }
-  return port == DNS_PORT;
+  if (port != DNS_PORT) return 0;
+  FIELD(type, sk, SOCK, O_SOCK_TYPE);
+  call->search = type == SOCK_STREAM ? FOUND_IN_STREAM : FOUND;
+  return 1;
+}
+
+/* One piece of memory of an array of them. */
+static __always_inline void read_piece(struct call *call, u64 at, u64 *address, u64 *size) {
+  u64 piece[2] = {};
+  u32 short_piece[2] = {};
+  if (call->compat) {
+    bpf_probe_read_user(short_piece, sizeof(short_piece), (void *)at);
+    *address = short_piece[0];
+    *size = short_piece[1];
+  } else {
+    bpf_probe_read_user(piece, sizeof(piece), (void *)at);
+    *address = piece[0];
+    *size = piece[1];
+  }
+}
+
+/* Appends to blob 1 the rest of an answer, which the further pieces of memory have. */
+u64 append_pieces(void *none) {
+  u32 zero = 0;
+  struct call *call = call_scratch.lookup(&zero);
+  struct syscall_record *r = syscall_scratch.lookup(&zero);
+  if (!call || !r) return 0;
+  u64 off = call->off;
+#pragma clang loop unroll(disable)
+  for (int i = 0; i < MAX_PIECES - 1; i++) {
+    u64 address = 0, n = 0, left = call->left;
+    if (i >= call->pieces || !left) break;
+    read_piece(call, call->pieces_at + (call->compat ? 8 : 16) * i, &address, &n);
+    if (n > left) n = left;
+    MASK(n, ANSWER_BYTES);
+    MASK(off, DATA_LIMIT);
+    if (bpf_probe_read_user(r->data + off, n, (void *)address)) break;
+    r->length[R_BLOB1] += n;
+    call->left -= n;
+    off += n;
+  }
+  call->off = off;
+  return 0;
 }
 
 /* Evaluates a predicate on the very value that the record will carry. */
@@ -1138,7 +1210,7 @@ static __always_inline enum answer answer_of(struct test *t, struct syscall_reco
     void *file = fd >= 0 && f->filter == FILTER_FD ? file_of(task, fd) : 0;
     value = file && is_created(file);
   } else if (subject == OF_ANSWER) {
-    value = is_answer(call, r, socket_of(task, fd));
+    value = call->descriptor.flags & D_ANSWERS && CALL(FIND_ANSWER);
   } else if (f->family) {
     if (subject != OF_FAMILY && subject != OF_PROTOCOL) return EITHER;
     value = subject == OF_FAMILY ? f->family : TCP;
@@ -1456,28 +1528,48 @@ int tell_call(u64 *ctx) {
   off = forgotten(call, off);
   if (d->path2 < 6) off = append_path(call, r, buffer, task, off, R_PATH2, R_DIR2, d->path2, d->dir2);
   off = forgotten(call, off);
-  call->most = is_answer(call, r, socket_of(task, fd)) ? ANSWER_BYTES : d->blob1_size;
+  bool is_answer = d->flags & D_ANSWERS && CALL(FIND_ANSWER);
+  call->most = is_answer ? ANSWER_BYTES : d->blob1_size;
+  call->pieces = 0;
+  s64 received = call->result;
   u64 blob1 = argument(r, d->blob1), blob1_length = call->most, blob2 = argument(r, d->blob2), blob2_length = d->blob2_size;
+  u64 vector = d->flags & D_VECTOR ? r->arguments[1] : 0;
   if (d->flags & D_MESSAGE) {
-    u64 header = r->arguments[1];
+    u64 header = is_answer ? header_of(call) : r->arguments[1];
     if (call->compat) {
-      u32 m[4] = {}, v[2] = {};
+      u32 m[4] = {};
       bpf_probe_read_user(m, sizeof(m), (void *)header);
-      bpf_probe_read_user(v, sizeof(v), (void *)(u64)m[2]);
-      blob2 = m[0]; blob2_length = m[1]; blob1 = v[0]; blob1_length = v[1];
+      blob2 = m[0]; blob2_length = m[1]; vector = m[2]; call->pieces = m[3];
     } else {
-      u64 m[4] = {}, v[2] = {};
+      u64 m[4] = {};
       bpf_probe_read_user(m, sizeof(m), (void *)header);
-      bpf_probe_read_user(v, sizeof(v), (void *)m[2]);
-      blob2 = m[0]; blob2_length = (u32)m[1]; blob1 = v[0]; blob1_length = v[1];
+      blob2 = m[0]; blob2_length = (u32)m[1]; vector = m[2]; call->pieces = m[3];
     }
-    if (blob1_length > call->most) blob1_length = call->most;
+    if (d->flags & D_VECTOR && received > 0) {
+      u32 length = 0;
+      bpf_probe_read_user(&length, sizeof(length), (void *)header + (call->compat ? 28 : 56));
+      received = length;
+    }
     if (blob2_length > d->blob2_size) blob2_length = d->blob2_size;
+  } else if (vector) {
+    call->pieces = r->arguments[2];
   }
+  if (d->flags & (D_MESSAGE | D_VECTOR)) {
+    read_piece(call, vector, &blob1, &blob1_length);
+    if (blob1_length > call->most) blob1_length = call->most;
+  }
+  call->left = 0;
   if (d->flags & D_BLOB1_RESULT) {
-    s64 result = call->result;
-    if (result < 0) blob1_length = 0;
-    else if (result < blob1_length) blob1_length = result;
+    if (received < 0) {
+      blob1_length = 0;
+    } else if (received < blob1_length) {
+      blob1_length = received;
+    } else if (is_answer && call->pieces > 1) {
+      u64 whole = received < ANSWER_BYTES ? received : ANSWER_BYTES;
+      call->left = whole - blob1_length;
+      call->pieces -= 1;
+      call->pieces_at = vector + (call->compat ? 8 : 16);
+    }
   }
   if (d->blob1_length < 6 && argument(r, d->blob1_length) < blob1_length) blob1_length = argument(r, d->blob1_length);
   if (d->blob2_length < 6 && argument(r, d->blob2_length) < blob2_length) blob2_length = argument(r, d->blob2_length);
@@ -1487,6 +1579,10 @@ int tell_call(u64 *ctx) {
     else APPEND_USER_BYTES(r, off, R_BLOB1, blob1, blob1_length, ANSWER_BYTES);
   }
   off = forgotten(call, off);
+  if (call->left) {
+    CALL(APPEND_PIECES);
+    off = call->off;
+  }
   if (blob2 && blob2_length) APPEND_USER_BYTES(r, off, R_BLOB2, blob2, blob2_length, 255);
 
   off += offsetof(struct syscall_record, data);
@@ -1541,21 +1637,22 @@ static __always_inline bool send_repeats(struct repeat *repeat, struct repeated_
 /* Sends the record, or counts it if the process repeats it too fast. Records are equal if no rule can distinguish them:
  * all bytes but the time are equal, while no facts of any process change. When a slot is taken over, the old count is sent
  * first, so that nothing is counted without being reported. */
-int send_call(u64 *ctx) {
+static __always_inline void send_or_count(void) {
   u32 zero = 0, setting = S_SENT_WHOLE;
   struct call *call = call_scratch.lookup(&zero);
   struct syscall_record *r = syscall_scratch.lookup(&zero);
   u64 *sent_whole = settings.lookup(&setting), *version = facts_version.lookup(&zero);
   setting = S_FACTS_VERSION;
   u64 *known_version = settings.lookup(&setting);
-  if (!call || !r || !sent_whole || !version || !known_version) return 0;
+  if (!call || !r || !sent_whole || !version || !known_version) return;
   for (int i = 0; i < 6; i++)
     if (!(call->descriptor.registers & 1 << i)) r->arguments[i] = 0;
   u32 size = call->off;
   u64 whole = size;
   MASK(whole, 32767);
-  if (whole > sizeof(*r)) return 0;
-  if (!*sent_whole || size > REPEAT_BYTES - 8) goto send;
+  if (whole > sizeof(*r)) return;
+  /* Each part of a stream is needed, even if it equals another. */
+  if (!*sent_whole || size > REPEAT_BYTES - 8 || call->search == FOUND_IN_STREAM) goto send;
   /* Bytes that an earlier record left behind are not part of this one. */
   u64 end = size;
   MASK(end, REPEAT_BYTES - 1);
@@ -1586,7 +1683,7 @@ int send_call(u64 *ctx) {
     repeat->last = now;
     repeat->count += 1;
     count(C_REPEATS);
-    return 0;
+    return;
   }
   /* User space must know the process as it is now, in case more calls follow. */
   bool is_last = repeat->whole + 1 >= *sent_whole;
@@ -1594,9 +1691,20 @@ int send_call(u64 *ctx) {
   if (send_event(r, whole)) repeat->whole += 1;
   /* Lost, so the next one is the first with these facts. */
   else if (is_new) repeat->version = ~facts;
-  return 0;
+  return;
 send:
   send_event(r, whole);
+}
+
+/* Sends the record, and then one for each further answer that the call received. */
+int send_call(u64 *ctx) {
+  send_or_count();
+  u32 zero = 0;
+  struct call *call = call_scratch.lookup(&zero);
+  if (!call || call->search < FOUND || !(call->descriptor.flags & D_VECTOR)) return 0;
+  call->message += 1;
+  call->search = 0;
+  if (CALL(FIND_ANSWER)) steps.call(ctx, STEP_TELL);
   return 0;
 }
 
@@ -1712,6 +1820,7 @@ int on_sys_exit(u64 *ctx) {
   call->compat = compat;
   call->walked = 0;
   call->has_begun = call->is_replaced = 0;
+  call->search = call->message = 0;
   call->descriptor = *d;
   if (d->flags & D_CONNECTS) {
     if (!settle_connect(call, task, r->arguments[0], is_restarted)) return 0;

@@ -147,7 +147,12 @@ _STEPS = ("tell_state", "judge_call", "judge_path", "tell_call", "send_call")
 TYPED, UNTYPED = "typed", "untyped"
 FUNCTIONS = (*_PROBES, _FREED, *_AT_FUNCTIONS, _CONNECTING, _ENTRY, *_STEPS, *TRACEPOINTS)
 """All programs of the source."""
-CALLED = {"append_variables": 0x7FFF0002, "walk_path": 0x7FFF0003}
+CALLED = {
+    "append_variables": 0x7FFF0002,
+    "walk_path": 0x7FFF0003,
+    "find_answer": 0x7FFF0005,
+    "append_pieces": 0x7FFF0006,
+}
 """Functions of the source that the verifier follows once in each program that calls them, and the numbers that stand
 for them in compiled programs."""
 _ARRAY = 2

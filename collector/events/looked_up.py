@@ -68,6 +68,12 @@ class _Pieces:
         return _Pieces((self.data + data)[:_MOST_BYTES] if is_whole else self.data, self.received + received)
 
 
+def is_piece(call: Syscall) -> bool:
+    """Return whether a call received a part of a stream of a name server: an equal one means something else there."""
+    sock = call.socket
+    return sock is not None and sock.type == socket.SOCK_STREAM and _is_answered(call, sock)
+
+
 class LookedUpNames:
     """The names by which addresses were looked up on a host, for each user.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from collector.events.batch_builder import BatchBuilder, Event, EventParts, FileArguments, Intern, OpenedFile
-from collector.events.looked_up import Account, NamesOf
+from collector.events.looked_up import Account, NamesOf, is_piece
 from collector.events.system_calls import BY_EVENT, CALLS
 from collector.events.texts import absolute, socket_address
 from collector.processes.process import TrackedProcess
@@ -273,8 +273,8 @@ class RepeatCache:
             entry: its process.
             names: gave the event the names of an address; None if none are known.
         """
-        if call.is_below_other_root:
-            # Mounts decide about its paths, too.
+        # Mounts decide about its paths, too; and what a piece of an answer means depends on those before.
+        if call.is_below_other_root or is_piece(call):
             return
         stamp = self._table.changes + self._containers.version
         if stamp != self._stamp:

@@ -39,6 +39,7 @@ class DescriptorFlag(IntFlag):
     CONNECTS = 2048
     CLONE_ARGUMENTS = 4096
     ANSWERS = 8192
+    VECTOR = 32768
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ _WORDS = {
     "rfd": DescriptorFlag.FD_IS_RESULT,
     "cloneargs": DescriptorFlag.CLONE_ARGUMENTS,
     "answers": DescriptorFlag.ANSWERS,
+    "vector": DescriptorFlag.VECTOR,
 }
 
 

@@ -197,7 +197,7 @@ class _Names:
         if known is not None and start < at:
             return known, end
         labels, follows = self._parts(at)
-        is_plain = all(map(_is_plain, labels))
+        is_plain = _PLAIN.issuperset(b"".join(labels).lower())
         name = _text(b".".join(labels)) if is_plain else ".".join(map(_escaped, labels))
         self._known[start] = name
         return name, follows
@@ -230,10 +230,6 @@ class _Names:
             labels.append(label)
             at += length + 1
         return labels, at + 1 if end < 0 else end
-
-
-def _is_plain(label: bytes) -> bool:
-    return _PLAIN.issuperset(label.lower())
 
 
 @lru_cache(maxsize=1024)

@@ -11,7 +11,7 @@ ACCEPTS = ("accept", "accept4")
 CONNECTS = ("connect", *ACCEPTS)
 SENDS = ("sendto", "sendmsg", "sendmmsg")
 RECEIVES = ("recvfrom", "recvmsg", "recvmmsg")
-ANSWERED = (*RECEIVES, "recv", "read")
+ANSWERED = (*RECEIVES, "recv", "read", "readv")
 """The event types that may receive an answer of the Domain Name System, which they then contain."""
 MESSAGES = (*SENDS, *RECEIVES)
 """The event types that may name the other end of a socket."""

@@ -23,10 +23,23 @@ HERE = "127.0.0.154"
 RULE = parse("dns.question.name exists")
 CONNECTED = parse("evt.type=connect and fd.sip.name endswith .localdomain")
 ASK = """
-import os, socket, sys
+import ctypes, os, socket, struct, sys
 server, question = sys.argv[1], bytes.fromhex(sys.argv[2])
 def tcp(): return socket.create_connection((server, 53))
 def udp(family=socket.AF_INET): return socket.socket(family, socket.SOCK_DGRAM)
+"""
+
+TCP = "s = tcp(); s.send(bytes([0, len(question)]) + question)"
+MANY = """
+class Message(ctypes.Structure):
+    _fields_ = [(each, ctypes.c_size_t) for each in ("name", "names", "vector", "pieces", "a", "b", "flags", "length")]
+number = len(sys.argv) - 1
+names, data = (ctypes.c_char * 28 * number)(), (ctypes.c_char * 500 * number)()
+pieces = [(ctypes.c_size_t * 2)(ctypes.addressof(each), 500) for each in data]
+each = [Message(ctypes.addressof(name), 28, ctypes.addressof(piece), 1) for name, piece in zip(names, pieces)]
+s = udp(); s.bind(("127.0.0.1", 0)); s.sendto(b"other", s.getsockname())
+for asked in sys.argv[2:]: s.sendto(bytes.fromhex(asked), (server, 53))
+assert ctypes.CDLL(None).recvmmsg(s.fileno(), (Message * number)(*each), number, 0, None) == number
 """
 
 
@@ -115,9 +128,13 @@ def test_a_program_with_a_resolver_of_its_own_looks_up_both_families(
         "s = udp(); s.sendto(question, (server, 53)); s.recvfrom(4096)",
         "s = udp(); s.sendto(question, (server, 53)); s.recvmsg(4096)",
         "s = udp(socket.AF_INET6); s.sendto(question, (f'::ffff:{server}', 53)); s.recvmsg(4096)",
-        "s = tcp(); s.send(bytes([0, len(question)]) + question); s.recv(2); s.recv(99)",
+        "s = udp(); s.connect((server, 53)); s.send(question); os.readv(s.fileno(), [bytearray(9), bytearray(99)])",
+        "s = udp(); s.sendto(question, (server, 53)); s.recvmsg_into([bytearray(n) for n in (1, 9, 99)])",
+        f"{TCP}; s.recv(2); s.recv(99)",
+        f"{TCP}; os.readv(s.fileno(), [bytearray(2), bytearray(99)])",
+        f"{TCP}; [s.recv(n) for n in (1, 1, 9, 1, 99)]",
     ],
-    ids=["read", "recvfrom", "recvmsg", "mapped", "tcp"],
+    ids=["read", "recvfrom", "recvmsg", "mapped", "readv", "pieces", "tcp", "tcp readv", "tcp in pieces"],
 )
 def test_an_answer_is_seen_by_whichever_call_receives_it(watch: Watching, name_server: str, how: str) -> None:
     """Connected sockets and others, UDP and TCP, IPv4 and IPv6."""
@@ -128,6 +145,16 @@ def test_an_answer_is_seen_by_whichever_call_receives_it(watch: Watching, name_s
 
     assert (event["dns.question.type"], event["dns.response_code"], event["dns.answers"]) == ("A", "NXDOMAIN", None)
     assert (event["fd.rip"], event["fd.rport"]) == (name_server, 53)
+
+
+def test_each_of_several_answers_that_a_call_receives_is_an_event(watch: Watching, name_server: str) -> None:
+    """Those among the first eight messages of recvmmsg; the first is from elsewhere here."""
+    names = [f"x{number}.example.invalid" for number in range(9)]
+    watch.python(ASK + MANY, name_server, *(question(name).hex() for name in names))
+
+    found = [event for event in watch.all() if event["dns.question.name"] in names]
+    assert [event["dns.question.name"] for event in found] == names[:7]
+    assert {(event["evt.type"], event["fd.rip"]) for event in found} == {("recvmmsg", name_server)}
 
 
 def test_what_does_not_come_from_a_name_server_stays_in_the_kernel(watch: Watching, name_server: str) -> None:
@@ -157,7 +184,7 @@ def test_a_connection_has_the_name_that_its_user_looked_up(name_server: str) -> 
 
         def names(question: str, user: int, *, code: str = connect) -> str | None:
             pid = watch.python(ASK + code, name_server, question, HERE, user=user)
-            return watch.one(proc__pid=pid, evt__type="connect")["fd.sip.name"]
+            return watch.one(proc__pid=pid, evt__type="connect", fd__sip=HERE)["fd.sip.name"]
 
         assert names(asked[0], 65_534, code=look_up + connect) == "first.localdomain"
         assert names("", 65_534) == "first.localdomain"

@@ -16,7 +16,7 @@ OPENS = ("open", "openat", "openat2", "creat")
 TEXTS = ("symlink", "symlinkat", "setxattr", "fsetxattr", "setxattrat", "prctl")
 OF_FILES = ("ftruncate", "fallocate", "ioctl")
 OF_EITHER = ("futimesat", "utimensat")
-RECEIVES = ("read", "recv", "recvfrom", "recvmsg", "recvmmsg")
+RECEIVES = ("read", "readv", "recv", "recvfrom", "recvmsg", "recvmmsg")
 FLAGS_AT = {"open": 1, "openat": 2}
 
 

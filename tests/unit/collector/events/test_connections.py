@@ -205,3 +205,12 @@ def test_an_answer_costs_only_the_connections_that_it_names(batch: ReusingBatch)
     own = "second.example first.example"
     assert names[:3] == [None, None, "first.example"]
     assert names[-3:] == ["all.example", None, f"{own} all.example"]
+
+
+def test_a_piece_of_an_answer_is_like_no_other(batch: ReusingBatch) -> None:
+    """Equal bytes mean something else further on."""
+    ends = socket(40_000, 53)
+    piece = packed.syscall(event=BY_EVENT["read"].number, result=1, fd=3, socket=ends, blob1=b"\0")
+
+    assert not batch.take(piece)
+    assert not batch.take(piece)
