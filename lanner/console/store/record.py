@@ -36,6 +36,9 @@ _RANDOM = re.compile(r"(?<=[./_-])(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{5,}"
 """A part of a name with letters and digits, as of pods and temporary files."""
 _OWN_FIELDS = ("evt.time", "evt.time.iso8601", "evt.hostname", "evt.num")
 _SEARCHED = (
+    # First those of limited length: a command could leave no room for what follows it.
+    *("proc.exe.sha256", "proc.exe.package", "fd.sip.name", "fd.cip.name", "dns.question.name"),
+    *("tls.client.server_name", "proc.exe.written_by"),
     *("proc.cmdline", "proc.exepath", "proc.pname", "fd.name", "fs.path.name", "user.name", "user.loginname"),
     *("container.id", "container.name", "container.image.repository", "k8s.ns.name", "k8s.pod.name"),
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from foundation.sqlite import as_os_errors, open_database, opening
 
-VERSION = 2
+VERSION = 3
 """Changes with the tables, with grouping and with what is searched."""
 CELL_US = 600_000_000
 """Length of a cell of the counts, µs: ten minutes."""

@@ -10,6 +10,23 @@ export function say(text) {
   say.timer = setTimeout(() => { status.textContent = ""; }, 5000);
 }
 
+// Copies a text; otherwise says what else to do.
+export async function copy(text, otherwise) {
+  try {
+    await navigator.clipboard.writeText(text);
+    say("Copied.");
+  } catch {
+    say(otherwise);
+  }
+}
+
+export function bindCopying() {
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (button) copy(button.dataset.copy, "The browser doesn't allow it; select the text.");
+  });
+}
+
 // The JSON of an answer. Throws what the console says if it is an error.
 export async function jsonOf(answer) {
   const body = await answer.json().catch(() => ({}));

@@ -1,6 +1,6 @@
 // Draws what an alert's rule says about it: the explained condition, and texts to copy.
 import { element } from "./nodes.js";
-import { say } from "./page.js";
+import { copy } from "./page.js";
 
 const OPEN = new Set(["and", "or", "not"]);
 
@@ -50,17 +50,12 @@ export function drawExplanation(found) {
 export function copyable(label, text) {
   const area = element("textarea", { readonly: true, rows: String(Math.min(text.split("\n").length + 1, 24)), "aria-label": label, spellcheck: "false" });
   area.value = text;
-  const copy = element("button", { type: "button" }, "Copy");
-  copy.addEventListener("click", async () => {
+  const button = element("button", { type: "button" }, "Copy");
+  button.addEventListener("click", () => {
     area.select();
-    try {
-      await navigator.clipboard.writeText(text);
-      say("Copied.");
-    } catch {
-      say("It is selected; copy it with Ctrl+C.");
-    }
+    copy(text, "It is selected; copy it with Ctrl+C.");
   });
-  return element("div", { class: "copyable" }, area, copy);
+  return element("div", { class: "copyable" }, area, button);
 }
 
 export function drawTest(found) {

@@ -33,7 +33,9 @@ async function* events(answer) {
 }
 
 function row({ time: at, fields }) {
-  const name = fields["fd.name"] ?? fields["fs.path.name"] ?? "";
+  const server = fields["fd.sip.name"] ?? fields["fd.cip.name"], question = fields["dns.question.name"];
+  const target = question ? `${question}: ${fields["dns.answers"] ?? fields["dns.response_code"] ?? ""}` : fields["fd.name"] ?? fields["fs.path.name"] ?? "";
+  const name = server && !question ? `${target}, looked up as ${server}` : target;
   const made = element("tr", "", { "data-row": true, "data-key": `${fields["evt.hostname"]} ${fields["batch.sequence"]} ${fields["evt.num"]}` });
   const when = element("td", "", { class: "times" });
   when.append(time(at));

@@ -18,9 +18,11 @@ from lanner.console.store.rows import AlertGroup, GroupDetail, Mark, time_text
 from lanner.console.story.forms import siem_address
 from lanner.errors import BadRequest
 from lanner.tuning.rule_exceptions import choices
-from notifier.formats.facts import facts, sentence
+from notifier.formats.facts import facts, sentence, text_of
+from processor.language.printer import quote
 from schemas.alert import Alert
 from schemas.catalog.attack import techniques
+from schemas.catalog.fields import FIELDS
 from schemas.catalog.priorities import Priority
 
 
@@ -170,6 +172,32 @@ def whole_event(found: Alert) -> Mapping[str, object]:
     return {**found.event, **{name: value for name, value in found.output_fields.items() if name not in found.event}}
 
 
+_SEARCHES = {
+    "SHA-256": ("proc.exe.sha256", "="),
+    "origin": ("proc.exe.package", "="),
+    # For other operators of equality, the name would be resolved.
+    "connection": ("fd.rip.name", "endswith"),
+    "looked up": ("dns.question.name", "="),
+    "TLS server": ("tls.client.server_name", "="),
+}
+"""The field by which others with a fact are found, and the operator of a search for events, by the fact's label."""
+
+
+def fact_links(found: Alert, *, events: bool) -> dict[str, list[tuple[str, str]]]:
+    """Return links to other alerts with a fact by its label, and if there are any, to events with it."""
+    links: dict[str, list[tuple[str, str]]] = {}
+    for label, (field, operator) in _SEARCHES.items():
+        value = text_of(found, "fd.sip.name" if label == "connection" else field)
+        if not value or not value.isprintable():
+            continue
+        words = '"' + value.replace('"', " ") + '"'
+        links[label] = [("alerts", address("/", {"q": words, "state": "all", "since": ALL_TIME}))]
+        if events and field in FIELDS:
+            condition = f"{field} {operator} {quote(value)}"
+            links[label].append(("events", address("/search", {"q": condition, "since": "24h"})))
+    return links
+
+
 MAX_VIEW = 60
 """Characters of the name of a view."""
 
@@ -255,6 +283,7 @@ async def alert(request: web.Request) -> web.StreamResponse:
         group=of_group and of_group.group,
         headline=sentence(one),
         facts=list(facts(one)),
+        links=fact_links(one, events=made.search is not None),
         event=whole_event(one),
         marks=marks,
         siem=siem_address(template, one) if (template := made.story.siem_url) else "",
