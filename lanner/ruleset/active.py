@@ -64,7 +64,7 @@ class RuleChoices:
     has_audit_log: bool
     """True if `lanner run` follows a Kubernetes audit log."""
     published: "PublishedFiles | None" = None
-    """The files of indicators that were published with the rule files; None to take those on the disk."""
+    """Where the files of indicators of published rules are; None to take those on the disk."""
 
 
 @dataclass(frozen=True, slots=True)

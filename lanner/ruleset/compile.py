@@ -1,6 +1,7 @@
 """Compiles the rules of a process, with what the pipeline needs to know about them."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -124,6 +125,10 @@ def compile_rules(choices: RuleChoices, *, warnings: bool = True, folder: Path |
         loaded = load_or_fail(choices, warnings=warnings)
     else:
         loaded = stored.rules
+        # As loading does: no event waits until a list is read.
+        for each in loaded.indicators.values():
+            with suppress(OSError):
+                each.indicators.load()
     rules = [rule for rule in loaded.rules if rule.enabled]
     ruleset = compile_ruleset(
         rules,
@@ -157,7 +162,6 @@ def compile_rules(choices: RuleChoices, *, warnings: bool = True, folder: Path |
         choices.has_audit_log,
         None if stored is None else stored.pushdown_filter,
     )
-    # What is wrong with files of indicators is found at each start.
-    if store is not None and stored is None and not loaded.indicators:
+    if store is not None and stored is None:
         store.write(StoredRules(loaded, detection.pushdown_filter))
     return detection

@@ -22,7 +22,7 @@ from lanner.errors import BadInput
 from lanner.ruleset.active import RuleChoices
 from lanner.ruleset.compile import CompiledDetection
 from processor.fleet.rules.actions import RulesInUse, RulesRefused
-from processor.indicators.lists import PackedFile
+from processor.indicators.lists import PackedFile, PublishedFiles
 from processor.loading import LoadedIndicators, RuleFile
 from processor.loading.rules import Switch
 from schemas.catalog.priorities import PriorityName
@@ -164,15 +164,19 @@ def _indicator_files(lists: Iterable[LoadedIndicators]) -> tuple[PublishedFile, 
     return tuple(PublishedFile(name, content) for name, content in found.items())
 
 
-def as_published(choices: RuleChoices, rules: PublishedRules) -> RuleChoices:
-    """Return this host's choices with the files, switches and priority of a version. Raises BadInput."""
+def as_published(choices: RuleChoices, rules: PublishedRules, folders: Iterable[str]) -> RuleChoices:
+    """Return this host's choices with the files, switches and priority of a version. Raises BadInput.
+
+    folders: below which files of indicators with absolute paths may be.
+    """
     priority = next((name for name in get_args(PriorityName) if name == rules.priority), None)
     if priority is None:
         raise BadInput(f"{rules.priority!r} is not a valid priority.")
+    packed = {file.name: PackedFile(file.text, rules.published / 1e9) for file in rules.indicators}
     return replace(
         choices,
         files=tuple(RuleFile(file.name, file.text) for file in rules.files),
-        published={file.name: PackedFile(file.text, rules.published / 1e9) for file in rules.indicators},
+        published=PublishedFiles(packed, tuple(map(Path, folders))),
         watched=(),
         origin=f"version {rules.version}",
         switches=tuple(Switch(switch.enable, switch.by, switch.pattern) for switch in rules.switches),

@@ -53,7 +53,7 @@ class RuleStore:
         self._path = folder / f"rules-{digest}.pickle"
 
     def read(self) -> StoredRules | None:
-        """Return the rules; None if they aren't stored, or others can have written the file."""
+        """Return the rules; None if they aren't stored, others can have written the file, or a list's file changed."""
         enabled = gc.isenabled()
         # What is read has no cycles, and searching it for them takes as long as reading it.
         gc.disable()
@@ -66,7 +66,7 @@ class RuleStore:
         finally:
             if enabled:
                 gc.enable()
-        return found if isinstance(found, StoredRules) else None
+        return found if isinstance(found, StoredRules) and not _have_changed(found.rules) else None
 
     def write(self, stored: StoredRules) -> None:
         """Store rules, if possible, and remove the oldest files of others."""
@@ -78,6 +78,14 @@ class RuleStore:
             files = sorted(self._path.parent.glob("rules-*.pickle"), key=lambda path: path.stat().st_mtime_ns)
             for path in files[:-_KEPT]:
                 path.unlink(missing_ok=True)
+
+
+def _have_changed(rules: ActiveRules) -> bool:
+    """Return whether a file of indicators isn't the one that was read: the notices state what is wrong with it."""
+    try:
+        return any(each.indicators.has_changed() for each in rules.indicators.values())
+    except OSError:
+        return True
 
 
 class _Writer(pickle.Pickler):

@@ -9,7 +9,7 @@ from bus.connection import Connection
 from bus.published_rules import accept, current
 from bus.signatures import BadSigningKey, read_private_key, read_public_key
 from lanner.errors import BadInput
-from lanner.ruleset.active import ActiveRules
+from lanner.ruleset.active import ActiveRules, RuleChoices
 from lanner.ruleset.compile import CompiledDetection
 from lanner.ruleset.load import load_or_fail
 from lanner.ruleset.published import as_published
@@ -27,12 +27,16 @@ def detection_of_published(settings: Settings, rules: PublishedRules, *, warning
     Raises:
         BadInput: With all errors.
     """
-    return detection_of(settings, as_published(rule_choices(settings), rules), warnings=warnings)
+    return detection_of(settings, _choices(settings, rules), warnings=warnings)
 
 
 def active_of_published(settings: Settings, rules: PublishedRules) -> ActiveRules:
     """Load a version, as detection_of_published does, without compiling it. Raises BadInput."""
-    return load_or_fail(as_published(rule_choices(settings), rules), warnings=False)
+    return load_or_fail(_choices(settings, rules), warnings=False)
+
+
+def _choices(settings: Settings, rules: PublishedRules) -> RuleChoices:
+    return as_published(rule_choices(settings), rules, settings.published_rules.indicator_folders)
 
 
 def public_keys(settings: Settings) -> tuple[Ed25519PublicKey, ...]:

@@ -24,6 +24,7 @@ MAX_JSON_BYTES = 64 << 20
 """The most bytes of a JSON file, which is read as a whole."""
 _MAX_LINE = 64 << 10
 _MAX_DESCRIPTION = 200
+_MAX_SHOWN = 60
 _MAX_PATTERN = 4096
 _NS = 1_000_000_000
 _NEVER = 0xFFFF_FFFF
@@ -40,6 +41,8 @@ class RejectedEntry:
     """From 1; 0 for the whole file."""
     column: int
     reason: str
+    shown: str = ""
+    """What is there, which nobody may see unless the file is a list: it could be any file of this host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,9 @@ def _of_csv(data: BufferedIOBase, columns: Mapping[str, str]) -> Read:
                 name for part, name in wanted.items() if part not in places and (part in columns or part == "value")
             ]
             if missing:
-                yield RejectedEntry(numbers[0], 1, f"there is no column {missing[0]!r} in {', '.join(names)[:200]!r}")
+                yield RejectedEntry(
+                    numbers[0], 1, f"there is no column {missing[0]!r} among the {len(names)} of the header"
+                )
                 return
             continue
         yield _of_row(row, places, numbers[0])
@@ -158,7 +163,7 @@ def _of_row(row: list[str], places: Mapping[str, int], number: int) -> Placed | 
     try:
         expires = _time(part("expires"))
     except ValueError as error:
-        return RejectedEntry(number, column, str(error))
+        return RejectedEntry(number, column, str(error), part("expires")[:_MAX_SHOWN])
     return Placed(number, column, Entry(part("value"), expires, _description(part("description"))))
 
 
@@ -173,7 +178,7 @@ def _time(text: Any) -> int:
         dated = f"{dated.replace(' ', 'T')}Z"
     found = from_rfc3339(dated)
     if found is None:
-        raise ValueError(f"{str(text)[:50]!r} is not a time such as 2026-11-24 or 2026-11-24T14:31:30Z")
+        raise ValueError("it has a time that is not such as 2026-11-24 or 2026-11-24T14:31:30Z")
     # 0 would mean that it never expires.
     return min(max(found // _NS, 1), _NEVER)
 

@@ -8,7 +8,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedIOBase, BufferedReader, BytesIO
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -18,7 +18,7 @@ from processor.indicators.tables import MAX_ENTRIES, TABLES, BadIndicator, Entry
 
 MAX_REPORTED = 20
 """The most entries of a file that can't be used and are reported with their places; all are counted."""
-_Stamp = tuple[int, int, int]
+_Stamp = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,16 @@ class PackedFile:
     """When it was published, s since the epoch."""
 
 
-PublishedFiles = Mapping[str, PackedFile]
-"""Published files by name."""
+@dataclass(frozen=True, slots=True)
+class PublishedFiles:
+    """Where the files of published rules are."""
+
+    files: Mapping[str, PackedFile]
+    """Those that were published with the rules, by name."""
+    folders: tuple[Path, ...] = ()
+    """Folders of this host below which those with absolute paths are: whoever publishes rules may read no others."""
+
+
 _SHARED: WeakValueDictionary[tuple[Path, _Stamp, IndicatorSpec], Contents] = WeakValueDictionary()
 """What lists in use hold: rules are loaded again more often than their lists change."""
 
@@ -71,17 +79,25 @@ _SHARED: WeakValueDictionary[tuple[Path, _Stamp, IndicatorSpec], Contents] = Wea
 class IndicatorList:
     """A list of indicators. Its file is read when the list is used for the first time, or by `load`."""
 
-    def __init__(self, spec: IndicatorSpec, file: Path | PackedFile, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        spec: IndicatorSpec,
+        file: Path | PackedFile,
+        clock: Callable[[], float] = time.time,
+        folders: tuple[Path, ...] | None = None,
+    ) -> None:
         """Take a list.
 
         Args:
             spec: what the rule file states about it.
             file: where it is; or its content, which never changes.
             clock: the time by which entries expire, s since the epoch.
+            folders: where the file must be, links followed; None if it may be anywhere.
         """
         self.spec = spec
         self._file = file
         self._clock = clock
+        self._folders = folders
         self._stamp: _Stamp | None = None
         self._contents: Contents | None = None
         self._may_have: Callable[[str], bool] = self._first
@@ -126,9 +142,9 @@ class IndicatorList:
         with self._lock:
             if not isinstance(self._file, Path):
                 return self._contents or self._use(_unpacked(self._file, self.spec))
-            with closing(_open(self._file)) as file:
+            with closing(_open(self._file, self._folders)) as file:
                 status = os.fstat(file.fileno())
-                stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+                stamp = _stamp(status)
                 if self._contents is not None and stamp == self._stamp:
                     return self._contents
                 key = (self._file, stamp, self.spec)
@@ -140,15 +156,28 @@ class IndicatorList:
         """Return the compressed content of the file, to be published. Raises OSError."""
         if not isinstance(self._file, Path):
             return self._file.content
-        with closing(_open(self._file)) as file:
+        with closing(_open(self._file, self._folders)) as file:
             return gzip.compress(file.read(MAX_BYTES + 1), mtime=0)
 
     def has_changed(self) -> bool:
         """Return whether the file is not the one that was read. Raises OSError."""
         if not isinstance(self._file, Path):
             return False
-        status = self._file.stat()
-        return self._stamp != (status.st_mtime_ns, status.st_size, status.st_ino)
+        return self._stamp != _stamp(self._file.stat())
+
+    def __getstate__(self) -> tuple[object, ...]:
+        """Return what is stored with rules: no entries, whose hashes only this process has, but what the file was."""
+        file = str(self._file) if isinstance(self._file, Path) else self._file
+        return self.spec, file, None if self._folders is None else tuple(map(str, self._folders)), self._stamp
+
+    def __setstate__(
+        self, state: tuple[IndicatorSpec, str | PackedFile, tuple[str, ...] | None, _Stamp | None]
+    ) -> None:
+        """Take a list from what was stored; its file is not read yet."""
+        spec, file, folders, stamp = state
+        place = Path(file) if isinstance(file, str) else file
+        IndicatorList.__init__(self, spec, place, folders=None if folders is None else tuple(map(Path, folders)))
+        self._stamp = stamp
 
     def holds(self, value: str) -> bool:
         """Return whether an entry that counts now has a value."""
@@ -185,13 +214,35 @@ def unpacked(content: bytes) -> bytes:
         raise OSError(0, f"its content is damaged: {error}") from None
 
 
-def _open(path: Path) -> BufferedReader:
+def _stamp(status: os.stat_result) -> _Stamp:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+class OutsideFolders(OSError):
+    """A file is below none of the folders where it must be."""
+
+
+def _open(path: Path, folders: tuple[Path, ...] | None) -> BufferedReader:
     """Open a regular file; anything else could keep the reader waiting. Raises OSError."""
+    # Opening a device may do something.
+    _check_below(path.resolve(), folders)
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(0, "it is not a regular file", str(path))
-    return os.fdopen(descriptor, "rb")
+    file = os.fdopen(descriptor, "rb")
+    try:
+        # Whoever writes the folder may have made the path a link since then.
+        _check_below(Path(f"/proc/self/fd/{descriptor}").readlink(), folders)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _check_below(path: Path, folders: tuple[Path, ...] | None) -> None:
+    if folders is not None and not any(path.is_relative_to(folder.resolve()) for folder in folders):
+        raise OutsideFolders(0, f"it is not below {' or '.join(map(str, folders)) or 'any allowed folder'}", str(path))
 
 
 def _unpacked(file: PackedFile, spec: IndicatorSpec) -> Contents:
@@ -222,6 +273,9 @@ def _read(data: BufferedIOBase, spec: IndicatorSpec, dated: float) -> Contents:
         if is_full:
             break
     table.finish()
+    # A list of which most can't be used is another file, whose lines may be secrets.
+    if count <= len(table):
+        rejected = [replace(each, reason=f"{each.shown!r}: {each.reason}") if each.shown else each for each in rejected]
     expires = dated + spec.expires_after if spec.expires_after else 0
     return Contents(table, tuple(rejected), count, dated, expires)
 
@@ -230,6 +284,5 @@ def _added(table: Table, placed: Placed) -> RejectedEntry | None:
     try:
         table.add(placed.entry)
     except BadIndicator as error:
-        shown = placed.entry.text[:60]
-        return RejectedEntry(placed.line, placed.column, f"{shown!r}: {error}")
+        return RejectedEntry(placed.line, placed.column, str(error), placed.entry.text[:60])
     return None

@@ -77,7 +77,7 @@ def _read(path: Path) -> RuleFile:
 def load_rules(files: Sequence[RuleFile], published: "PublishedFiles | None" = None) -> LoadResult:
     """Load rule files in order. Invalid content never raises: the result has all errors and warnings.
 
-    published: the files of indicators that were published with them; None to take those on the disk. They are read when
+    published: where the files of indicators of published rules are; None to take those on the disk. They are read when
     the rules are used first, or by `indicator_problems`.
     """
     # Imported here, because the parsers and checks take 6 MB, and a program whose rules are stored needs none.

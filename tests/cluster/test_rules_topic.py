@@ -78,6 +78,9 @@ LISTED = """
 """
 
 
+OTHERS = "/etc/lanner/indicators or /var/lib/lanner/indicators"
+
+
 class Following(threading.Thread):
     """Sends batches of simulated hosts, like a collector that follows the pushdown filter."""
 
@@ -137,9 +140,10 @@ def named(alerts: Alerts, rule: str) -> dict[str, Alert]:
     return {alert.id: alert for alert in alerts.raw if alert.rule == rule}
 
 
-def two(processes: Processes, connection: Connection) -> tuple[Running, Running]:
+def two(processes: Processes, connection: Connection, *arguments: str) -> tuple[Running, Running]:
     """Start two processors with only minimal rule files."""
-    workers = (processes.start(connection, "processor"), processes.start(connection, "processor"))
+    first, second = (processes.start(connection, "processor", *arguments) for _ in range(2))
+    workers = (first, second)
     for each in workers:
         each.wait_for("evaluating rules:")
     return workers
@@ -152,7 +156,8 @@ def test_processors_switch_under_load(connection: Connection, processes: Process
     """
     first = rules_file(tmp_path, MARKED + WITH_MEMORY)
     before = publish(processes, connection, first, "--comment", "to begin with")
-    workers = two(processes, connection)
+    allowed = ("-o", f"published_rules.indicator_folders=[{tmp_path}]")
+    workers = two(processes, connection, *allowed)
     assert all(f"of version {before}" in each.errors for each in workers)
     generator = Generator(connection, hosts=8)
     act_in_group(generator, range(1, 7))
@@ -165,7 +170,9 @@ def test_processors_switch_under_load(connection: Connection, processes: Process
     published.write_text("value,description\n/listed/a,A place\n")
     local.write_text("/nowhere\n")
     second.write_text(MARKED.replace("NOTICE", "WARNING") + WITH_MEMORY + OTHER + LISTED.format(local=local))
-    after = publish(processes, connection, second)
+    refused = processes.start(connection, "rules", "publish", second, "--yes")
+    assert (refused.result(), f"not below {OTHERS}" in refused.errors) == (1, True), refused.errors
+    after = publish(processes, connection, second, *allowed)
     for each in workers:
         each.wait_for(f"version {after} is active")
     until(lambda: following.versions == after, "the filter was not narrowed")

@@ -69,6 +69,11 @@ class PublishedRulesSettings:
         "ones, regardless of who publishes them again.",
         "/var/lib/lanner/processor",
     )
+    indicator_folders: tuple[str, ...] = about(
+        "Folders of a processor: files of indicators that published rules name by absolute paths must be below one of\n"
+        "them, so that whoever publishes rules can read no other file.",
+        ("/etc/lanner/indicators", "/var/lib/lanner/indicators"),
+    )
     wait_seconds: int = about(
         "How long a processor waits until every live host sends what a new version needs; then it switches and\n"
         "reports the hosts that didn't.",

@@ -8,7 +8,7 @@ from foundation.quantities import UNITS, parse_duration
 from foundation.text import did_you_mean
 from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SourceLocation
 from processor.indicators.formats import COLUMNS, Format
-from processor.indicators.lists import IndicatorList, IndicatorSpec, PackedFile, PublishedFiles
+from processor.indicators.lists import IndicatorList, IndicatorSpec, OutsideFolders, PackedFile, PublishedFiles
 from processor.indicators.tables import Kind
 from processor.language.tokens import IDENTIFIER
 from processor.loading.definitions import ItemLocation
@@ -27,7 +27,7 @@ _Choice = TypeVar("_Choice", Kind, Format)
 def read_indicators(item: MappingNode, published: PublishedFiles | None) -> LoadedIndicators:
     """Return the list of an item, whose file is not read yet. Raises ItemRejected.
 
-    published: the files that were published with the rule files; None to take those on the disk.
+    published: where the files of published rules are; None to take those on the disk.
     """
     node = scalar(item, "indicators", ItemLocation(item, "indicators"))
     spot = ItemLocation(item, "indicators", node.value)
@@ -48,7 +48,9 @@ def read_indicators(item: MappingNode, published: PublishedFiles | None) -> Load
         raise _wrong(f"'{after.value}' is not a duration", spot, after, "write it as 30m, 12h or 7d")
     columns = _columns(item, form, spot)
     spec = IndicatorSpec(node.value, file.value, kind, form, columns, source.value if source else "", seconds)
-    return LoadedIndicators(IndicatorList(spec, _place(item, spec, spot, file, published)), file.location)
+    folders = None if published is None else published.folders
+    place = _place(item, spec, spot, file, published)
+    return LoadedIndicators(IndicatorList(spec, place, folders=folders), file.location)
 
 
 def _place(
@@ -63,7 +65,7 @@ def _place(
         raise _wrong(message, spot, file, "rename it, or write an absolute path")
     if published is None:
         return path
-    found = published.get(spec.file)
+    found = published.files.get(spec.file)
     if found is None:
         message = "Could not read the file: it was not published with the rules"
         raise reject(message, spot, file, code=ProblemCode.LOAD_ERR_FILE_READ, hint="publish them again")
@@ -109,6 +111,8 @@ def problems_of(loaded: LoadedIndicators) -> list[Problem]:
     except OSError as error:
         message = f"Could not read the file: {error.strerror or error}"
         hint = "check that it exists and is readable"
+        if isinstance(error, OutsideFolders):
+            hint = "move it, or add its folder to published_rules.indicator_folders on each processor"
         return [problem(ProblemCode.LOAD_ERR_FILE_READ, message, location, hint)]
     warning = ProblemCode.LOAD_WARNING_EXTENSION
     found = [

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from lanner.errors import BadInput
 from lanner.ruleset.active import RuleChoices
 from lanner.ruleset.compile import compile_rules
 from lanner.ruleset.stored import RuleStore
 from lanner.settings import Settings
 from lanner.wiring.rules import find_rules
+from processor.compiler.mapping import compile_mapping
 from processor.loading import RuleFile
 
 ROOT = Path(__file__).parents[4]
@@ -56,6 +58,31 @@ def test_other_rules_or_notices_are_not_those_that_are_stored(tmp_path: Path, ch
         assert compile_rules(changed, folder=tmp_path).active_rules.rules[0].name == str(number)
     assert RuleStore(tmp_path, choices, warnings=False).read() is None
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_rules_with_lists_are_stored_until_a_list_changes(tmp_path: Path, choices: RuleChoices) -> None:
+    """What is wrong with a list is reported at each start, and its entries are those of the file."""
+    file, store = tmp_path / "bad.txt", tmp_path / "store"
+    file.write_text("/x # One\n" + "x" * 2000)
+    text = f"- {{indicators: bad, file: {file}, kind: text}}\n".encode() + RULE % b"one"
+    text = text.replace(b"fd.name = /x", b"fd.name in_indicators (bad)")
+    choices = replace(choices, files=(RuleFile("r.yaml", text),))
+    for _ in range(2):
+        first, again = (compile_rules(choices, folder=store) for _ in range(2))
+        assert (first.stored_filter is None, again.stored_filter is None) == (True, False)
+        assert again.notices == first.notices
+        assert any("longer than 1024" in each for each in again.notices)
+        assert again.pushdown_filter == first.pushdown_filter
+        (rule,) = again.active_rules.rules
+        event = {"evt.type": "openat", "fd.name": "/x"}
+        assert compile_mapping(rule.condition)(event) is (b"x" in file.read_bytes()[:2])
+        assert compile_mapping(rule.condition)({**event, "fd.name": "/z"}) is (b"z" in file.read_bytes()[:2])
+        times = file.stat()
+        file.write_text("/z # One\n" + "x" * 2000)
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    file.unlink()
+    with pytest.raises(BadInput):
+        compile_rules(choices, folder=store)
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602])

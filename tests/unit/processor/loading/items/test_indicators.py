@@ -7,7 +7,7 @@ import pytest
 from processor.compiler.mapping import compile_mapping
 from processor.detection.detector import Detector
 from processor.detection.view import BatchView
-from processor.indicators.lists import PackedFile
+from processor.indicators.lists import PackedFile, PublishedFiles
 from processor.loading import LoadResult, RuleFile, indicator_problems, load_rules
 from processor.loading.difference import difference
 from processor.loading.falco_compatibility import falco_problems
@@ -140,12 +140,42 @@ def test_a_published_file_is_not_looked_for_on_the_disk(tmp_path: Path) -> None:
     """What was not published is an error, even if there is a file of its name; absolute paths are on the disk."""
     (tmp_path / "bad.txt").write_text("192.0.2.1\n")
     file = RuleFile(str(tmp_path / "rules.yaml"), ITEM)
-    published = {"bad.txt": PackedFile(gzip.compress(b"198.51.100.7\n"), 0)}
+    published = PublishedFiles({"bad.txt": PackedFile(gzip.compress(b"198.51.100.7\n"), 0)})
     found = load_rules([file], published).indicators["bad"].indicators
     assert (found.holds("198.51.100.7"), found.holds("192.0.2.1"), found.is_local) == (True, False, False)
-    assert load_rules([file], {}).errors[0].message == "Could not read the file: it was not published with the rules"
+    none = PublishedFiles({}, (tmp_path,))
+    assert load_rules([file], none).errors[0].message == "Could not read the file: it was not published with the rules"
     local = dataclasses.replace(file, text=ITEM.replace("bad.txt", f"{tmp_path}/bad.txt"))
-    assert load_rules([local], {}).indicators["bad"].indicators.holds("192.0.2.1")
+    assert load_rules([local], none).indicators["bad"].indicators.holds("192.0.2.1")
+
+
+@pytest.mark.parametrize("kind", ["address", "name", "digest", "text"])
+def test_published_rules_read_no_file_outside_of_the_allowed_folders(tmp_path: Path, kind: str) -> None:
+    """By no path and no link, such as that of password hashes."""
+    allowed = tmp_path / "allowed"
+    allowed.mkdir()
+    (allowed / "link.txt").symlink_to("/etc/shadow")
+    for path in ("/etc/shadow", f"{allowed}/../../../../../../../etc/shadow", f"{allowed}/link.txt", "/dev/zero"):
+        item = f"- indicators: bad\n  file: {path}\n  format: text\n  kind: {kind}\n"
+        loaded = load_rules([RuleFile("rules.yaml", item)], PublishedFiles({}, (allowed,)))
+        (problem,) = indicator_problems(loaded)
+        assert problem.message == f"Could not read the file: it is not below {allowed}"
+        assert "indicator_folders" in problem.hint
+        assert not loaded.indicators["bad"].indicators.holds("root")
+        assert len(loaded.indicators["bad"].indicators.contents.table) == 0
+
+
+@pytest.mark.parametrize("form", ["text", "csv", "stix", "misp"])
+def test_no_line_of_a_file_is_quoted_that_is_no_list(tmp_path: Path, form: str) -> None:
+    """Whoever writes a rule file may not read the file; of a list, the few lines that can't be used are quoted."""
+    secret = "root:$y$j9T$c2VjcmV0:20420:0:99999:7:::"
+    (tmp_path / "shadow").write_text(f"{secret}\n" * 3)
+    item = f"- indicators: bad\n  file: {tmp_path}/shadow\n  format: {form}\n  kind: address\n"
+    found = indicator_problems(load_rules([RuleFile("rules.yaml", item)]))
+    assert found
+    assert not any("$y$j9T" in str(each) for each in found)
+    list_of = loaded(tmp_path, ITEM, f"198.51.100.7\n198.51.100.8\n{secret}\n")
+    assert "$y$j9T" in indicator_problems(list_of)[0].message
 
 
 def test_changed_entries_are_a_difference(tmp_path: Path) -> None:
