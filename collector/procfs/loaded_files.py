@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from collector.procfs.foreign_files import cached_stat
+from collector.procfs.foreign_files import cached_stat, closing
 from collector.procfs.parse import parse_cgroup, parse_stat, parse_status, text_of
-from collector.procfs.reading import read_file
+from collector.procfs.reading import read_file, read_up_to
 from foundation.caches import BoundedMap
 
 MAX_MAPS = 8 << 20
@@ -113,10 +113,16 @@ def responder(proc: str, host_root: str) -> Callable[[int], dict[str, Any]]:
         stat, status = parse_stat(_small(f"{folder}/stat")), parse_status(_small(f"{folder}/status"))
         if stat is None or stat.is_kernel_thread or status is None or status.tgid != pid:
             return {}
-        maps = read_file(f"{folder}/maps", MAX_MAPS)
+        try:
+            with closing(os.open(f"{folder}/maps", os.O_RDONLY | os.O_CLOEXEC)) as table:
+                maps = read_up_to(table, MAX_MAPS)
+        except PermissionError:
+            return {"is_hidden": True}
+        except OSError:
+            return {}
         root = _identity(f"{folder}/root")
-        if maps is None or root is None:
-            return {"is_hidden": True} if os.path.exists(folder) else {}  # noqa: PTH110 - procfs may not respond
+        if root is None:
+            return {}
         files, left_out = parse_maps(maps)
         with suppress(OSError):
             program = file_of(os.readlink(f"{folder}/exe"))  # noqa: PTH115 - as everywhere here

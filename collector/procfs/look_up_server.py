@@ -79,6 +79,7 @@ def serve(questions: "Iterable[bytes]", answers: "BinaryIO", proc: str, host_roo
     accounts: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     programs: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     packages: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    code: Callable[[dict[str, Any]], list[bool]] | None = None
     loaded: Callable[[int], dict[str, Any]] | None = None
     answers.write(READY)
     answers.flush()
@@ -105,6 +106,13 @@ def serve(questions: "Iterable[bytes]", answers: "BinaryIO", proc: str, host_roo
                     limit_memory(MAX_PACKAGES_MEMORY)
                     packages = packages_responder(proc, host_root)
                 answer = packages(request["packages"])
+            elif "code" in request:
+                if code is None:
+                    from collector.procfs.package_files import responder as code_responder  # noqa: PLC0415
+
+                    limit_memory(MAX_PACKAGES_MEMORY)
+                    code = code_responder(proc, host_root)
+                answer = code(request["code"])
             elif "loaded" in request:
                 if loaded is None:
                     from collector.procfs.loaded_files import responder as loaded_responder  # noqa: PLC0415

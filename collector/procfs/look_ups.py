@@ -136,6 +136,15 @@ class LookUps:
         """
         return self._ask({"packages": {"pid": pid, "paths": paths}}, MAX_LEFT_BY_FILES)
 
+    def code(self, pid: int, packages: Sequence[tuple[str, str]]) -> Any:
+        """Return for each package whether all of its code must be mapped to run; None if it was abandoned.
+
+        Args:
+            pid: as for packages().
+            packages: manager and name of each.
+        """
+        return self._ask({"code": {"pid": pid, "packages": packages}}, MAX_LEFT_BY_FILES)
+
     def close(self) -> None:
         """End the server, without waiting long for one that is blocked."""
         self._leave(is_killed=True)

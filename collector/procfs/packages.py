@@ -23,7 +23,7 @@ from collector.procfs.foreign_files import closing, open_below, read_below
 from collector.procfs.reading import read_up_to
 from foundation.caches import BoundedMap
 
-_INFO, STATUS = "var/lib/dpkg/info", "var/lib/dpkg/status"
+INFO, STATUS = "var/lib/dpkg/info", "var/lib/dpkg/status"
 DISTROLESS = "var/lib/dpkg/status.d"
 """Where images without dpkg have both, one file for each package."""
 _DIVERSIONS = "var/lib/dpkg/diversions"
@@ -103,7 +103,7 @@ class Packages:
     def _dpkg_lists(self, root: int, path: str) -> Iterator[tuple[int, str, str]]:
         """Yield the packages that list a file: the open folder of their lists, name and digest."""
         name, owners = _diverted(root, path)
-        for folder in (_INFO, DISTROLESS):
+        for folder in (INFO, DISTROLESS):
             with suppress(OSError), closing(open_below(root, folder)) as location:
                 found = os.fstat(location)
                 key = found.st_dev, found.st_ino, found.st_mtime_ns
@@ -118,7 +118,7 @@ class Packages:
 
 def exist(root: int) -> bool:
     """Return whether a root directory has a database that can be read."""
-    for path in (_INFO, DISTROLESS, APK, *_RPM):
+    for path in (INFO, DISTROLESS, APK, *_RPM):
         with suppress(OSError), closing(open_below(root, path)):
             return True
     return False
@@ -341,6 +341,19 @@ class RpmHeader:
     def name(self) -> str:
         """The package's name."""
         return self.text(_NAME)
+
+    def paths(self, limit: int) -> Iterator[str]:
+        """Yield the paths of its files, at most so many."""
+        directories, names = (self._texts(tag, limit) for tag in (_DIRECTORIES, _BASE_NAMES))
+        for at, name in enumerate(names):
+            directory = self.number(_DIRECTORY_INDEXES, at)
+            if directory is not None and directory < len(directories):
+                yield f"{directories[directory]}{name}"
+
+    def _texts(self, tag: int, limit: int) -> list[str]:
+        at, count = self._tags.get(tag, (0, 0))
+        parts = self._content[at:].split(b"\0", min(count, limit))[: min(count, limit)]
+        return [part.decode("utf-8", "surrogateescape") for part in parts]
 
     @property
     def version(self) -> str:

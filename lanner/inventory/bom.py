@@ -4,19 +4,23 @@ Source: CycloneDX 1.6; the purls of deb, rpm and apk in the package URL specific
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from cyclonedx.model import Property
+from cyclonedx.model import Property, XsUri
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.model.impact_analysis import ImpactAnalysisJustification, ImpactAnalysisState
+from cyclonedx.model.vulnerability import BomTarget, Vulnerability, VulnerabilityAnalysis, VulnerabilitySource
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
 from collector.procfs.installed_packages import InstalledPackage
 from foundation.text import count_of, printable
-from lanner.inventory.loaded import LoadedBy, PackageUse, Root
+from lanner.inventory.loaded import PackageUse, Root, loader_text
+from lanner.inventory.vulnerabilities import LoadingAnalysis, PackageVulnerability
 
 MAX_FILES = 16
 """Files of a package that a component names."""
@@ -53,25 +57,64 @@ def reference(root: Root, package: InstalledPackage) -> str:
     return f"{root.name}{'@' if root.version else ''}{root.version}#{purl_of(package, root.distribution).to_string()}"
 
 
-def bom_text(roots: Sequence[Root], hostname: str, now: datetime) -> str:
-    """Return a BOM as JSON, its components in the order in which somebody would look at them: as Root has them."""
+def bom_text(
+    roots: Sequence[Root],
+    hostname: str,
+    now: datetime,
+    findings: Sequence[tuple[PackageVulnerability, LoadingAnalysis]] = (),
+) -> str:
+    """Return a BOM as JSON, its parts in the order in which somebody would look at them.
+
+    Args:
+        roots: the host and images, of which loaded packages are listed.
+        hostname: the host's name.
+        now: when it was made.
+        findings: vulnerabilities. Their packages are listed if they are not loaded, too.
+    """
     host = Component(name=printable(hostname), type=ComponentType.DEVICE, bom_ref="host:device")
     bom = Bom()
     bom.metadata.component, bom.metadata.timestamp = host, now
     order: list[str] = []
     for root in roots:
         own = _root(root)
-        packages = [_package(root, use) for use in root.uses]
+        others = dict.fromkeys(one.use for one, _ in findings if one.root is root and not one.use.is_loaded)
+        packages = [_package(root, use) for use in (*root.uses, *others)]
         for component in (own, *packages):
             bom.components.add(component)
             order.append(str(component.bom_ref.value))
         bom.register_dependency(host, [own])
         bom.register_dependency(own, packages)
+    for vulnerability in _vulnerabilities(findings):
+        bom.vulnerabilities.add(vulnerability)
+        order.append(str(vulnerability.bom_ref.value))
     found: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
-    # The library sorts components by name.
+    # The library sorts them by name.
     places = {each: at for at, each in enumerate(order)}
-    found["components"] = sorted(found.get("components", []), key=lambda each: places[each["bom-ref"]])
+    for kind in ("components", "vulnerabilities"):
+        if kind in found:
+            found[kind].sort(key=lambda each: places[each["bom-ref"]])
     return json.dumps(found, indent=2) + "\n"
+
+
+def _vulnerabilities(findings: Sequence[tuple[PackageVulnerability, LoadingAnalysis]]) -> Iterator[Vulnerability]:
+    """Yield the vulnerabilities, one for all packages of which the same can be stated."""
+    targets: dict[tuple[str, str, LoadingAnalysis], list[BomTarget]] = defaultdict(list)
+    for one, stated in findings:
+        vulnerability = one.vulnerability
+        target = BomTarget(ref=reference(one.root, one.use.package))
+        targets[vulnerability.id, vulnerability.source, stated].append(target)
+    for number, ((name, source, stated), affected) in enumerate(targets.items()):
+        yield Vulnerability(
+            bom_ref=f"vulnerability:{number}:{name}",
+            id=name,
+            source=VulnerabilitySource(url=XsUri(source)) if source else None,
+            affects=affected,
+            analysis=VulnerabilityAnalysis(
+                state=ImpactAnalysisState.NOT_AFFECTED if stated.is_not_reachable else ImpactAnalysisState.IN_TRIAGE,
+                justification=ImpactAnalysisJustification.CODE_NOT_REACHABLE if stated.is_not_reachable else None,
+                detail=stated.detail,
+            ),
+        )
 
 
 def _root(root: Root) -> Component:
@@ -117,15 +160,3 @@ def _properties(root: Root, use: PackageUse) -> Iterator[tuple[str, str]]:
 
 def _flag(*, value: bool) -> str:
     return "true" if value else "false"
-
-
-def loader_text(loader: LoadedBy) -> str:
-    """Return the processes of a name as a text: sshd, 2 processes, uid 0, listens on tcp 0.0.0.0:22."""
-    uids = _some([str(uid) for uid in loader.uids])
-    text = f"{loader.name}, {count_of(loader.count, 'process', 'processes')}, uid {uids}"
-    return f"{text}, listens on {_some(loader.listening)}" if loader.listening else text
-
-
-def _some(texts: Iterable[str], limit: int = 8) -> str:
-    every = list(texts)
-    return ", ".join(every[:limit]) + (" ..." if len(every) > limit else "")

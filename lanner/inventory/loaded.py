@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from collector.procfs.installed_packages import InstalledPackage
 from collector.procfs.loaded_files import LoadedFile, is_network_facing
-from foundation.text import printable
+from foundation.text import count_of, printable
 from schemas.batch import Container
 
 RootKey = tuple[int, ...]
@@ -99,6 +99,8 @@ class Root:
     """Packages that are installed and not loaded."""
     unlisted: int
     """Loaded files that no package lists."""
+    keys: tuple[RootKey, ...] = (HOST,)
+    """Its root directories: one for each container."""
 
     @property
     def is_host(self) -> bool:
@@ -177,6 +179,7 @@ def _root(
         tuple(sorted(uses, key=lambda use: (not use.is_network_facing, -_count(use), use.package.name))),
         tuple(sorted(installed.keys() - gathered.keys(), key=lambda package: (package.name, package.arch))),
         len(unlisted),
+        tuple(members),
     )
 
 
@@ -205,3 +208,15 @@ def _use(package: InstalledPackage, gathered: _Gathered) -> PackageUse:
 
 def _count(use: PackageUse) -> int:
     return sum(loader.count for loader in use.loaders)
+
+
+def loader_text(loader: LoadedBy) -> str:
+    """Return the processes of a name as a text: sshd, 2 processes, uid 0, listens on tcp 0.0.0.0:22."""
+    uids = _some([str(uid) for uid in loader.uids])
+    text = f"{loader.name}, {count_of(loader.count, 'process', 'processes')}, uid {uids}"
+    return f"{text}, listens on {_some(loader.listening)}" if loader.listening else text
+
+
+def _some(texts: Iterable[str], limit: int = 8) -> str:
+    every = list(texts)
+    return ", ".join(every[:limit]) + (" ..." if len(every) > limit else "")

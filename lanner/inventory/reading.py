@@ -5,7 +5,7 @@ A process or a file system that doesn't respond costs only its own look-up, whic
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,11 @@ class Unread:
     roots: int = 0
     """Root directories whose databases could not be read in time."""
 
+    @property
+    def is_nothing(self) -> bool:
+        """True if all was read."""
+        return not (self.hidden or self.unresponsive or self.cut or self.left_out or self.roots)
+
 
 @dataclass(slots=True)
 class _ReadRoot:
@@ -75,13 +80,15 @@ class Survey:
         self._roots: dict[RootKey, _ReadRoot] = {}
 
     def read(self, stop: Callable[[], bool] = lambda: False) -> None:
-        """Read all living processes once, and the packages of files that were not seen before."""
+        """Read all living processes but this one, and the packages of files that were not seen before."""
         self.passes += 1
-        pids = [int(name) for name in os.listdir(self._proc) if name.isdigit()]  # noqa: PTH208 - as in ProcessFiles
         hidden = unresponsive = cut = 0
         lookups = LookUps(self._proc, self._host_root)
         try:
-            for pid in pids:
+            lookups.start()
+            own = {os.getpid(), lookups.pid}
+            pids = {int(name) for name in os.listdir(self._proc) if name.isdigit()}  # noqa: PTH208 - names only
+            for pid in sorted(pids - own):
                 if stop():
                     break
                 found = lookups.loaded(pid)
@@ -106,6 +113,24 @@ class Survey:
         known = {key: root.packages for key, root in self._roots.items() if root.packages is not None}
         self.unread.roots = sum(root.packages is None for root in self._roots.values())
         return loaded_packages(self._processes.values(), known, self._described(containers))
+
+    def only_mapped(self, root: Root, packages: Collection[InstalledPackage]) -> set[InstalledPackage]:
+        """Return the packages of a root all of whose code must be mapped to run."""
+        found = set(packages)
+        names = [
+            (each, (each.manager, f"{each.name}:{each.arch}" if each.manager == "dpkg" else each.name))
+            for each in packages
+        ]
+        for key in root.keys:
+            lookups = LookUps(self._proc, self._host_root, timeout=SECONDS_FOR_ROOT)
+            try:
+                answers = lookups.code(self._roots[key].pid if key != HOST else 0, [name for _, name in names])
+            finally:
+                lookups.close()
+            if answers is None:
+                return set()
+            found &= {package for (package, _), is_only in zip(names, answers, strict=True) if is_only}
+        return found
 
     def _take(self, pid: int, found: dict[str, Any]) -> None:
         key: RootKey = tuple(found["root"])

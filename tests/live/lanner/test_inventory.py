@@ -100,3 +100,20 @@ def test_a_root_directory_of_alpine_is_read_by_a_process_in_it(tmp_path: Path) -
     assert found["purl"] == "pkg:apk/alpine/busybox@1.36.1-r15?arch=x86_64&distro=alpine-3.19.1"
     assert values(found, "file") == ["/bin/busybox"]
     assert values(found, "root") == [f"root {tmp_path}"]
+
+
+def test_what_no_process_had_loaded_for_a_while_is_not_affected(tmp_path: Path) -> None:
+    """In a pid namespace all of whose processes can be read; without --observe, nothing is stated of it."""
+    purls = ("pkg:deb/debian/libc6", "pkg:deb/debian/libxml2", "pkg:deb/debian/git", "pkg:deb/debian/no-such")
+    matches = [{"vulnerability": {"id": f"CVE-{each[15:]}"}, "artifact": {"purl": each}} for each in purls]
+    (tmp_path / "scan.json").write_text(json.dumps({"matches": matches}))
+    ours = (sys.executable, "-m", "lanner", "inventory", "--vulnerabilities", str(tmp_path / "scan.json"))
+    observing = ("unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", 'sleep 600 & "$@"', "sh", *ours)
+    done = subprocess.run((*observing, "--observe", "1s"), capture_output=True, text=True, check=True, timeout=60)
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(done.stdout) is None
+    states = {each["id"]: each["analysis"]["state"] for each in json.loads(done.stdout)["vulnerabilities"]}
+    # git has scripts.
+    assert states == {"CVE-libc6": "in_triage", "CVE-libxml2": "not_affected", "CVE-git": "in_triage"}
+    assert "1 of 4 vulnerabilities of packages" in done.stderr
+    table = subprocess.run((*ours, "--format", "table"), capture_output=True, text=True, check=True, timeout=60)
+    assert "not_affected" not in table.stdout
