@@ -11,8 +11,8 @@
  */
 
 enum operation {
-  U_SENDMSG = 9, U_ACCEPT = 13, U_CONNECT = 16, U_FALLOCATE = 17, U_OPENAT = 18, U_SEND = 26, U_OPENAT2 = 28, U_RENAMEAT = 35,
-  U_UNLINKAT = 36, U_MKDIRAT = 37, U_SYMLINKAT = 38, U_LINKAT = 39, U_FSETXATTR = 41, U_SETXATTR = 42, U_SOCKET = 45,
+  U_SENDMSG = 9, U_RECVMSG = 10, U_ACCEPT = 13, U_CONNECT = 16, U_FALLOCATE = 17, U_OPENAT = 18, U_READ = 22, U_SEND = 26, U_RECV = 27,
+  U_OPENAT2 = 28, U_RENAMEAT = 35, U_UNLINKAT = 36, U_MKDIRAT = 37, U_SYMLINKAT = 38, U_LINKAT = 39, U_FSETXATTR = 41, U_SETXATTR = 42, U_SOCKET = 45,
   U_SEND_ZC = 47, U_SENDMSG_ZC = 48, U_FIXED_FD_INSTALL = 54, U_FTRUNCATE = 55, U_BIND = 56, U_LISTEN = 57, U_LIMIT = 64,
 };
 enum request_flag { Q_UNTOLD = 1, Q_MULTISHOT = 2, Q_RESULT_IS_FILE = 4, Q_CONNECTS = 8 };
@@ -50,6 +50,10 @@ static __always_inline u16 watched_flags(u32 operation) {
 
 static __always_inline bool is_send(u8 operation) {
   return operation == U_SEND || operation == U_SEND_ZC || operation == U_SENDMSG || operation == U_SENDMSG_ZC;
+}
+
+static __always_inline bool is_receive(u8 operation) {
+  return operation == U_RECV || operation == U_RECVMSG || operation == U_READ;
 }
 
 static __always_inline u32 word_at(void *address) {
@@ -198,6 +202,7 @@ int on_uring_submit(struct bpf_raw_tracepoint_args *ctx) {
   u8 operation = 0;
   READ(operation, req, O_REQ_OPCODE);
   bool connects = connects_too(req, operation);
+  if (is_receive(operation)) return 0;
   if (!(watched_flags(operation) || connects) || is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
   u32 zero = 0;
   struct syscall_record *r = syscall_scratch.lookup(&zero);
@@ -381,6 +386,47 @@ static __always_inline void send_result(struct request *q, void *req, s32 result
   send_request(r, off);
 }
 
+/* Reports a request that has received something from a name server, as find_answer() does calls; other receives are not
+ * reported. It is one record, like that of a request whose result nobody is told: what it has received is in memory now. */
+static __always_inline void send_answer(struct request *q, void *req, u8 operation, s32 result) {
+  u32 zero = 0;
+  struct syscall_record *r = syscall_scratch.lookup(&zero);
+  struct path_buffer *buffer = path_scratch.lookup(&zero);
+  struct call *call = call_scratch.lookup(&zero);
+  u32 chosen = operation;
+  struct descriptor *d = uring_calls.lookup(&chosen);
+  void *task = CURRENT_TASK(), *file = follow(req, 0);
+  if (!r || !buffer || !call || !d || result <= 0 || !file || WORD(task, O_TASK_FLAGS) & PF_KTHREAD_FLAG) return;
+  u16 mode = 0, family = 0, port = 0, sender[2] = {};
+  READ(mode, follow(file, O_FILE_INODE), O_INODE_MODE);
+  if ((mode & 0170000) != 0140000) return;
+  void *sk = follow(follow(file, O_FILE_PRIVATE), O_SOCKET_SK);
+  READ(family, sk, O_SOCK_FAMILY);
+  READ(port, sk, O_SOCK_DPORT);
+  if (family != AF_INET && family != AF_INET6) return;
+  u64 address = operation == U_READ ? long_of(req, O_READ_ADDRESS) : long_of(req, O_SEND_BUFFER), message[4] = {}, size = result;
+  if (operation == U_RECVMSG) {
+    u64 piece[2] = {};
+    bpf_probe_read_user(message, sizeof(message), (void *)address);
+    bpf_probe_read_user(piece, sizeof(piece), (void *)message[2]);
+    bpf_probe_read_user(sender, sizeof(sender), (void *)message[0]);
+    address = piece[0];
+    if (piece[1] < size) size = piece[1];
+    if (!port) port = sender[1];
+  }
+  if (port != DNS_PORT) return;
+  q->flags = Q_UNTOLD;
+  u64 off = begin_request(r, task, K_REQUEST, q);
+  r->event = d->event;
+  r->result = result;
+  r->fd = r->arguments[0] = word_of(req, O_REQ_FD);
+  off = append_file(r, buffer, off, file);
+  off = forgotten(call, off);
+  APPEND_USER_BYTES(r, off, R_BLOB1, address, size, ANSWER_BYTES);
+  if (message[0]) APPEND_USER_BYTES(r, off, R_BLOB2, message[0], 28, 255);
+  send_request(r, off);
+}
+
 int on_uring_complete(struct bpf_raw_tracepoint_args *ctx) {
   void *ring = (void *)ctx->args[0], *req = (void *)ctx->args[1], *cqe = (void *)ctx->args[2];
   /* Older kernels provide what is in this entry instead of it. */
@@ -394,6 +440,10 @@ int on_uring_complete(struct bpf_raw_tracepoint_args *ctx) {
   struct ring_key key = {q.ring, q.user_data};
   s32 result = has_cqe ? word_of(cqe, 8) : (s32)ctx->args[3];
   int slot_at = 0;
+  if (req && is_receive(operation)) {
+    send_answer(&q, req, operation, result);
+    return 0;
+  }
   if (flags & D_FD_IS_RESULT) q.flags = Q_RESULT_IS_FILE;
   if (!req) {
     if (!uring_multishot.lookup(&key)) return 0;

@@ -14,11 +14,14 @@ from collector.records.types import File, Request, Syscall
 
 OPERATIONS: Mapping[int, tuple[str, str]] = {
     9: ("sendmsg", "sendmsg"),
+    10: ("recvmsg", "recvmsg"),
     13: ("accept", "accept4"),
     16: ("connect", "connect"),
     17: ("fallocate", "fallocate"),
     18: ("openat", "openat"),
+    22: ("read", "read"),
     26: ("send", "sendto"),
+    27: ("recvfrom", "recvfrom"),
     28: ("openat2", "openat2"),
     35: ("renameat", "renameat2"),
     36: ("unlinkat", "unlinkat"),
@@ -36,7 +39,8 @@ OPERATIONS: Mapping[int, tuple[str, str]] = {
     57: ("listen", "listen"),
 }
 """By operation (include/uapi/linux/io_uring.h), the equivalent call, and the one used if the operation needs an address
-or flags that only that call has. An installed descriptor (54) is one of a file that the ring had before."""
+or flags that only that call has. What is received is reported only from name servers. An installed descriptor (54) is
+one of a file that the ring had before."""
 
 MAX_OPEN = 16384
 """Pending requests; beyond that, the oldest are lost and counted."""

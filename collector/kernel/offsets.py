@@ -58,6 +58,7 @@ _MEMBERS = {
     "BIND_LENGTH": "io_bind.addr_len",
     "LISTEN_BACKLOG": "io_listen.backlog",
     "SEND_BUFFER": "io_sr_msg.buf",
+    "READ_ADDRESS": "io_rw.addr",
     "SEND_LENGTH": "io_sr_msg.len",
     "SEND_FLAGS": "io_sr_msg.msg_flags",
     "SEND_ADDRESS": "io_sr_msg.addr",

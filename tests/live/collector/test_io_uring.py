@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from collector.events.io_uring import OPERATIONS
+from schemas.catalog.system_calls import ANSWERED
 from tests.live.collector.watching import Event, Watching, watching
 from tests.live.compiled import Programs
 from tests.live.needs import io_uring
 
-EVENTS = {name for names in OPERATIONS.values() for name in names} | {"io_uring_setup"}
+EVENTS = {name for names in OPERATIONS.values() for name in names} - {*ANSWERED} | {"io_uring_setup"}
 VARIANTS = ("plain", "polled", "worker", "linked", "drained", "overflow")
 NOBODY = 65534
 

@@ -15,6 +15,8 @@ from processor.language.parser import parse
 from processor.pushdown.derive import derive
 from schemas.catalog.system_calls import ANSWERED
 from tests.live.collector.watching import Watching, watching
+from tests.live.compiled import Programs
+from tests.live.needs import io_uring
 
 SERVER = "127.0.0.153"
 ALIAS, ADDRESSES = "edge.example.net", {"A": "203.0.113.9", "AAAA": "2001:db8::9"}
@@ -155,6 +157,23 @@ def test_each_of_several_answers_that_a_call_receives_is_an_event(watch: Watchin
     found = [event for event in watch.all() if event["dns.question.name"] in names]
     assert [event["dns.question.name"] for event in found] == names[:7]
     assert {(event["evt.type"], event["fd.rip"]) for event in found} == {("recvmmsg", name_server)}
+
+
+@pytest.mark.parametrize(("way", "variant"), [("recv", "plain"), ("recvmsg", "worker"), ("read", "polled")])
+def test_an_answer_that_io_uring_receives_is_seen(
+    watch: Watching, name_server: str, tmp_path: Path, way: str, variant: str
+) -> None:
+    """By the program, by a thread of the kernel that works for it, and without any call."""
+    io_uring()
+    program = Programs(tmp_path)("io_uring_acts", static=True)
+    (tmp_path / "question").write_bytes(question(f"{way}.example.org"))
+    with (tmp_path / "question").open("rb") as asked:
+        watch.run(program, variant, "answer", way, name_server, stdin=asked)
+
+    event = watch.one(dns__question__name=f"{way}.example.org")
+
+    assert (event["evt.io_uring"], event["fd.rip"], event["proc.exepath"]) == (True, name_server, program)
+    assert event["dns.answers"] == f"{ALIAS} {ADDRESSES['A']}"
 
 
 def test_what_does_not_come_from_a_name_server_stays_in_the_kernel(watch: Watching, name_server: str) -> None:

@@ -257,6 +257,24 @@ static void udp(void)
 	printf("%d\n", ntohs(there.sin_port));
 }
 
+/* Asks a name server for what standard input has, and receives the answer. */
+static void answer(const char *way, const char *server)
+{
+	static char data[512];
+	struct sockaddr_in there = {.sin_family = AF_INET, .sin_port = htons(53)};
+	struct iovec piece = {data, sizeof(data)};
+	struct msghdr header = {.msg_iov = &piece, .msg_iovlen = 1};
+	int length = read(0, data, sizeof(data)), client = socket(AF_INET, SOCK_DGRAM, 0);
+
+	inet_pton(AF_INET, server, &there.sin_addr);
+	if (connect(client, (struct sockaddr *)&there, sizeof(there)) < 0 || send(client, data, length, 0) != length)
+		die("send");
+	if (!strcmp(way, "recvmsg"))
+		printf("%d\n", done(request(IORING_OP_RECVMSG, client, &header, 1)));
+	else
+		printf("%d\n", done(request(strcmp(way, "read") ? IORING_OP_RECV : IORING_OP_READ, client, data, sizeof(data))));
+}
+
 int main(int count, char **arguments)
 {
 	const char *act = count > 2 ? arguments[2] : "", *one = count > 3 ? arguments[3] : "", *two = count > 4 ? arguments[4] : "";
@@ -273,6 +291,10 @@ int main(int count, char **arguments)
 	}
 	if (!strcmp(act, "tcp") || !strcmp(act, "direct-tcp") || !strcmp(act, "multishot")) {
 		tcp(!strcmp(act, "multishot"), !strcmp(act, "direct-tcp"));
+		return 0;
+	}
+	if (!strcmp(act, "answer")) {
+		answer(one, two);
 		return 0;
 	}
 	if (!strcmp(act, "udp")) {
