@@ -15,7 +15,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.kernels.load import LANNER, load
 from collector.bpf import program
 from collector.bpf.build import compiled
 from collector.bpf.program import TYPED, RingSizes
@@ -37,14 +37,11 @@ from collector.records.types import Record, Request, Syscall
 from foundation.errors import EnvironmentUnsupported
 
 CACHE = Path("/var/cache/lanner")
-_LANNER = (sys.executable, "-m", "lanner")
 _PATIENCE = 60
 """Seconds: emulated, an alert takes longer than anywhere else."""
 _NOT_MADE = frozenset({"exit", "exit_group", "fork", "vfork", "clone", "clone3", "pause", "rt_sigreturn", "sigreturn"})
 """They don't return, return twice or wait; the self-test and the demo start processes."""
-_FEW_FILES = 2000
-_START_SECONDS = 300
-_CALL_SECONDS, _DEMO_SECONDS = 60, 1200
+_CALL_SECONDS, _DEMO_SECONDS = 60, 3000
 _CHANGES, _CWD = 5000, -100
 _URING_PROGRAM = "/opt/io_uring_acts"
 _URING_ACTS = {
@@ -89,7 +86,7 @@ def check(seconds: int, *, has_demo: bool) -> dict[str, Any]:
     finally:
         feed.close()
     found["seconds"] = seconds
-    _step(steps, "load", lambda: _load(seconds))
+    _step(steps, "load", lambda: load(seconds, lambda made: found.update(load=made)))
     if has_demo:
         _step(steps, "demo", _demo)
     _step(steps, "the kernel's log", _kernel_log)
@@ -226,7 +223,7 @@ def _records(feed: KernelFeed, *, until: Callable[[], bool]) -> Iterator[Record]
 
 
 def _demo() -> str:
-    command = [*_LANNER, "--format", "json", "demo", "--patience", str(_PATIENCE)]
+    command = [*LANNER, "--format", "json", "demo", "--patience", str(_PATIENCE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_DEMO_SECONDS)
     try:
         made = json.loads(done.stdout)
@@ -236,48 +233,10 @@ def _demo() -> str:
     return f"not detected: {', '.join(missed)}" if missed else ""
 
 
-def _load(seconds: float) -> str:
-    """Flood and load a running Lanner, which has to alert afterwards."""
-    with tempfile.TemporaryDirectory() as folder:
-        messages, alerts = Path(folder, "messages"), Path(folder, "alerts")
-        with messages.open("w") as log, alerts.open("w") as output:
-            lanner = subprocess.Popen([*_LANNER, "run", "-o", "json_output=true"], stdout=output, stderr=log)
-        try:
-            if not _wait(lambda: "watching" in messages.read_text(), _START_SECONDS):
-                return "it did not start: " + messages.read_text()[-300:]
-            deadline = time.monotonic() + seconds
-            shell = subprocess.Popen(["sh", "-c", "while :; do cat /etc/hostname >/dev/null; done"])
-            while time.monotonic() < deadline:
-                for number in range(_FEW_FILES):
-                    Path(folder, str(number % 7)).write_bytes(b"")
-            shell.kill()
-            shell.wait()
-            subprocess.run(["cat", "/etc/shadow"], check=True, stdout=subprocess.DEVNULL)
-            if not _wait(lambda: "/etc/shadow" in alerts.read_text(errors="replace"), _START_SECONDS):
-                return "no alert after the load: " + messages.read_text()[-300:]
-        finally:
-            lanner.send_signal(signal.SIGINT)
-            try:
-                ended = lanner.wait(_START_SECONDS)
-            except subprocess.TimeoutExpired:
-                lanner.kill()
-                ended = lanner.wait()
-        return "" if ended == 0 else f"it ended with {ended}: " + messages.read_text()[-300:]
-
-
 def _kernel_log() -> str:
     text = subprocess.run(["dmesg"], capture_output=True, text=True, errors="replace", check=True).stdout
     bad = re.findall(r"(?m)^.*(?:BUG:|Oops|WARNING:|Call Trace|rcu.*stall|blocked for more).*$", text)
     return "; ".join(bad[:3])
-
-
-def _wait(is_met: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not is_met():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.2)
-    return True
 
 
 def _since(began: float) -> int:

@@ -32,8 +32,10 @@ def test_refusals_failures_and_what_is_off_are_on_the_page() -> None:
         "off": {"tty": "none"},
         "copies": "kmem_cache_free",
     }
+    made, lost = {"opens": 60000, "starts": 6000}, {"events_over_share": 1200}
+    load = {"seconds": 60, "made": made, "marked": 40, "alerted": 39, "lost": lost, "memory_mib": 80}
     kernels = (
-        Checked("6.1", "one", DAY, found | {"steps": PASSED}),
+        Checked("6.1", "one", DAY, found | {"steps": PASSED, "load": load}),
         Checked("6.2", "two", DAY, found | {"steps": PASSED | {"demo": "A|B"}}),
         Checked("5.10", "three", DAY, {"refused": "too old"}),
         Checked("7.9", "four", DAY, {}, "booting\nKernel panic"),
@@ -41,9 +43,11 @@ def test_refusals_failures_and_what_is_off_are_on_the_page() -> None:
 
     rows = [row for row in page(kernels).splitlines() if row.startswith("| ")][1:]
 
+    off = "tty: none; fast reads; cheap copies of paths"
+    loaded = "60 s, 1,100/s; 39 of 40 alerts; 1,200 lost; 80 MiB"
     assert rows == [
-        "| 6.1 | one | 2026-01-01 | all passed | 60 | 1,234 | 5,678 | tty: none; fast reads; cheap copies of paths |",
-        r"| 6.2 | two | 2026-01-01 | demo: A\|B | 60 | 1,234 | 5,678 | tty: none; fast reads; cheap copies of paths |",
+        f"| 6.1 | one | 2026-01-01 | all passed | {loaded} | 1,234 | 5,678 | {off} |",
+        rf"| 6.2 | two | 2026-01-01 | demo: A\|B | flood, 60 s | 1,234 | 5,678 | {off} |",
         "| 5.10 | three | 2026-01-01 | refused: too old |  |  |  |  |",
         "| 7.9 | four | 2026-01-01 | the guest ended early: Kernel panic |  |  |  |  |",
     ]
