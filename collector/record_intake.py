@@ -246,8 +246,7 @@ class RecordIntake:
         ):
             self._containers.shim_started(entry.pid)
         if self._programs is not None:
-            # Looked up before its first relevant event: a program may delete its file.
-            self._programs.is_pending(self._programs.key(entry), entry)
+            self._programs.started(entry)
         if record.event_type in self.event_types:
             self._admit(record, entry)
 
@@ -271,10 +270,11 @@ class RecordIntake:
         if programs is None:
             self._batch.add(record, entry, raw)
             return
-        key = programs.key(entry)
-        if self._unidentified.should_hold(key, is_pending=programs.is_pending(key, entry)):
-            waiting = (record, self._table.frozen(entry))
-            for held in self._unidentified.hold(key, waiting, time.monotonic_ns()):
-                self._batch.add(*held)
-        else:
-            self._batch.add(record, entry, raw)
+        # What is known of a script comes after what is known of its interpreter.
+        for key in (programs.script_key(entry), programs.key(entry)):
+            if key and self._unidentified.should_hold(key, is_pending=programs.is_pending(key, entry)):
+                waiting = (record, self._table.frozen(entry))
+                for held in self._unidentified.hold(key, waiting, time.monotonic_ns()):
+                    self._batch.add(*held)
+                return
+        self._batch.add(record, entry, raw)

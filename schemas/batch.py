@@ -158,6 +158,8 @@ class ProgramFile:
     written_by_user: str | None = None
     written_at: int | None = None
     """When it did, nanoseconds since the epoch."""
+    path: str | None = None
+    """Its path; None for an executable, whose path its process states."""
 
 
 NOBODY = 1 << 32
@@ -232,6 +234,8 @@ class Process:
     """Row of the process group leader, at most this row; -1 if unknown."""
     file: ProgramFile | None = None
     """What the executable is; None if no rule uses that."""
+    script: ProgramFile | None = None
+    """What the script is that it was asked to run; None if there is none, or no rule uses that."""
 
 
 @dataclass(slots=True)

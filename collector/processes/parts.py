@@ -47,6 +47,8 @@ class ExecutedProgram:
     exe_dev: int | None = None
     """Number of the executable's file system, as the kernel has it."""
     is_start_seen: bool = False
+    script: str | None = None
+    """The path of the script that it was asked to run, if its start was seen."""
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -141,6 +143,7 @@ def program_of(record: Exec) -> ExecutedProgram:
         record.env_truncated,
         record.exe_dev,
         True,
+        record.script,
     )
 
 

@@ -1,7 +1,7 @@
 """One process in the table: an identity that never changes, and parts that are replaced as the process changes."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from collector.processes.container_names import ContainerName
@@ -10,6 +10,21 @@ from collector.records.types import ProcessIdentity
 
 TICK = 10_000_000
 """Nanoseconds per clock tick, the unit of start times in /proc."""
+
+FileKey = tuple[int, int, int, int, bool]
+"""Device, inode, times of change and modification, and whether it was run outside of containers."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptFile:
+    """What was at the path of a process's script soon after its start."""
+
+    key: FileKey
+    path: str
+    """All links resolved."""
+    is_certain: bool
+    """True if no user can have made a link on the way, after the start, that leads to another file."""
+
 
 _NONE: Mapping[int, Credentials] = MappingProxyType({})
 
@@ -41,6 +56,7 @@ class TrackedProcess:
         "parent",
         "pid",
         "program",
+        "script_file",
         "session_leader",
         "start_epoch",
         "start_is_exact",
@@ -92,6 +108,8 @@ class TrackedProcess:
         self.version = 0
         self.other_users: Mapping[int, Credentials] = _NONE
         self.views: Mapping[int, TrackedProcess] = _NO_VIEWS
+        self.script_file: ScriptFile | None = None
+        """The file of its script as it was soon after the start, if that is looked up."""
         self.frozen: tuple[int, TrackedProcess] | None = None
         self.session_leader: TrackedProcess | None = None
         """Set in frozen copies only; for a living process it is looked up."""
@@ -152,6 +170,7 @@ class TrackedProcess:
         twin.exec_time = self.exec_time
         twin.exited_at = self.exited_at
         twin.comm = self.comm
+        twin.script_file = self.script_file
         twin.session_leader = self.session_leader
         twin.group_leader = self.group_leader
         return twin
@@ -196,7 +215,7 @@ class TrackedProcess:
         """
         context = self.context
         is_namespace_init = vpid == 1 and pid != 1
-        return TrackedProcess(
+        child = TrackedProcess(
             pid,
             start_time,
             start_epoch,
@@ -222,6 +241,8 @@ class TrackedProcess:
             parent=self,
             is_stale=self.is_stale,
         )
+        child.script_file = self.script_file
+        return child
 
 
 _NO_VIEWS: Mapping[int, TrackedProcess] = MappingProxyType({})

@@ -5,6 +5,7 @@ nobody but root can set back. Results outlive the collector.
 """
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,14 +16,14 @@ from threading import Thread
 from typing import Any, Protocol
 
 from collector.processes.container_names import UNKNOWN
-from collector.processes.process import TrackedProcess
+from collector.processes.process import FileKey, ScriptFile, TrackedProcess
 from collector.processes.relatives import ancestors
+from collector.procfs.foreign_files import Attributes, cached_stat, closing, open_below, open_made_by_root, path_below
 from foundation.caches import BoundedMap
 from foundation.files import UntrustedFile, read_trusted, write_atomically
 from schemas.batch import ProgramFile
 
-Key = tuple[int, int, int, int, bool]
-"""Device, inode, times of change and modification, and whether it runs outside of containers."""
+Key = FileKey
 
 MAX_KNOWN = 2048
 MAX_WRITERS = 4096
@@ -38,6 +39,8 @@ EARLY_SECONDS = 30.0
 SECONDS_EACH = 60.0
 """How much longer a query that was abandoned isn't repeated, for each second that it took: 10 minutes in all."""
 SAVE_SECONDS = 60.0
+CLOCK_SLACK = 20_000_000
+"""Nanoseconds by which a file may seem newer than the start that it precedes: the kernel's clock for files ticks."""
 _MAX_STORED = 4 << 20
 _FOREVER = float("inf")
 OUTCOMES = ("package", "modified", "image", "dropped", "memory", "unknown", "abandoned")
@@ -103,8 +106,19 @@ class KnownPrograms:
             return None
         return device, inode, ctime, mtime, entry.container is None
 
+    def started(self, entry: TrackedProcess) -> None:
+        """Begin to look up a program that starts, and its script: either may delete its file before its first event."""
+        self.is_pending(self.key(entry), entry)
+        entry.script_file = _script_file(entry)
+        self.is_pending(self.script_key(entry), entry)
+
+    @staticmethod
+    def script_key(entry: TrackedProcess) -> Key | None:
+        """Return the key of a process's script; None if it runs none, or its file is unknown."""
+        return None if entry.script_file is None else entry.script_file.key
+
     def is_pending(self, key: Key | None, entry: TrackedProcess) -> bool:
-        """Return whether a program is still looked up for the first time; begin if it is new."""
+        """Return whether a program or its script is still looked up for the first time; begin if it is new."""
         if key is None:
             return False
         known = self._known.get(key)
@@ -117,12 +131,25 @@ class KnownPrograms:
         known.until = _FOREVER
         self._known.put(key, known)
         self._in_flight += 1
-        self._questions.put((key, _question(entry)))
+        self._questions.put((key, _question(entry, key)))
         return known.is_pending
 
     def file(self, entry: TrackedProcess) -> ProgramFile | None:
         """Return what is known of a process's program so far."""
-        key = self.key(entry)
+        return self._file(self.key(entry))
+
+    def script(self, entry: TrackedProcess) -> ProgramFile | None:
+        """Return what is known of the script that it runs so far; None if it runs none, or started earlier."""
+        path, found = entry.program.script, entry.script_file
+        if path is None:
+            return None
+        known = (found and self._file(found.key)) or _UNKNOWN
+        if found is not None and not found.is_certain and known.origin in {"package", "image"}:
+            # The link may have been made after the start, by the script itself.
+            known = _UNKNOWN
+        return replace(known, path=path)
+
+    def _file(self, key: Key | None) -> ProgramFile | None:
         known = None if key is None else self._known.get(key)
         if key is None or known is None:
             return None
@@ -224,27 +251,67 @@ def _read(store: Path) -> dict[Key, ProgramFile]:
     return {}
 
 
-def _question(entry: TrackedProcess) -> dict[str, Any]:
-    """Return a query about a process's program: itself first, then living relatives with the same mounts."""
-    program, container, namespace = entry.program, entry.container, entry.context.mount_namespace
+def _script_file(entry: TrackedProcess) -> ScriptFile | None:
+    """Return the file at a script's path, without waiting for a file system; None if it was changed after the start.
+
+    Every process can have its script's path lead elsewhere a moment later, so it is looked up at once.
+    """
+    path = entry.program.script
+    if path is None:
+        return None
+    for pid in _pids(entry):
+        with (
+            suppress(OSError),
+            closing(os.open(f"/proc/{pid}/root", os.O_PATH | os.O_CLOEXEC)) as root,
+            closing(open_below(root, path, is_cached=True)) as file,
+        ):
+            found = cached_stat(file)
+            if not found.is_regular or found.ctime > (entry.exec_time or 0) + CLOCK_SLACK:
+                return None
+            device = os.major(found.device) << 20 | os.minor(found.device)
+            key = device, found.inode, found.ctime, found.mtime, entry.container is None
+            resolved = path_below(root, file)
+            return ScriptFile(key, resolved, path == resolved or _is_made_by_root(path, pid, found))
+    return None
+
+
+def _is_made_by_root(path: str, pid: int, found: Attributes) -> bool:
+    with suppress(OSError), closing(open_made_by_root(path, f"/proc/{pid}/root", is_cached=True)) as file:
+        return cached_stat(file) == found
+    return False
+
+
+def _pids(entry: TrackedProcess) -> list[int]:
+    """Return pids through which files can be reached: its own first, then living relatives with the same mounts."""
+    container, namespace = entry.container, entry.context.mount_namespace
     pids = [entry.pid]
     for each in ancestors(entry):
         if each.container != container:
             break
         if each.exited_at is None and each.context.mount_namespace == namespace:
             pids[1:] = [*pids[1:], each.pid][-MAX_PIDS:]
+    return pids
+
+
+def _question(entry: TrackedProcess, key: Key) -> dict[str, Any]:
+    """Return a query about a process's program or script, as ProgramQuery has it."""
+    program, container = entry.program, entry.container
+    device, inode, ctime, mtime, is_host = key
+    script = entry.script_file if entry.script_file is not None and entry.script_file.key == key else None
+    is_script = script is not None
     return {
-        "pids": pids,
-        "path": program.exepath or "",
-        "device": program.exe_dev,
-        "inode": program.exe_ino,
-        "ctime": program.exe_ctime,
-        "mtime": program.exe_mtime,
-        "is_lower_layer": bool(program.is_lower_layer),
-        "is_upper_layer": bool(program.is_upper_layer),
+        "pids": _pids(entry),
+        "path": (program.exepath or "") if script is None else script.path,
+        "device": device,
+        "inode": inode,
+        "ctime": ctime,
+        "mtime": mtime,
+        "is_lower_layer": not is_script and bool(program.is_lower_layer),
+        "is_upper_layer": not is_script and bool(program.is_upper_layer),
         # Anyone can isolate a process; only root, or a runtime that it started, makes a container with a name.
         "is_contained": container is not None and container.is_certain and container.type != UNKNOWN,
-        "is_host": container is None,
-        "is_from_memfd": bool(program.is_from_memfd),
+        "is_host": is_host,
+        "is_from_memfd": not is_script and bool(program.is_from_memfd),
         "is_running": not program.is_start_seen,
+        "is_script": is_script,
     }

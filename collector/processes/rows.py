@@ -78,6 +78,9 @@ class ProgramFacts(Protocol):
     def file(self, entry: TrackedProcess) -> ProgramFile | None:
         """Return what is known of a process's program so far."""
 
+    def script(self, entry: TrackedProcess) -> ProgramFile | None:
+        """Return what is known of the script that it runs so far; None if it runs none."""
+
     def wrote(self, file: tuple[int, int], name: str | None, user: str | None, at: int) -> None:
         """Remember who opened a file for writing last."""
 
@@ -92,7 +95,7 @@ class ContainerFacts(Protocol):
         """Return what is known of a container so far."""
 
 
-_Key = tuple[int, int, int, int, int, bool, ProgramFile | None]
+_Key = tuple[int, int, int, int, int, bool, ProgramFile | None, ProgramFile | None]
 
 
 @dataclass(slots=True)
@@ -226,7 +229,7 @@ class ProcessRows:
         if row is None:
             row = self._gaps[left_out, parent] = len(self.processes)
             self._append(Process(pid=0, name=f"[truncated, {left_out} more ancestors]", parent=parent))
-        return _Written(-1, (0, parent, -1, -1, -1, False, None), row, 0, is_complete=False)
+        return _Written(-1, (0, parent, -1, -1, -1, False, None, None), row, 0, is_complete=False)
 
     def _append(self, process: Process) -> None:
         self.processes.append(process)
@@ -257,8 +260,10 @@ class ProcessRows:
         session = self._leader_row(entry, self._table.session_leader(entry), stamp, open_entries, depth)
         group = self._leader_row(entry, self._table.group_leader(entry), stamp, open_entries, depth)
         is_clipped = not is_whole and _text_bytes(entry) > _CLIPPED_BYTES
-        file = None if self.programs is None else self.programs.file(entry)
-        key = (entry.version, parent, session, group, self._container_row(entry.container), is_clipped, file)
+        file = script = None
+        if self.programs is not None:
+            file, script = self.programs.file(entry), self.programs.script(entry)
+        key = (entry.version, parent, session, group, self._container_row(entry.container), is_clipped, file, script)
         written = self._rows.get(entry)
         if written is None or written.key != key:
             row = len(self.processes)
@@ -317,7 +322,7 @@ class ProcessRows:
 
     def _process(self, entry: TrackedProcess, row: int, key: _Key) -> Process:
         program, credentials, context = entry.program, entry.credentials, entry.context
-        _, parent, session, group, container, _, file = key
+        _, parent, session, group, container, _, *files = key
         names = self._names.names(
             credentials.uid,
             credentials.gid,
@@ -372,7 +377,7 @@ class ProcessRows:
             parent,
             row if session == _ITSELF else session,
             row if group == _ITSELF else group,
-            file,
+            *files,
         )
 
     def _insiders(self, entry: TrackedProcess) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ import stat
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from collector.procfs.parse import Mounted
 from collector.procfs.reading import read_up_to
@@ -24,7 +25,7 @@ _LOCAL = frozenset(
         *("tracefs", "bpf", "pstore", "configfs", "efivarfs", "fusectl", "binfmt_misc", "nsfs", "rpc_pipefs", "nfsd"),
     )
 )
-_OVERLAY = "overlay"
+OVERLAY = "overlay"
 _LAYERS = ("lowerdir", "lowerdir+", "datadir+", "upperdir")
 _MAX_OVERLAYS = 8
 """Maximum depth of nested overlays; the kernel allows two."""
@@ -40,9 +41,9 @@ def is_remote(mount: Mounted, host: Sequence[Mounted]) -> bool:
 
 
 def _is_remote(mount: Mounted, host: Sequence[Mounted], depth: int) -> bool:
-    if mount.type != _OVERLAY:
+    if mount.type != OVERLAY:
         return mount.type not in _LOCAL
-    own = next((each for each in host if each.type == _OVERLAY and each.device == mount.device), None)
+    own = next((each for each in host if each.type == OVERLAY and each.device == mount.device), None)
     if own is None or depth == 0:
         return True
     for layer in _layers(own.options):
@@ -59,6 +60,12 @@ def _layers(options: str) -> list[str]:
         if key in _LAYERS:
             found += [path for path in value.split(":") if path]
     return found
+
+
+def upper_directory(overlay: Mounted) -> str | None:
+    """Return the path of an overlay's writable layer on the host; None if it has none."""
+    found = (option.removeprefix("upperdir=") for option in overlay.options.split(",") if option[:9] == "upperdir=")
+    return next((path for path in found if path.startswith("/")), None)
 
 
 def mount_serving(path: str, host: Sequence[Mounted], but: Mounted | None = None) -> Mounted | None:
@@ -138,6 +145,7 @@ _OPENAT2 = 437
 _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_IN_ROOT = 0x10
+_RESOLVE_CACHED = 0x20
 _UNAVAILABLE = {errno.ENOSYS, errno.EPERM}
 
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -168,8 +176,14 @@ def closing(descriptor: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def open_below(root: int, path: str, *, links: bool = True) -> int:
+def open_below(root: int, path: str, *, links: bool = True, is_cached: bool = False) -> int:
     """Open a path below a root as a location only (O_PATH), resolving links as if the root were "/", or following none.
+
+    Args:
+        root: an open root directory.
+        path: the path below it.
+        links: whether to follow symbolic links.
+        is_cached: whether to fail if the kernel would have to ask a file system for anything, so that this never waits.
 
     Raises:
         OSError: there is no such file below the root.
@@ -178,15 +192,28 @@ def open_below(root: int, path: str, *, links: bool = True) -> int:
     """
     flags = os.O_PATH | os.O_CLOEXEC
     resolve = _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS | (0 if links else _RESOLVE_NO_SYMLINKS)
+    resolve |= _RESOLVE_CACHED if is_cached else 0
+    try:
+        return _openat2(root, path, flags, resolve)
+    except OSError as error:
+        if error.errno in _UNAVAILABLE and not is_cached:
+            return _open_by_steps(root, path)
+        raise
+
+
+def _openat2(directory: int, path: str, flags: int, resolve: int) -> int:
     how = _OpenHow(flags, 0, resolve)
-    name = os.fsencode(path)
-    descriptor: int = _libc.syscall(_OPENAT2, root, name, ctypes.byref(how), ctypes.sizeof(how))
+    descriptor: int = _libc.syscall(_OPENAT2, directory, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
     if descriptor >= 0:
         return descriptor
     error = ctypes.get_errno()
-    if error in _UNAVAILABLE:
-        return _open_by_steps(root, path)
     raise OSError(error, os.strerror(error), path)
+
+
+def path_below(root: int, file: int) -> str:
+    """Return an open file's path below an open root directory, without links."""
+    above, path = (str(Path(f"/proc/self/fd/{each}").readlink()) for each in (root, file))
+    return path.removeprefix(above.rstrip("/"))
 
 
 def _open_by_steps(root: int, path: str) -> int:
@@ -205,13 +232,13 @@ def _open_by_steps(root: int, path: str) -> int:
     return at
 
 
-def open_made_by_root(path: str, root: str = "/") -> int:
+def open_made_by_root(path: str, root: str = "/", *, is_cached: bool = False) -> int:
     """Open a path as a location only (O_PATH), if only root can have made or replaced any part of it.
 
     Every folder on the way must be root's and writable for nobody else; in a sticky one, anybody can make what isn't
     there yet. A link in such a folder is root's as well, so it is followed, with the same demands. No file system below
     a folder that fails is asked for anything, so none that hangs is reached. The root may be that of a process:
-    /proc/PID/root.
+    /proc/PID/root. is_cached: as for open_below.
 
     Raises:
         OSError: there is no such path, or others than root can change it.
@@ -230,7 +257,10 @@ def open_made_by_root(path: str, root: str = "/") -> int:
             part = rest.pop()
             if part == ".." and depth == 0:
                 continue
-            below = os.open(part, flags | os.O_NOFOLLOW, dir_fd=at)
+            if is_cached:
+                below = _openat2(at, part, flags | os.O_NOFOLLOW, _RESOLVE_CACHED)
+            else:
+                below = os.open(part, flags | os.O_NOFOLLOW, dir_fd=at)
             is_link = stat.S_ISLNK(cached_stat(below).mode)
             if is_link and links < _MAX_LINKS:
                 links += 1

@@ -8,12 +8,13 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from collector.procfs.app_packages import find_app
 from collector.procfs.foreign_files import (
+    OVERLAY,
     Attributes,
     cached_stat,
     closing,
@@ -21,6 +22,7 @@ from collector.procfs.foreign_files import (
     mount_serving,
     open_below,
     open_made_by_root,
+    upper_directory,
 )
 from collector.procfs.packages import ListedFile, Packages, are_changing, exist
 from collector.procfs.parse import Mounted, parse_mountinfo
@@ -55,6 +57,8 @@ class ProgramQuery:
     is_from_memfd: bool
     is_running: bool
     """True if its start was not seen: the file may have been replaced since then."""
+    is_script: bool = False
+    """True if it is a script: its attributes are those that programs see, and its layer is unknown."""
 
 
 def responder(proc: str, host_root: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -78,8 +82,10 @@ class ProgramFiles:
         The digest is missing if the file is gone, changed, too large, or on a file system that may not respond.
         """
         begin = time.process_time()
-        answer: dict[str, Any] = {"origin": _by_kernel(query), "bytes": 0}
         mounts = _MountTables(self._proc, query.pids)
+        if query.is_script and query.is_contained:
+            query = self._with_layer(query, mounts)
+        answer: dict[str, Any] = {"origin": _by_kernel(query), "bytes": 0}
         for file in self._files(query, mounts):
             with closing(file):
                 found = cached_stat(file)
@@ -93,8 +99,9 @@ class ProgramFiles:
 
         To look a path up may wait as well, and its owner may have made a link of it: none is followed.
         """
-        with suppress(OSError):
-            yield os.open(f"{self._proc}/{query.pids[0]}/exe", os.O_PATH | os.O_CLOEXEC)
+        if not query.is_script:
+            with suppress(OSError):
+                yield os.open(f"{self._proc}/{query.pids[0]}/exe", os.O_PATH | os.O_CLOEXEC)
         roots = [(f"{self._proc}/{pid}/root", mounts.of(str(pid))) for pid in query.pids]
         for root, table in (*roots, (self._host_root, mounts.host)):
             if mounts.are_local(query.path, table):
@@ -147,6 +154,27 @@ class ProgramFiles:
                 except OSError:
                     continue
         return None
+
+    def _with_layer(self, query: ProgramQuery, mounts: "_MountTables") -> ProgramQuery:
+        """Return a query about a container's script with its layer of the overlay, which only programs' start shows.
+
+        A file is in the upper layer if it exists in that directory of the host.
+        """
+        own = mount_serving(query.path, next(filter(None, mounts.all()), ()))
+        overlay = next((each for each in mounts.host if own is not None and each.device == own.device), None)
+        if own is None or overlay is None or own.type != OVERLAY or not (upper := upper_directory(overlay)):
+            return query
+        inside = f"{own.root.rstrip('/')}{query.path[len(own.point.rstrip('/')) :]}"
+        if not mounts.are_local(upper, mounts.host):
+            return query
+        try:
+            with closing(os.open(self._host_root, os.O_PATH | os.O_CLOEXEC)) as root:
+                os.close(open_below(root, f"{upper}{inside}", links=False))
+        except FileNotFoundError:
+            return replace(query, is_lower_layer=True)
+        except OSError:
+            return query
+        return replace(query, is_upper_layer=True)
 
     def _app(self, found: Attributes, query: ProgramQuery, mounts: "_MountTables") -> ListedFile | None:
         own = next(filter(None, mounts.all()), ())
@@ -228,7 +256,8 @@ def _by_kernel(query: ProgramQuery) -> str:
 def _is_it(found: Attributes, query: ProgramQuery) -> bool:
     """Return whether a file is the one that started; inode numbers of overlays differ between kernel and programs."""
     times = tuple(max(_FIRST, min(each, _LAST)) for each in (found.ctime, found.mtime))
-    is_same = found.inode == query.inode or query.is_lower_layer or query.is_upper_layer
+    is_overlaid = not query.is_script and (query.is_lower_layer or query.is_upper_layer)
+    is_same = found.inode == query.inode or is_overlaid
     return found.is_regular and is_same and times == (query.ctime, query.mtime)
 
 

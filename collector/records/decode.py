@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from collector.records.environment import code_path, entries_of, shown
+from collector.records.scripts import script_of
 from collector.records.types import (
     Exec,
     ExecParts,
@@ -284,6 +285,7 @@ def _parts(data: bytes, flags: int, uid: int, _cgroup_id: int, variables: frozen
             "execveat" if number in _EXECVEAT else "execve",
             0,
             bool(flags & _ENV_CUT),
+            script_of(exepath, args, cwd, script),
         ),
     )
 

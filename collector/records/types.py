@@ -111,6 +111,8 @@ class Exec:
     cpu: int = 0
     env_truncated: bool = False
     """True if there are more variables than were read."""
+    script: str | None = None
+    """The path of the script that it was asked to run."""
     parts: ExecParts | None = field(default=None, compare=False, repr=False)
     """Where all members but `cpu` and what identifies the process come from; None if similar execs don't share them."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from collector.records.types import Syscall
 from foundation.yaml.nodes import SourceLocation
+from schemas.batch import ProgramFile
 
 POD_UID = "7f0b3f6e-0000-4000-8000-000000000001"
 HOSTNAME = "test-host"
@@ -87,6 +88,7 @@ class ProcessSpec:
     package: str | None = None
     sha256: str | None = None
     written_by: str | None = None
+    script: ProgramFile | None = None
 
 
 @dataclass(frozen=True, slots=True)

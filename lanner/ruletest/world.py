@@ -100,14 +100,19 @@ class _Programs:
     def __init__(self) -> None:
         self.version = 0
         self._files: dict[int, ProgramFile | None] = {}
+        self._scripts: dict[int, ProgramFile | None] = {}
 
     def add(self, pid: int, spec: ProcessSpec) -> None:
         found = ProgramFile(spec.sha256, spec.origin, spec.package, written_by=spec.written_by)
         self._files[pid] = None if found == ProgramFile() else found
+        self._scripts[pid] = spec.script
         self.version += 1
 
     def file(self, entry: TrackedProcess) -> ProgramFile | None:
         return self._files.get(entry.pid)
+
+    def script(self, entry: TrackedProcess) -> ProgramFile | None:
+        return self._scripts.get(entry.pid)
 
     def wrote(self, file: tuple[int, int], name: str | None, user: str | None, at: int) -> None:
         """Ignore it: a test states who wrote a program."""

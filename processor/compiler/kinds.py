@@ -15,6 +15,7 @@ from operator import attrgetter
 from processor.fields.extract import IDENTITY
 from processor.fields.process import is_leader
 from schemas.batch import Container, EventBatch, Process, ProgramFile
+from schemas.encoding.columns import FILES
 
 KindOf = Callable[[int], int]
 """Returns the kind of a process by its row."""
@@ -22,7 +23,7 @@ KindOf = Callable[[int], int]
 MAX_KINDS = 1024
 """The most kinds that are known at a time: a host starts few programs again and again."""
 _ROWS = ("container", "parent", "session_leader", "group_leader")
-_facts = attrgetter(*(each.name for each in fields(Process) if each.name not in {*IDENTITY, *_ROWS, "file"}))
+_facts = attrgetter(*(each.name for each in fields(Process) if each.name not in {*IDENTITY, *_ROWS, *FILES}))
 _file_facts = attrgetter(*(each.name for each in fields(ProgramFile)))
 
 
@@ -56,8 +57,8 @@ class Kinds:
                 of_container[at] = repr(containers[at]).encode("utf-8", "surrogatepass")
             pid, vpid = process.pid, process.vpid
             leads = is_leader(pid, process.sid), is_leader(pid, process.pgid), is_leader(vpid, process.vpgid)
-            file = None if process.file is None else _file_facts(process.file)
-            facts = above, *leads, of_container[at], _facts(process), file
+            files = [None if file is None else _file_facts(file) for file in (process.file, process.script)]
+            facts = above, *leads, of_container[at], _facts(process), *files
             found = seen.get(facts)
             if found is None:
                 # Equal values have equal bytes in this version only.

@@ -217,7 +217,8 @@ _PROCESS: dict[str, str] = {
     "proc.is_pgid_leader": "is_leader(q.pid, q.pgid)",
     "proc.is_vpgid_leader": "is_leader(q.vpid, q.vpgid)",
     **{
-        f"proc.exe.{field}": f"(q.file and q.file.{attribute})"
+        f"proc.{kind}.{field}": f"(q.{of} and q.{of}.{attribute})"
+        for kind, of in {"exe": "file", "script": "script"}.items()
         for field, attribute in {
             "sha256": "sha256",
             "origin": "origin",
@@ -228,6 +229,7 @@ _PROCESS: dict[str, str] = {
             "written_at": "written_at",
         }.items()
     },
+    "proc.script.path": "(q.script and q.script.path)",
     "proc.exe.age": "difference(c_time[i], q.exe_ino_ctime)",
     "proc.exe_ino": "q.exe_ino",
     "proc.exe_ino.ctime": "q.exe_ino_ctime",

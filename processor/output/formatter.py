@@ -325,6 +325,9 @@ _PLAIN = (
     *("proc.cwd", "proc.tty", "proc.sid", "proc.sname", "proc.pgid", "proc.vpgid", "proc.loginshellid"),
     *("proc.exe.sha256", "proc.exe.origin", "proc.exe.package", "proc.exe.package.version"),
     *("proc.exe.written_by", "proc.exe.written_by.user", "proc.exe.written_at"),
+    *("proc.script.path", "proc.script.sha256", "proc.script.origin", "proc.script.package"),
+    *("proc.script.package.version", "proc.script.written_by", "proc.script.written_by.user"),
+    "proc.script.written_at",
     *("proc.pid.ts", "proc.duration", "proc.exe_ino", "proc.is_exe_writable", "proc.is_exe_upper_layer"),
     *(
         "proc.is_exe_from_memfd",

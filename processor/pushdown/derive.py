@@ -131,7 +131,7 @@ def _joined(tests: list[tuple[Predicate, bool]]) -> frozenset[tuple[Predicate, b
 
 _WHOLE = re.compile(r"(?<![\w.])evt\.(?:raw)?arg(?:\.env\b|\[(?:env|15)\])")
 """The argument of execve with the environment, by its name or its number."""
-_PROGRAM = re.compile(r"(?<![\w.])proc\.exe\.(?:sha256|origin|package|written)")
+_PROGRAM = re.compile(r"(?<![\w.])proc\.(?:exe\.(?:sha256|origin|package|written)|script\.)")
 _FIELD = re.compile(r"(?<![\w.])proc\.a?env\b(?:\[([^\]]*)\])?")
 
 

@@ -130,7 +130,7 @@ _CONTAINER_TEXT = (
     *("id", "full_id", "type", "name", "image", "image_id", "image_repository", "image_tag", "image_digest"),
     *("ip", "user", "pod_name", "pod_uid", "pod_namespace", "pod_sandbox_id"),
 )
-_FILE_TEXT = ("sha256", "origin", "package", "package_version", "written_by", "written_by_user")
+_FILE_TEXT = ("sha256", "origin", "package", "package_version", "written_by", "written_by_user", "path")
 _MOUNT_TEXT = ("source", "dest", "mode", "propagation")
 _CONTAINER_PLAIN = ("privileged", "start_ts", "host_pid", "host_network", "host_ipc", "is_truncated")
 _HEAD = (
@@ -152,7 +152,7 @@ def encode_batch(batch: EventBatch) -> bytes:
     """Encode a batch; spool, topic and recordings all store these bytes."""
     texts = TextTable(batch.strings)
     head = {name: _storable(getattr(batch, name)) for name in _HEAD}
-    files = {None: 0} | {file: 0 for process in batch.processes if (file := process.file) is not None}
+    files = {None: 0} | {file: 0 for each in batch.processes for file in (each.file, each.script) if file is not None}
     for number, file in enumerate(files):
         files[file] = number
     tables = {f"p_{name}": column for name, column in pack_processes(batch.processes, texts, files).items()}

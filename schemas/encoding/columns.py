@@ -169,6 +169,8 @@ MARKS = {"is_args_truncated": "B", "is_env_truncated": "B"}
 """Columns of flags that are always known."""
 TEXTS = ("name", "exe", "exepath", "codepath", "cwd", "user", "group", "login_name", "home", "shell", "cgroup")
 """Columns of indices (i32) of texts."""
+FILES = ("file", "script")
+"""Columns of numbers of files."""
 LISTS = {"args": "arg_count", "env": "env_count"}
 """Columns of indices of several texts per process, and the columns of their counts (u32); they have the next bits of
 `known`."""
@@ -178,7 +180,7 @@ PROCESS_COLUMNS = {
     **MARKS,
     **dict.fromkeys((*TEXTS, *LISTS), "i"),
     **dict.fromkeys((*LISTS.values(), "known"), "I"),
-    "file": "i",
+    **dict.fromkeys(FILES, "i"),
 }
 """Every column and its struct format character (little-endian)."""
 PROCESS_INDEX_COLUMNS = (*TEXTS, *LISTS)
@@ -224,7 +226,8 @@ def pack_processes(
         made[name] = array("i", map(index, chain.from_iterable(facts[name]))).tobytes()
     made["pid"] = array("q", facts["pid"]).tobytes()
     made["known"] = _packed("I", known)
-    made["file"] = _packed("i", list(map(files.__getitem__, facts["file"]))) if len(files) > 1 else b""
+    for name in FILES:
+        made[name] = _packed("i", list(map(files.__getitem__, facts[name]))) if len(files) > 1 else b""
     return made
 
 
@@ -259,7 +262,7 @@ def unpack_processes(
         if len(columns[name]) != _SIZES["i"] * sum(numbers[counts]):
             raise ValueError(f"column p_{name} has {len(columns[name])} bytes for {sum(numbers[counts])} texts")
     check_below(len(texts), columns, PROCESS_INDEX_COLUMNS, "p_")
-    check_below(len(files), columns, ("file",), "p_")
+    check_below(len(files), columns, FILES, "p_")
     _check_rows(numbers, containers)
     check_clocks(columns, TIMES)
     facts: dict[str, Iterable[Any]] = {**numbers}
@@ -273,10 +276,8 @@ def unpack_processes(
         if max(numbers[counts], default=0) * longest > MAX_PROCESS_CHARACTERS:
             for each in lists:
                 check_joined(name, each, MAX_PROCESS_CHARACTERS)
-    if columns["file"]:
-        facts["file"] = map(files.__getitem__, numbers["file"])
-    else:
-        facts["file"] = repeat(None, count)
+    for name in FILES:
+        facts[name] = map(files.__getitem__, numbers[name]) if columns[name] else repeat(None, count)
     known = numbers["known"]
     if max(known, default=0) > _EVERYTHING:
         raise ValueError(f"process {known.index(max(known))} has unknown bits in its mask of known attributes")

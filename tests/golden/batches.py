@@ -169,7 +169,7 @@ def batch_0_4() -> EventBatch:
     before = batch_0_2()
     first, second = before.processes
     file = ProgramFile("5a" * 32, "dropped", "coreutils", "9.1-1", "curl", "ann", NOON)
-    script = replace(second, codepath="/usr/sbin/service", file=file)
+    script = replace(second, codepath="/usr/sbin/service", file=file, script=replace(file, path="/srv/x.sh"))
     processes = [first, replace(script, is_args_truncated=True, is_env_truncated=True)]
     return replace(
         before,

@@ -16,6 +16,7 @@ from foundation.yaml.mappings import BadMapping, Fields, Key, MappingReader, wri
 from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from lanner.ruletest.model import POD_UID, ContainerSpec, PodSpec, ProcessSpec
 from processor.fields.process import CAPABILITIES
+from schemas.batch import ProgramFile
 
 _ID = re.compile("[0-9a-f]{12}|[0-9a-f]{64}")
 
@@ -45,6 +46,13 @@ def write_container(fields: Fields) -> dict[str, Any] | None:
     image = fields.get("container.image") or (f"{repository}:{tag}" if repository and tag else repository)
     pod = written(_POD, {"k8s.ns.name": "default", **fields}) if "k8s.pod.name" in fields else None
     return written(_CONTAINER, {**fields, "image": image, "pod": pod})
+
+
+def _script(node: Node, _: str) -> ProgramFile:
+    table = MappingReader(node, "a script")
+    given = table.values(_SCRIPT)
+    table.refuse_unknown()
+    return ProgramFile(**given)
 
 
 def _id(node: Node, key: str) -> str:
@@ -84,6 +92,13 @@ _POD = (
     Key("namespace", mappings.text_or("default"), "k8s.ns.name"),
     Key("uid", mappings.text_or(POD_UID)),
     Key("labels", _labels),
+)
+_SCRIPT = (
+    Key("path", mappings.text, "proc.script.path"),
+    Key("origin", mappings.text, "proc.script.origin"),
+    Key("package", mappings.text, "proc.script.package"),
+    Key("sha256", mappings.text, "proc.script.sha256"),
+    Key("written_by", mappings.text, "proc.script.written_by"),
 )
 _CONTAINER = (
     Key("id", _id, "container.id"),
@@ -155,6 +170,7 @@ def write_process(fields: Fields) -> dict[str, Any]:
         "cwd": str(fields.get("proc.cwd", "/")).rstrip("/") or "/",
         "age": f"{age // 1_000_000}ms" if isinstance(age, int) and age >= 0 else None,
         "ancestors": _written_ancestors(fields) or None,
+        "script": written(_SCRIPT, fields) or None,
     }
     return written(_PROCESS, {**fields, **derived})
 
@@ -291,6 +307,7 @@ _PROCESS = (
     Key("package", mappings.text, "proc.exe.package"),
     Key("sha256", mappings.text, "proc.exe.sha256"),
     Key("written_by", mappings.text, "proc.exe.written_by"),
+    Key("script", _script, "script"),
     Key("container", read_container),
     Key("ancestors", lambda node, _: node, "ancestors"),
 )

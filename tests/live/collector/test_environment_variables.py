@@ -77,7 +77,17 @@ def test_the_origin_of_a_program_is_what_brought_it(tmp_path: Path) -> None:
         watch.collector.watch(needed.events, needed, variables=frozenset({PROGRAM_FILES}))
         watch.run("/bin/sh", "-c", f"cp /bin/true {copied}; {copied}; rm {copied}; exec /bin/true packaged")
         watch.run("/usr/bin/python3", "-I", "-c", script)
+        for command in (
+            f"printf '#!/bin/sh\\n' >{tmp_path}/x; chmod +x {tmp_path}/x",
+            f"cd {tmp_path}; ./x",
+            "ldd /bin/true",
+        ):
+            watch.run("/bin/sh", "-c", f"{command}; :")
+        watch.run("/bin/bash", "-e", "x", cwd=tmp_path)
         watch.settle()
+        started = [event for event in watch.all() if event["evt.type"] == "execve"]
+        scripts = [event for event in started if event["proc.script.path"] == f"{tmp_path}/x"]
+        listed = watch.one(evt__type="execve", proc__script__path="/usr/bin/ldd")
         packaged = watch.one(evt__type="execve", proc__cmdline="true packaged")
         dropped = watch.one(evt__type="execve", proc__exepath=str(copied))
         memory = [event for event in watch.all() if event["proc.exe.origin"] == "memory"]
@@ -90,3 +100,9 @@ def test_the_origin_of_a_program_is_what_brought_it(tmp_path: Path) -> None:
     assert (dropped["proc.exe.written_by"], dropped["proc.exe.written_by.user"]) == ("cp", "root")
     assert 0 <= dropped["evt.rawtime"] - dropped["proc.exe.written_at"] < 60 * 10**9
     assert memory
+    assert len(scripts) == 2
+    for event in scripts:
+        assert (event["proc.exe.origin"], event["proc.script.origin"]) == ("package", "dropped")
+        assert event["proc.script.sha256"] == hashlib.sha256(b"#!/bin/sh\n").hexdigest()
+        assert event["proc.script.written_by"] == "sh"
+    assert (listed["proc.script.origin"], listed["proc.script.package"]) == ("package", "libc-bin")

@@ -1,8 +1,11 @@
+import hashlib
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -116,6 +119,59 @@ def test_who_wrote_a_program_is_known_from_the_open(tmp_path: Path, known: Calla
     found = settled(programs, packaged)
     assert found is not None
     assert (found.origin, found.written_by) == ("package", None)
+
+
+def running(script: str, exec_time: int | None = None) -> TrackedProcess:
+    """Return this process as if it had just been started to run a script by bash, after the script was written."""
+    program = replace(process(Path("/usr/bin/bash")).program, script=script)
+    entry = TrackedProcess(os.getpid(), 1, 1, Credentials(0), program=program)
+    entry.exec_time = time.time_ns() if exec_time is None else exec_time
+    return entry
+
+
+def script_of(programs: KnownPrograms, entry: TrackedProcess) -> ProgramFile | None:
+    """Start a process, and return what its script is."""
+    programs.started(entry)
+    while programs.is_pending(programs.script_key(entry), entry):
+        settle(programs)
+    return programs.script(entry)
+
+
+def test_a_script_is_looked_up_beside_its_interpreter(tmp_path: Path, known: Callable[[], KnownPrograms]) -> None:
+    """Children and copies of its process have it too.
+
+    A package's is known by any path that is root's; a link to it may have been made by the script that ran.
+    """
+    programs = known()
+    (tmp_path / "x.sh").write_text("exit\n")
+    entry = running(f"{tmp_path}/../{tmp_path.name}/x.sh")
+    found = script_of(programs, entry)
+    digest = hashlib.sha256(b"exit\n").hexdigest()
+    assert found == ProgramFile(digest, "dropped", path=entry.program.script)
+    interpreter = programs.file(entry)
+    assert interpreter is not None
+    assert (interpreter.package, interpreter.path) == ("bash", None)
+    assert programs.script(entry.copy()) == programs.script(entry.child(7, 1, 1, 1, 7)) == found
+    packaged = script_of(programs, running("/bin/ldd"))
+    assert packaged is not None
+    assert (packaged.origin, packaged.package, packaged.path) == ("package", "libc-bin", "/bin/ldd")
+    (tmp_path / "ldd").symlink_to("/usr/bin/ldd")
+    assert script_of(programs, running(f"{tmp_path}/ldd")) == ProgramFile(origin="unknown", path=f"{tmp_path}/ldd")
+    shutil.copy("/usr/bin/ldd", tmp_path / "copy")
+    other = script_of(programs, running(str(tmp_path / "copy")))
+    assert other is not None
+    assert (other.origin, other.sha256, other.package) == ("dropped", packaged.sha256, None)
+
+
+def test_a_script_that_changed_after_the_start_is_unknown(tmp_path: Path, known: Callable[[], KnownPrograms]) -> None:
+    """What the interpreter read is gone; so is a script that was deleted, and a FIFO is none."""
+    (tmp_path / "x.sh").write_text("exit\n")
+    changed = running(f"{tmp_path}/x.sh", cached_stat(f"{tmp_path}/x.sh").ctime - programs.CLOCK_SLACK - 1)
+    os.mkfifo(tmp_path / "fifo")
+    for entry in (changed, running(f"{tmp_path}/gone.sh"), running(f"{tmp_path}/fifo")):
+        assert script_of(known(), entry) == ProgramFile(origin="unknown", path=entry.program.script)
+        assert entry.script_file is None
+    assert script_of(known(), process(Path("/usr/bin/true"))) is None
 
 
 def test_a_query_that_fails_is_repeated_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,6 +115,23 @@ def test_a_file_that_is_too_large_or_changes_has_no_digest(tmp_path: Path, monke
     assert "sha256" not in look(tmp_path, "/usr/bin/ls")
 
 
+def test_a_script_of_a_container_is_in_the_layer_that_has_its_file(tmp_path: Path) -> None:
+    """By the directory of the upper layer; only the runtime's own overlay counts, which the host sees as well."""
+    write(tmp_path, {"usr/bin/x": CONTENT, "usr/bin/y": CONTENT, "upper/usr/bin/y": CONTENT, "proc/1/mountinfo": ""})
+    device = cached_stat(str(tmp_path)).device
+    number = f"{os.major(device)}:{os.minor(device)}"
+    (tmp_path / f"proc/{NOBODY}").mkdir()
+    (tmp_path / f"proc/{NOBODY}/root").symlink_to(tmp_path)
+    inside = f"1 1 {number} / / rw - overlay x rw\n"
+    outside = f"1 1 7:7 / / rw - ext4 x rw\n1 1 {number} / /merged rw - overlay x rw,lowerdir=/l,upperdir=/upper\n"
+    for host, expected in ((outside, ("image", "dropped")), (outside.replace("/upper", "u"), ("unknown", "unknown"))):
+        write(tmp_path, {f"proc/{NOBODY}/mountinfo": inside, "proc/1/mountinfo": host})
+        files = ProgramFiles(tmp_path / "proc", tmp_path)
+        facts = {"is_host": False, "is_contained": True, "is_script": True}
+        found = [files.look(query(tmp_path / path[1:], path, **facts)) for path in ("/usr/bin/x", "/usr/bin/y")]
+        assert tuple(each["origin"] for each in found) == expected
+
+
 @contextmanager
 def running(program: Path | str, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """Yield a process that runs a program until its input ends."""
