@@ -5,6 +5,7 @@ from typing import Any
 
 from foundation.text import printable
 from foundation.times import clock
+from notifier.formats.facts import NO_ADDRESS, NOERROR
 from processor.fields.extract import reader
 from processor.output.redaction import Redaction
 from schemas.batch import EventBatch
@@ -57,7 +58,7 @@ def line_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], str]:
 def looked_up(answer: str) -> str:
     """Return an answer of a name server, as batches have it, for people."""
     name, kind, code, *found = answer.split(" ")
-    return f"{name} ({kind}) -> {' '.join(found) or code}"
+    return f"{name} ({kind}) -> {' '.join(found) or (NO_ADDRESS if code == NOERROR else code)}"
 
 
 def row_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], dict[str, Any]]:

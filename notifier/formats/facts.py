@@ -43,6 +43,8 @@ ACTION_FIELDS = frozenset(
     }
 )
 """The fields that this module reads."""
+NOERROR, NO_ADDRESS = "NOERROR", "no address"
+"""The response code of an answer for a name that exists, and how it reads without addresses."""
 _HARMLESS = ("EINPROGRESS", "SUCCESS")
 """Results that are no failure: a connection that is being made."""
 
@@ -177,12 +179,13 @@ def _end(address: str, port: str) -> Target:
 def _looked_up(alert: Alert) -> str:
     kind, code = text_of(alert, "dns.question.type"), text_of(alert, "dns.response_code")
     name = _cut(text_of(alert, "dns.question.name")) + (f" ({_cut(kind)})" if kind else "")
-    found = text_of(alert, "dns.answers") or code
+    found = text_of(alert, "dns.answers") or (NO_ADDRESS if code == NOERROR else code)
     return f"{name}: {_cut(found)}" if found else name
 
 
 def _asked_for(alert: Alert) -> str:
-    return f"{_cut(text_of(alert, 'tls.client.server_name'))} (TLS) at {_server(alert)}"
+    name, server = _cut(text_of(alert, "tls.client.server_name")), _server(alert)
+    return f"{name} (TLS) at {server}" if server else f"{name} (TLS)"
 
 
 _server = _end("fd.sip", "fd.sport")
@@ -359,15 +362,19 @@ FIELDS = tuple(sorted(_SHOWN | ACTION_FIELDS))
 
 
 def remarks(alert: Alert) -> str:
-    """Return what is known of the program and the names of a connection, for texts that have an output and no facts."""
-    of_program, name = program(alert), next(filter(None, (text_of(alert, field) for field in _NAMES)), "")
-    server = text_of(alert, "tls.client.server_name")
-    found = (
-        f"program {of_program}" if of_program else "",
-        f"address looked up as {_cut(name)}" if name and name not in alert.output else "",
-        f"asked for {_cut(server)} (TLS)" if server and server not in alert.output else "",
+    """Return what is known of the program and of names, for texts that have an output and no facts.
+
+    A field that the rule's output names is left out; a text in it proves nothing, as a host chooses commands.
+    """
+    origin, name = program(alert), next((field for field in _NAMES if text_of(alert, field)), "")
+    server = _cut(text_of(alert, "tls.client.server_name"))
+    parts = (
+        ("proc.exe.origin", f"program {origin}" if origin else ""),
+        (name, f"address looked up as {_cut(text_of(alert, name))}" if name else ""),
+        ("dns.question.name", f"looked up {_looked_up(alert)}" if text_of(alert, "dns.question.name") else ""),
+        ("tls.client.server_name", f"asked for {server} (TLS)" if server else ""),
     )
-    return "; ".join(filter(None, found))
+    return "; ".join(text for field, text in parts if text and field not in alert.output_fields)
 
 
 def entity_id(alert: Alert, pid_field: str = "proc.pid", start_field: str = "proc.pid.ts") -> str | None:

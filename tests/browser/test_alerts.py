@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from datetime import datetime
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
@@ -226,3 +227,16 @@ def test_a_view_is_narrowed_by_a_count_saved_and_opened_again(served: Served, vi
         page.get_by_role("link", name="CSV").click()
     assert download.value.suggested_filename == "lanner-groups.csv"
     assert "web-1" in download.value.path().read_text()
+
+
+def test_a_digest_is_copied_and_leads_to_other_alerts_with_it(serve: Serve, visit: Visiting) -> None:
+    """The page confirms it, or what to do where the browser doesn't allow it."""
+    first, *others = several()
+    event = {**first.event, "proc.exe.sha256": "5a" * 32, "proc.exe.origin": "dropped"}
+    served = serve(alerts=[replace(first, event=event), *others])
+    served.wait_for(12)
+    page = visit(served).open(f"/alerts/{first.id}")
+    page.get_by_role("button", name="Copy", exact=True).press("Enter")
+    expect(page.locator("#status")).to_contain_text(re.compile("Copied|select the text"))
+    page.get_by_role("link", name="alerts", exact=True).press("Enter")
+    expect(page.locator(ROWS)).to_have_count(1)

@@ -138,8 +138,11 @@ def test_remarks_state_what_an_output_does_not() -> None:
     """Messages without facts have them below the output; an alert of which nothing is known has none."""
     event = {"proc.exe.origin": "dropped", "fd.sip.name": "a.example", "tls.client.server_name": "b.example"}
     text = "program from no package; address looked up as a.example; asked for b.example (TLS)"
-    assert remarks(alert(event=event)) == text
-    assert remarks(alert(event=event, output="to a.example b.example")) == "program from no package"
+    assert remarks(alert(event=event, output="command=curl a.example b.example")) == text
+    named = {"fd.sip.name": "a.example", "tls.client.server_name": "b.example"}
+    assert remarks(alert(event=event, output_fields=named)) == "program from no package"
+    answer = {"dns.question.name": "a.example", "dns.question.type": "A", "dns.response_code": "NOERROR"}
+    assert remarks(alert(event=answer)) == "looked up a.example (A): no address"
     assert remarks(alert(event={})) == ""
 
 
