@@ -23,8 +23,10 @@ from collector.agent import Collector
 from collector.settings import CollectorSettings
 from processor.pushdown.derive import derive
 from schemas.batch import EventBatch, Process
+from schemas.catalog.system_calls import ANSWERED
 from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import RecordingWriter
+from schemas.filter import PROGRAM_FILES
 from tests.live.anonymous import anonymous
 from tests.live.containers import Docker
 from tests.live.dockerd import Dockerd
@@ -124,7 +126,10 @@ def record(folder: Path, minutes: float, rules: Iterable[Sequence[Path]], kinds:
             docker.busybox()
         node, socket = stack.enter_context(kubernetes_work(temporary)) if KUBERNETES in kinds else (None, None)
         batches: list[EventBatch] = []
+        # No environment: a recording is public.
+        variables = frozenset({PROGRAM_FILES})
         settings = CollectorSettings(
+            variables=variables,
             cache=temporary,
             unknown_containers=False,
             flush_seconds=_BATCH_SECONDS,
@@ -133,7 +138,10 @@ def record(folder: Path, minutes: float, rules: Iterable[Sequence[Path]], kinds:
             **({"docker_socket": daemon.socket} if daemon else {}),
         )
         collector = Collector(
-            types, on_batch=batches.append, pushdown_filter=derive(conditions, types), settings=settings
+            types | frozenset(ANSWERED),
+            on_batch=batches.append,
+            pushdown_filter=derive(conditions, types, variables=variables, names=True),
+            settings=settings,
         )
         collector.start()
         stack.callback(collector.stop)

@@ -35,6 +35,7 @@ WITHOUT_ACTION: Mapping[str, str] = MappingProxyType({
     "Connect with dropped program": "Programs' files are read only if an active rule uses what they are.",
     "Login after many connections to SSH": "The demonstration starts no SSH server.",
     "First connection of image to address": "The rule learns for a day before it reports anything.",
+    "First look-up of domain by image": "Answers of name servers are read only if an active rule uses names.",
     "First run of program in image": "The rule learns for a day before it reports anything.",
     "First child program of server": "The rule learns for a day before it reports anything.",
     "Interactive shell by person": "It needs audit events of a Kubernetes API server.",

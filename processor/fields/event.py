@@ -398,6 +398,19 @@ def words_from(text: str | None, at: int) -> tuple[str, ...]:
     return () if text is None else tuple(text.split(" ")[at:])
 
 
+def registered_domain(name: str | None) -> str | None:
+    """Return the end of a name that somebody registered; None if it has a single label.
+
+    There is no list of all names below which people register: three labels are taken below two of at most three and of
+    two letters (co.uk, com.br), else two.
+    """
+    labels = (name or "").rsplit(".", 3)[-3:]
+    if len(labels) < 2:
+        return None
+    is_below_two = len(labels[-1]) == 2 and len(labels[-2]) <= 3
+    return ".".join(labels if is_below_two else labels[-2:])
+
+
 def names_of(batch: EventBatch, address: str | None) -> tuple[str, ...]:
     """Return the names that loaded rules use for an address; addresses of events are never looked up."""
     return () if address is None else batch.names.get(address, ())

@@ -158,6 +158,7 @@ _DESCRIPTOR: dict[str, str] = {
     "fs.path.target": _text("path_target"),
     "fs.path.targetraw": _text("path_target_raw"),
     "dns.question.name": f"word({_text('dns')}, 0)",
+    "dns.question.registered_domain": f"registered_domain(word({_text('dns')}, 0))",
     "dns.question.type": f"word({_text('dns')}, 1)",
     "dns.response_code": f"word({_text('dns')}, 2)",
     "dns.answers": f"(' '.join({_ANSWERS}) or None)",

@@ -16,7 +16,7 @@ from processor.loading.definitions import EXTENSION_KEYS, scalar_piece
 from processor.loading.problems import Problem, ProblemCode
 
 OWN_FIELDS = (
-    *("dns.answers", "dns.question.name", "dns.question.type", "dns.response_code"),
+    *("dns.answers", "dns.question.name", "dns.question.registered_domain", "dns.question.type", "dns.response_code"),
     *("evt.io_uring", "evt.is_open_setuid", "evt.path", "fd.realpath", "indicator.description", "indicator.kind"),
     *("indicator.list", "indicator.name", "indicator.source", "proc.acodepath", "proc.args.truncated"),
     *("proc.codepath", "proc.env.truncated", "proc.exe.age", "proc.exe.origin", "proc.exe.package"),
