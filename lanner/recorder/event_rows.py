@@ -5,7 +5,7 @@ from typing import Any
 
 from foundation.text import printable
 from foundation.times import clock
-from notifier.formats.facts import NO_ADDRESS, NOERROR
+from notifier.formats.action import NO_ADDRESS, NOERROR
 from processor.fields.extract import reader
 from processor.output.redaction import Redaction
 from schemas.batch import EventBatch
@@ -14,7 +14,8 @@ ROW_FIELDS = (
     *("evt.num", "evt.time.iso8601", "evt.type", "evt.res", "evt.rawres", "evt.failed"),
     *("proc.name", "proc.pid", "proc.ppid", "proc.pname", "proc.cmdline", "proc.exepath", "proc.cwd", "proc.tty"),
     *("proc.exe.sha256", "proc.exe.origin", "proc.exe.package", "proc.exe.package.version", "proc.exe.written_by"),
-    *("proc.exe.written_by.user", "proc.exe.written_at"),
+    *("proc.exe.written_by.user", "proc.exe.written_at", "proc.script.path", "proc.script.sha256"),
+    *("proc.script.origin", "proc.script.package", "proc.script.written_by", "proc.script.written_by.user"),
     *("proc.is_exe_writable", "proc.is_exe_upper_layer", "proc.is_exe_from_memfd", "thread.tid"),
     *("user.uid", "user.name", "user.loginuid", "group.gid", "group.name"),
     *("fd.num", "fd.type", "fd.name", "fd.nameraw", "fd.sip", "fd.sport", "fd.cip", "fd.cport", "fd.l4proto"),

@@ -10,7 +10,8 @@ from foundation.caches import BoundedSet
 from foundation.text import count_of, printable
 from foundation.times import clock, date_and_time, iso8601
 from lanner.terminal.output import paint
-from notifier.formats.facts import facts, sentence
+from notifier.formats.action import sentence
+from notifier.formats.facts import facts
 from schemas.alert import Alert
 from schemas.batch import INCOMPLETE_REASONS, events_lost
 from schemas.catalog.priorities import SEVERITY

@@ -12,7 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from notifier.formats import falco_json
-from notifier.formats.facts import entity_id, has_failed
+from notifier.formats.action import has_failed
+from notifier.formats.facts import entity_id
 from notifier.formats.kinds import category, dns_answers, file_path, protocol, types
 from schemas.alert import Alert
 from schemas.catalog.attack import techniques

@@ -4,13 +4,14 @@ The table maps each ECS field to its source; missing values are left out. The da
 Security reads by default: its rule *External Alerts* makes an alert of each document in `logs-*` of the kind `alert`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlencode, urljoin
 
 from foundation.times import iso8601_zulu
-from notifier.formats.facts import ancestors, entity_id, has_failed
+from notifier.formats.action import has_failed
+from notifier.formats.facts import ancestors, entity_id
 from notifier.formats.kinds import (
     category,
     dns_answers,
@@ -299,7 +300,7 @@ FIELDS: tuple[tuple[str, Source], ...] = (
             )
         ),
     ),
-    ("related.hash", lambda alert: _present(alert, "container.image.digest", "proc.exe.sha256")),
+    ("related.hash", lambda alert: _present(alert, "container.image.digest", "proc.exe.sha256", "proc.script.sha256")),
     ("orchestrator.cluster.name", lambda alert: alert.cluster_name or None),
     ("orchestrator.type", _when(_in_pod, "kubernetes")),
     ("orchestrator.namespace", _if(_in_pod, "k8s.ns.name")),
@@ -308,13 +309,29 @@ FIELDS: tuple[tuple[str, Source], ...] = (
     ("orchestrator.resource.id", _if(_in_pod, "k8s.pod.uid")),
 )
 """ECS field and its source."""
-_PROGRAM: tuple[tuple[str, Source], ...] = (
-    ("origin", "proc.exe.origin"),
-    ("written_by", "proc.exe.written_by"),
-    ("written_by_user", "proc.exe.written_by.user"),
-    ("written_at", _time_of("proc.exe.written_at")),
-)
-"""What ECS has no field for, below `falco.program`."""
+
+
+def _written(kind: str) -> dict[str, Source]:
+    field = f"proc.{kind}"
+    return {
+        "origin": f"{field}.origin",
+        "written_by": f"{field}.written_by",
+        "written_by_user": f"{field}.written_by.user",
+        "written_at": _time_of(f"{field}.written_at"),
+    }
+
+
+_PROGRAMS: Mapping[str, Mapping[str, Source]] = {
+    "program": _written("exe"),
+    "script": {
+        "path": "proc.script.path",
+        "sha256": "proc.script.sha256",
+        "package": "proc.script.package",
+        "package_version": "proc.script.package.version",
+        **_written("script"),
+    },
+}
+"""What ECS has no field for, below `falco`."""
 PAGES: tuple[tuple[str, Callable[[Alert], str]], ...] = (
     ("event.url", lambda alert: f"alerts/{alert.id}"),
     ("rule.reference", lambda alert: f"rules/rule?{urlencode({'name': alert.rule})}"),
@@ -342,8 +359,9 @@ def document(alert: Alert, *, console: str = "") -> dict[str, Any]:
         own["response"] = alert.response
     if found := list(ancestors(alert)):
         own["ancestors"] = found
-    if known := {name: value for name, source in _PROGRAM if (value := _value(alert, source)) is not None}:
-        own["program"] = known
+    for kind, sources in _PROGRAMS.items():
+        if known := {name: value for name, source in sources.items() if (value := _value(alert, source)) is not None}:
+            own[kind] = known
     if alert.repeats:
         own["repeats"] = {"count": alert.repeats.count, "first_id": alert.repeats.first_id}
     made["falco"] = own

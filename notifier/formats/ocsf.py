@@ -36,7 +36,10 @@ _WRITTEN = "proc.exe.written_at"
 _RULE = 1
 _OF_ANCESTOR = (("pid", "pid"), ("name", "name"), ("path", "executable"), ("cmd_line", "command_line"))
 """OCSF's name, and that of `ancestors`."""
-_UNMAPPED = ("proc.exe.origin", "proc.exe.written_by")
+_UNMAPPED = (
+    *("proc.exe.origin", "proc.exe.written_by", "proc.script.path", "proc.script.sha256", "proc.script.origin"),
+    *("proc.script.package", "proc.script.package.version", "proc.script.written_by", "proc.script.written_by.user"),
+)
 """Fields of the event without a place, which matter even if the output doesn't name them."""
 _OBSERVABLES: tuple[tuple[str, int, str], ...] = (
     ("device.hostname", 1, "Hostname"),

@@ -6,7 +6,7 @@ from typing import Literal
 
 from foundation.text import printable
 from foundation.times import iso8601_zulu
-from notifier.formats.facts import program, remarks
+from notifier.formats.origins import origins, remarks
 from notifier.formats.text import LineStyle, json_line, text_line, value_text
 from schemas.alert import Alert
 from schemas.catalog.priorities import SEVERITY as RFC5424_SEVERITY
@@ -83,7 +83,7 @@ def _extension(alert: Alert) -> Iterator[tuple[str, str]]:
             yield f"cs{number}Label", label
             yield f"cs{number}", text[:4000]
     for number, (label, text) in enumerate(
-        (("ProgramOrigin", program(alert)), ("ProgramSHA256", value_text(event.get("proc.exe.sha256")))), start=1
+        (("ProgramOrigin", origins(alert)), ("ProgramSHA256", value_text(event.get("proc.exe.sha256")))), start=1
     ):
         if text:
             yield f"flexString{number}Label", label
@@ -108,6 +108,10 @@ _RFC5424_FIELDS: tuple[tuple[str, str], ...] = (
     ("package", "proc.exe.package"),
     ("package_version", "proc.exe.package.version"),
     ("written_by", "proc.exe.written_by"),
+    ("script", "proc.script.path"),
+    ("script_sha256", "proc.script.sha256"),
+    ("script_origin", "proc.script.origin"),
+    ("script_written_by", "proc.script.written_by"),
     ("parent", "proc.pname"),
     ("user", "user.name"),
     ("login", "user.loginname"),

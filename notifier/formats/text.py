@@ -8,7 +8,7 @@ from typing import Any
 
 from foundation.text import printable
 from foundation.times import clock, iso8601, iso8601_zulu
-from notifier.formats.facts import remarks
+from notifier.formats.origins import remarks
 from schemas.alert import Alert, Value
 
 Line = Callable[[Alert], str]

@@ -11,7 +11,7 @@ from difflib import SequenceMatcher
 from hashlib import blake2b
 from itertools import takewhile
 
-from notifier.formats.facts import action, where
+from notifier.formats.action import action, where
 from schemas.alert import Alert, decode_alert, encode_alert
 from schemas.catalog.priorities import SEVERITY, Priority
 
@@ -38,7 +38,7 @@ _OWN_FIELDS = ("evt.time", "evt.time.iso8601", "evt.hostname", "evt.num")
 _SEARCHED = (
     # First those of limited length: a command could leave no room for what follows it.
     *("proc.exe.sha256", "proc.exe.package", "fd.sip.name", "fd.cip.name", "dns.question.name"),
-    *("tls.client.server_name", "proc.exe.written_by"),
+    *("tls.client.server_name", "proc.exe.written_by", "proc.script.sha256", "proc.script.package", "proc.script.path"),
     *("proc.cmdline", "proc.exepath", "proc.pname", "fd.name", "fs.path.name", "user.name", "user.loginname"),
     *("container.id", "container.name", "container.image.repository", "k8s.ns.name", "k8s.pod.name"),
 )

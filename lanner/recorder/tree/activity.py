@@ -11,11 +11,11 @@ from ipaddress import ip_address
 from foundation.text import printable
 from foundation.times import date_and_time_seconds
 from lanner.recorder.event_rows import looked_up
-from notifier.formats.facts import origin_text, package_text
+from notifier.formats.origins import origin_text, package_text
 from processor.fields.extract import reader
 from processor.fields.process import command_line
 from processor.output.redaction import Redaction
-from schemas.batch import EventBatch, EventBit, Process
+from schemas.batch import EventBatch, EventBit, Process, ProgramFile
 from schemas.catalog.system_calls import EXECS, FILE_OPENERS, LINKS, RENAMES, SYMLINKS
 
 _MAPPED = "::ffff:"
@@ -213,8 +213,10 @@ def _target(batch: EventBatch, index: int, verb: str) -> str:
 def _files(batch: EventBatch, index: int, verb: str) -> Iterable[str]:
     columns, strings = batch.columns, batch.strings
     if verb == EXEC:
+        process = batch.processes[columns["process"][index]]
         # The path is that of a script, whose program is its interpreter.
-        found = [batch.processes[columns["process"][index]].exepath, strings[columns["path_name"][index]]]
+        script = None if process.script is None else process.script.path
+        found = [process.exepath, script, strings[columns["path_name"][index]]]
     elif verb == OPEN_FOR_WRITING:
         found = [strings[columns["fd_name"][index]]]
     else:
@@ -223,11 +225,14 @@ def _files(batch: EventBatch, index: int, verb: str) -> Iterable[str]:
 
 
 def _origin(process: Process) -> str:
-    """Return where a program comes from if that is worth a look."""
-    file = process.file
-    if file is None or file.origin not in _NOTABLE:
+    """Return where a program and its script come from if that is worth a look."""
+    parts = ((f"{word} {_words(file)}", file) for word, file in (("program", process.file), ("script", process.script)))
+    return "; ".join(text for text, file in parts if file is not None and file.origin in _NOTABLE)
+
+
+def _words(file: ProgramFile | None) -> str:
+    if file is None:
         return ""
     when = "" if file.written_at is None else f" at {date_and_time_seconds(file.written_at)}"
-    return origin_text(
-        file.origin, package_text(file.package, file.package_version), file.written_by, file.written_by_user, when
-    )
+    package = package_text(file.package, file.package_version)
+    return origin_text(file.origin, package, file.written_by, file.written_by_user, when)

@@ -137,7 +137,7 @@ def _header(process: FamilyProcess) -> str:
     if actor.command != actor.name:
         parts.append(f": {actor.command}")
     if actor.origin:
-        parts.append(f" [program {actor.origin}]")
+        parts.append(f" [{actor.origin}]")
     if end is not None:
         parts.append(f" [exit {end.target}, {_clock(end.first)}]")
     if process.alike > 1:

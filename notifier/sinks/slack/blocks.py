@@ -11,7 +11,8 @@ from typing import Any
 
 from foundation.text import count_of, printable
 from foundation.times import date_and_time_seconds
-from notifier.formats.facts import action, facts, is_in_container, sentence, text_of
+from notifier.formats.action import action, is_in_container, sentence, text_of
+from notifier.formats.facts import facts
 from notifier.sink import RoutedAlert
 from schemas.alert import Alert, Repeats
 from schemas.catalog.attack import link

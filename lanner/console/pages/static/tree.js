@@ -29,7 +29,7 @@ function heading(process) {
   if (process.user) parts.push(` ${process.user}`);
   if (process.enters_container) parts.push(" in container ", element("b", {}, process.container));
   if (process.command !== process.name) parts.push(" ", element("code", { title: process.command }, process.command));
-  if (process.origin) parts.push(" ", element("b", {}, `program ${process.origin}`));
+  if (process.origin) parts.push(" ", element("b", {}, process.origin));
   const notes = [];
   if (process.started) notes.push("started ", timeElement(process.started));
   if (process.ended) notes.push(notes.length ? ", exit " : "exit ", process.exit, " ", timeElement(process.ended));

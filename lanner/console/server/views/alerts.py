@@ -18,7 +18,8 @@ from lanner.console.store.rows import AlertGroup, GroupDetail, Mark, time_text
 from lanner.console.story.forms import siem_address
 from lanner.errors import BadRequest
 from lanner.tuning.rule_exceptions import choices
-from notifier.formats.facts import facts, sentence, text_of
+from notifier.formats.action import sentence, text_of
+from notifier.formats.facts import facts
 from processor.language.printer import quote
 from schemas.alert import Alert
 from schemas.catalog.attack import techniques
@@ -174,7 +175,9 @@ def whole_event(found: Alert) -> Mapping[str, object]:
 
 _SEARCHES = {
     "SHA-256": ("proc.exe.sha256", "="),
+    "script's SHA-256": ("proc.script.sha256", "="),
     "origin": ("proc.exe.package", "="),
+    "script": ("proc.script.path", "="),
     # For other operators of equality, the name would be resolved.
     "connection": ("fd.rip.name", "endswith"),
     "looked up": ("dns.question.name", "="),

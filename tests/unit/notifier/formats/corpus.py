@@ -93,6 +93,8 @@ HELLO = {
     "proc.exe.written_by": "curl",
     "proc.exe.written_by.user": "ann",
     "proc.exe.written_at": TIME - 40 * 10**9,
+    "proc.script.path": "/tmp/x.sh",
+    "proc.script.sha256": "6b" * 32,
 }
 INDICATOR = {
     "indicator.name": "192.0.2.7",

@@ -230,6 +230,7 @@ def test_a_hello_of_tls_has_the_name_of_its_server_and_the_program_its_writer() 
         "falco.program.written_by_user": "ann",
         "falco.program.written_at": "2026-11-24T14:30:50.479846943Z",
     }
+    assert (made["falco.script.path"], made["related.hash"]) == ("/tmp/x.sh", ["5a" * 32, "6b" * 32])
 
 
 def test_an_alert_names_the_indicator_that_its_rule_found() -> None:

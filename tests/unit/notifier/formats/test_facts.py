@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.formats.facts import facts, remarks
+from notifier.formats.facts import facts
+from notifier.formats.origins import remarks
 from schemas.alert import Repeats
 from tests.unit.alerts import TIME, alert
 
@@ -132,6 +133,19 @@ def test_the_origin_of_a_program_follows_its_command(event: dict[str, Any], text
     origin = ("origin", text)
     assert list(facts(alert(event=fields, output_fields={}))) == [("command", "id"), origin, ("user", "ann")]
     assert origin not in facts(alert(event={**fields, "proc.exe.origin": "unknown"}, output_fields={}))
+
+
+def test_a_script_has_an_origin_beside_its_interpreter() -> None:
+    """The program is the interpreter, whose package states nothing about what runs."""
+    event = {"proc.exe.origin": "package", "proc.exe.package": "bash", "proc.script.path": "/tmp/x.sh"}
+    event |= {"proc.script.origin": "dropped", "proc.script.written_by": "curl", "proc.script.sha256": "5a"}
+    made = alert(event=event, output_fields={})
+    assert list(facts(made)) == [
+        ("origin", "from package bash"),
+        ("script", "/tmp/x.sh dropped by curl"),
+        ("script's SHA-256", "5a"),
+    ]
+    assert remarks(made) == "program from package bash; script /tmp/x.sh dropped by curl"
 
 
 def test_remarks_state_what_an_output_does_not() -> None:

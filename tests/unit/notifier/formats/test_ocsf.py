@@ -74,7 +74,12 @@ def test_a_hello_of_tls_names_its_server_and_the_program_its_digest_package_and_
         "modifier": {"name": "ann"},
         "modified_time": (TIME - 40 * 10**9) // 10**6,
     }
-    assert made["unmapped"] == {"proc.exe.origin": "dropped", "proc.exe.written_by": "curl"}
+    assert made["unmapped"] == {
+        "proc.exe.origin": "dropped",
+        "proc.exe.written_by": "curl",
+        "proc.script.path": "/tmp/x.sh",
+        "proc.script.sha256": "6b" * 32,
+    }
     assert packaged["evidences"][0]["process"]["file"]["product"] == {"name": "coreutils", "version": "9.1-1"}
     assert {
         "name": "evidences[].process.file.hashes[].value",

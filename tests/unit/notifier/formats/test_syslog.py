@@ -83,5 +83,5 @@ def test_a_program_and_a_server_are_named() -> None:
     _, extension = parse(cef(alert(event=event), "1"))
 
     assert (extension["dst"], extension["dhost"]) == ("192.0.2.7", "a.b")
-    assert (extension["flexString1Label"], extension["flexString1"]) == ("ProgramOrigin", "from no package")
+    assert (extension["flexString1Label"], extension["flexString1"]) == ("ProgramOrigin", "program from no package")
     assert (extension["flexString2Label"], extension["flexString2"]) == ("ProgramSHA256", "5a" * 32)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from lanner.recorder.tree.activity import MAX_TEXT
 from schemas.batch import Container, EventBit, Process, ProgramFile
 from tests.unit.lanner.recorder.tree.incident import activities
@@ -76,8 +78,9 @@ def test_a_program_that_nobody_ships_has_its_origin() -> None:
     dropped = ProgramFile(origin="dropped", written_by="curl\x1b", written_by_user="ann", written_at=TIME)
     files = [dropped, ProgramFile(origin="modified", package="a", package_version="1"), ProgramFile(origin="package")]
     rows = [Process(pid=5 + number, name="x", file=file) for number, file in enumerate(files)]
+    rows[2] = replace(rows[2], script=ProgramFile(path="/x.sh", origin="dropped"))
     batch = batch_of(*({"type": "openat", "process": number} for number in range(3)), processes=rows)
     origins = [each.line[0].origin for each in activities(batch)]
-    assert origins[0].startswith("dropped at 20")
+    assert origins[0].startswith("program dropped at 20")
     assert origins[0].endswith(" by curl\\x1b (ann)")
-    assert origins[1:] == ["of package a 1, modified", ""]
+    assert origins[1:] == ["program of package a 1, modified", "script from no package"]
