@@ -18,6 +18,7 @@ from foundation.errors import LannerError
 from foundation.text import printable
 from foundation.times import iso8601_zulu
 from notifier.formats import cim
+from notifier.formats.origins import remarks
 from notifier.formats.text import LineStyle, json_line, value_text
 from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome, Undeliverable
 from notifier.sinks.http import retry_seconds, status_outcome
@@ -161,7 +162,7 @@ def annotations(alert: Alert) -> dict[str, str]:
 
 def _annotations(alert: Alert) -> Iterator[tuple[str, str]]:
     yield "summary", _cut(alert.output, ANNOTATION_LENGTH)
-    for name, text in (("description", alert.description), ("response", alert.response)):
+    for name, text in (("remarks", remarks(alert)), ("description", alert.description), ("response", alert.response)):
         if text:
             yield name, _cut(text, ANNOTATION_LENGTH)
     yield "id", _cut(alert.id, LABEL_LENGTH)

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from foundation.errors import LannerError
 from foundation.times import iso8601_zulu
 from notifier.formats import falco_json
+from notifier.formats.origins import remarks
 from notifier.sink import RoutedAlert
 from notifier.sinks.webhook.formats import JSON, Body, BodyError, WebhookFormat
 from schemas.alert import Alert, Value
@@ -90,6 +91,7 @@ def facts(alert: Alert) -> Mapping[str, Any]:
         "output": alert.output,
         "time": iso8601_zulu(alert.time),
         "host_id": alert.host_id,
+        "remarks": remarks(alert),
         "description": alert.description,
         "response": alert.response,
         "event": {name: _plain(value) for name, value in alert.event.items()},
