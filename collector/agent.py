@@ -151,6 +151,7 @@ class Collector:
             "io_uring_requests": self.intake.requests.lost,
             "look_ups_given_up": self._look_ups.given_up + self._users.remote,
             "dns_unreadable": self.batch.looked_up.unreadable,
+            "tls_unreadable": self.batch.server_names.unreadable,
             **self._further_losses(),
         }
         return {reason: count for reason, count in found.items() if count}

@@ -12,6 +12,7 @@ from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_exit, add_syscall, exchanged_back, opens_for_writing
 from collector.events.looked_up import LookedUpNames
 from collector.events.repeat_cache import RepeatCache
+from collector.events.server_names import ServerNames
 from collector.host import HostFacts, host_addresses
 from collector.processes.host_mounts import HostMounts
 from collector.processes.process import TrackedProcess
@@ -105,6 +106,7 @@ class BatchAssembler:
         self._builder = BatchBuilder()
         self._repeated = RepeatCache(table, containers)
         self.looked_up = LookedUpNames(self._repeated.forget)
+        self.server_names = ServerNames()
         self._origins: dict[int, EventSource] = {}
         """Sources of this batch's events, by the row of their process."""
         self._host_names: _Names = (
@@ -162,16 +164,22 @@ class BatchAssembler:
         time_of_event = who.time + self._table.boot_to_epoch
         if isinstance(record, Syscall):
             outer = partial(self.mounts.outer, at=who.time)
-            answers, names = [], None
+            answers, names, server_name, is_hello = [], None, None, False
             if record.socket is not None:
                 was_used = self.looked_up.is_used
                 answers = self.looked_up.receive(record, entry.container, origin.process.user)
                 names = self.looked_up.reader(record, entry.container)
+                server_name, is_hello = self.server_names.receive(record)
                 if names is not None and not was_used:
                     # So far, nobody has noted which events have names.
                     self._repeated.clear()
             answer = answers[0] if answers else None
-            event = add_syscall(self._builder, record, origin, time_of_event, outer, answer=answer, names=names)
+            event = add_syscall(
+                *(self._builder, record, origin, time_of_event, outer),
+                answer=answer,
+                names=names,
+                server_name=server_name,
+            )
             for answer in answers[1:]:
                 add_syscall(self._builder, record, origin, time_of_event, outer, answer=answer, names=names)
                 self.events += 1
@@ -183,7 +191,7 @@ class BatchAssembler:
             if back is not None:
                 add_syscall(self._builder, back, origin, time_of_event, outer)
                 self.events += 1 + back.repeats
-            elif raw and not entry.is_stale:
+            elif raw and not entry.is_stale and not is_hello:
                 self._repeated.remember(self._builder, raw, record, event, entry, names=names)
             self.is_urgent = True
         elif isinstance(record, Exit):

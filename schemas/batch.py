@@ -32,6 +32,7 @@ STRING_COLUMNS = (
     "buffer",  # evt.buffer, as text
     "dns",  # of a received answer, with blanks between them: name, requested type, response code, each answer
     "remote_names",  # the names that were looked up for remote_ip, with blanks between them, the newest first
+    "server_name",  # the server name in the ClientHello that the call sent
 )
 """Columns of indices (i32) into the batch's strings; index 0 means a missing value."""
 
@@ -87,7 +88,7 @@ class EventBit(IntFlag):
 Column = Sequence[int]
 
 
-INCOMPLETE_REASONS = frozenset({"process_stale", "look_ups_given_up", "dns_unreadable"})
+INCOMPLETE_REASONS = frozenset({"process_stale", "look_ups_given_up", "dns_unreadable", "tls_unreadable"})
 """Reasons of `EventBatch.lost` that lost no event: facts about it, its process or its container were left out."""
 
 

@@ -42,8 +42,8 @@ class Predicate:
     The subjects: ``failed`` (0 or 1), ``open`` (the bits above), ``result`` (clipped to 32 bits), ``uid``, ``family``
     (of the socket behind the event's descriptor; 0 if it is not a socket), ``local_port``, ``remote_port``,
     ``local_ip``, ``remote_ip`` (IPv4, as numbers), ``protocol``, ``answer`` (0 or 1: received
-    from a name server), and ``arg.NAME``: the argument of that name in rules, as the program passed it, if it is a
-    number.
+    from a name server), ``hello`` (0 or 1: sent a TLS ClientHello, or more of one), and ``arg.NAME``: the argument of
+    that name in rules, as the program passed it, if it is a number.
     """
 
     subject: str

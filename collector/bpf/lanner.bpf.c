@@ -41,6 +41,9 @@
 /* Pieces of memory of one call that are read; messages of one call, each of which takes two of 33 tail calls. */
 #define MAX_PIECES 8
 #define MAX_MESSAGES 8
+/* Bytes read of a TLS ClientHello, at most; and sockets on which one may go on. */
+#define HELLO_BYTES 2047
+#define MAX_HELLOS 1024
 #define SAME_BYTES 112
 /* Threads whose connections are noted at a time. */
 #define MAX_CONNECTING 4096
@@ -81,13 +84,14 @@ enum descriptor_flag {
   D_CONNECTS = 2048,   /* the same if it has sent a packet, and only once for each connection */
   D_CLONE_ARGUMENTS = 4096, /* the flags are in memory, and are put into argument 2 */
   D_ANSWERS = 8192,    /* blob 1 is longer if it is an answer of the Domain Name System */
+  D_HELLOS = 16384,    /* blob 1 is a TLS ClientHello, if the call sends one */
   D_VECTOR = 32768,    /* argument 1 is an array: of pieces of memory, or with D_MESSAGE of messages */
 };
 enum filter_kind { FILTER_NONE, FILTER_OPEN, FILTER_OPENAT, FILTER_OPENAT2, FILTER_CREAT, FILTER_PATH, FILTER_TEXT, FILTER_FD, FILTER_EITHER };
 enum call_class { CLASS_READ = 1, CLASS_WRITE = 2, CLASS_CREATE = 4, CLASS_TRUNCATE = 8, CLASS_FAILED = 16 };
 /* Of a call that is judged by its path, does the beginning or the ending of the path matter? */
 enum verdict { DROP, PASS, JUDGE, VERDICT = 3, BY_BEGINNING = 4, BY_ENDING = 8 };
-enum subject { OF_RESULT = 1, OF_REGISTER, OF_UID, OF_FAMILY, OF_LOCAL_PORT, OF_REMOTE_PORT, OF_LOCAL_IP, OF_REMOTE_IP, OF_PROTOCOL, OF_NEW_SETUID, OF_CREATED, OF_ANSWER };
+enum subject { OF_RESULT = 1, OF_REGISTER, OF_UID, OF_FAMILY, OF_LOCAL_PORT, OF_REMOTE_PORT, OF_LOCAL_IP, OF_REMOTE_IP, OF_PROTOCOL, OF_NEW_SETUID, OF_CREATED, OF_ANSWER, OF_HELLO };
 enum answer { NO, YES, EITHER };
 enum search { SEARCHED = 1, FOUND, FOUND_IN_STREAM };
 enum counter {
@@ -246,7 +250,8 @@ struct call {
   volatile u64 walked;
   volatile u32 from;
   volatile u32 most; /* bytes of blob 1 */
-  /* Has an answer of a name server been looked for; in which message of the call is it, and where do the messages begin? */
+  /* Has what the call is about been looked for, an answer of a name server or a ClientHello; in which message of the call is
+   * the answer, and where do the messages begin? */
   volatile u32 search, message;
   volatile u64 messages;
   /* Where the further pieces of memory begin that an answer fills, their number, and how many bytes they have. */
@@ -254,6 +259,14 @@ struct call {
   /* Has a connect begun a TCP connection? Its ends follow if they aren't those of the descriptor's socket, or no longer. */
   volatile u32 has_begun, is_replaced;
   struct socket_info ends;
+};
+
+/* The bytes of a TLS ClientHello that a call sends, and what is known while they are collected: in memory, so that the
+ * verifier doesn't follow the loop for every way into it. */
+struct hello {
+  volatile u64 address, size, vector, pieces;
+  volatile u32 left, most, have, pad;
+  char bytes[2 * (HELLO_BYTES + 1)];
 };
 
 /* The TCP connection that a thread's connect has begun: noted while the kernel prepares its first packet, because the call
@@ -305,6 +318,7 @@ BPF_PERCPU_ARRAY(process_scratch, struct process_record, 1);
 BPF_PERCPU_ARRAY(path_scratch, struct path_buffer, 1);
 BPF_PERCPU_ARRAY(call_scratch, struct call, 1);
 BPF_PERCPU_ARRAY(filter_scratch, struct filter_scratch, 1);
+BPF_PERCPU_ARRAY(hello_scratch, struct hello, 1);
 /* The slab cache of the kernel's path copies; 0 until the first one is freed. */
 BPF_ARRAY(name_cache, u64, 1);
 BPF_PERCPU_ARRAY(filtered, u64, MAX_EVENTS);
@@ -334,6 +348,8 @@ BPF_TABLE("lru_hash", u32, struct copied_names, copied_names, MAX_NAMING);
  * makes the map small where it isn't used. */
 BPF_HASH(copied_from, u64, u64, MAX_COPIES);
 BPF_TABLE("lru_hash", u32, struct connecting, connecting, MAX_CONNECTING);
+/* By socket: the bytes that may be left of a ClientHello whose beginning a call has sent; 0 if it is complete. */
+BPF_TABLE("lru_hash", u64, u32, open_hellos, MAX_HELLOS);
 /* What a thread begins with: too large for the stack. */
 BPF_ARRAY(no_names, struct copied_names, 1);
 BPF_ARRAY(no_connecting, struct connecting, 1);
@@ -1189,6 +1205,93 @@ u64 append_pieces(void *none) {
   return 0;
 }
 
+/* Does this begin like a TLS record with a ClientHello, as far as it goes (RFC 8446, sections 4 and 5.1)? */
+static __always_inline bool begins_hello(u8 *b, u64 size) {
+  return size && b[0] == 0x16 && (size < 2 || b[1] == 3) && (size < 3 || b[2] <= 4) && (size < 6 || b[5] == 1);
+}
+
+/* Collects what a call sends over TCP, if it is a ClientHello or a further part of one; returns whether it is. */
+u64 find_hello(void *none) {
+  u32 zero = 0;
+  struct call *call = call_scratch.lookup(&zero);
+  struct syscall_record *r = syscall_scratch.lookup(&zero);
+  struct hello *h = hello_scratch.lookup(&zero);
+  if (!call || !r || !h) return 0;
+  if (call->search) return call->search >= FOUND;
+  call->search = SEARCHED;
+  u16 flags = call->descriptor.flags, family = 0, protocol = 0;
+  s64 result = call->result;
+  void *sk = result > 0 ? socket_of(CURRENT_TASK(), r->arguments[0]) : 0;
+  if (!sk) return 0;
+  FIELD(family, sk, SOCK, O_SOCK_FAMILY);
+  FIELD(protocol, sk, SOCK, O_SOCK_PROTOCOL);
+  if ((family != AF_INET && family != AF_INET6) || (protocol != TCP && protocol != MPTCP)) return 0;
+  u64 key = (u64)sk;
+  u32 *open = open_hellos.lookup(&key);
+  h->left = open ? *open : 0;
+  h->most = h->left ? h->left : HELLO_BYTES;
+  h->have = 0;
+  h->address = r->arguments[1];
+  h->size = r->arguments[2];
+  h->vector = 0;
+  h->pieces = 1;
+  if (flags & D_MESSAGE) {
+    if (call->compat) {
+      u32 m[4] = {};
+      bpf_probe_read_user(m, sizeof(m), (void *)h->address);
+      h->vector = m[2]; h->pieces = m[3];
+    } else {
+      u64 m[4] = {};
+      bpf_probe_read_user(m, sizeof(m), (void *)h->address);
+      h->vector = m[2]; h->pieces = m[3];
+    }
+  } else if (flags & D_VECTOR) {
+    h->vector = h->address; h->pieces = h->size;
+  }
+  /* The result of sendmmsg is the number of messages. */
+  if (result < h->most && (flags & (D_MESSAGE | D_VECTOR)) != (D_MESSAGE | D_VECTOR)) h->most = result;
+#pragma clang loop unroll(disable)
+  for (int i = 0; i < MAX_PIECES; i++) {
+    if (i >= h->pieces || h->have >= h->most) break;
+    if (h->vector) {
+      u64 address = 0, size = 0;
+      read_piece(call, h->vector + (call->compat ? 8 : 16) * i, &address, &size);
+      h->address = address; h->size = size;
+    }
+    if (!h->size) continue;
+    if (!h->left && !h->have) {
+      /* All that most calls ever pay. */
+      u8 first = 0;
+      bpf_probe_read_user(&first, 1, (void *)h->address);
+      if (first != 0x16) return 0;
+    }
+    u64 at = h->have, n = h->most - at;
+    if (h->size < n) n = h->size;
+    MASK(n, HELLO_BYTES);
+    MASK(at, HELLO_BYTES);
+    if (bpf_probe_read_user(h->bytes + at, n, (void *)h->address)) break;
+    h->have = at + n;
+  }
+  u64 have = h->have;
+  if (h->left) {
+    h->left = have && h->left > have ? h->left - have : 0;
+  } else {
+    u8 *b = (void *)h->bytes;
+    if (!begins_hello(b, have)) return 0;
+    u32 whole = HELLO_BYTES, record = b[3] << 8 | b[4], message = b[6] << 16 | b[7] << 8 | b[8];
+    /* Shorter only if one record has all of it. */
+    if (have > 8 && message + 4 <= record && message + 9 < whole) whole = message + 9;
+    if (whole > have) {
+      h->left = whole - have;
+      open = open_hellos.lookup_or_try_init(&key, &zero);
+    }
+  }
+  if (open) *open = h->left;
+  if (!have) return 0;
+  call->search = FOUND_IN_STREAM;
+  return 1;
+}
+
 /* Evaluates a predicate on the very value that the record will carry. */
 static __always_inline enum answer answer_of(struct test *t, struct syscall_record *r, void *task, s64 result,
                                              struct filter_scratch *f, struct call *call) {
@@ -1211,6 +1314,8 @@ static __always_inline enum answer answer_of(struct test *t, struct syscall_reco
     value = file && is_created(file);
   } else if (subject == OF_ANSWER) {
     value = call->descriptor.flags & D_ANSWERS && CALL(FIND_ANSWER);
+  } else if (subject == OF_HELLO) {
+    value = call->descriptor.flags & D_HELLOS && CALL(FIND_HELLO);
   } else if (f->family) {
     if (subject != OF_FAMILY && subject != OF_PROTOCOL) return EITHER;
     value = subject == OF_FAMILY ? f->family : TCP;
@@ -1574,7 +1679,16 @@ int tell_call(u64 *ctx) {
   if (d->blob1_length < 6 && argument(r, d->blob1_length) < blob1_length) blob1_length = argument(r, d->blob1_length);
   if (d->blob2_length < 6 && argument(r, d->blob2_length) < blob2_length) blob2_length = argument(r, d->blob2_length);
   off = forgotten(call, off);
-  if (blob1 && blob1_length) {
+  if (d->flags & D_HELLOS && CALL(FIND_HELLO)) {
+    struct hello *h = hello_scratch.lookup(&zero);
+    if (!h || off > DATA_LIMIT) return 0;
+    u64 n = h->have;
+    MASK(n, HELLO_BYTES);
+    MASK(off, DATA_LIMIT);
+    bpf_probe_read_kernel(r->data + off, n, h->bytes);
+    r->length[R_BLOB1] = n;
+    off += n;
+  } else if (blob1 && blob1_length) {
     if (d->flags & D_STRING_BLOB1) APPEND_USER_STRING(r, off, R_BLOB1, blob1, 256);
     else APPEND_USER_BYTES(r, off, R_BLOB1, blob1, blob1_length, ANSWER_BYTES);
   }
@@ -1701,7 +1815,7 @@ int send_call(u64 *ctx) {
   send_or_count();
   u32 zero = 0;
   struct call *call = call_scratch.lookup(&zero);
-  if (!call || call->search < FOUND || !(call->descriptor.flags & D_VECTOR)) return 0;
+  if (!call || call->search < FOUND || !(call->descriptor.flags & D_VECTOR) || call->descriptor.flags & D_HELLOS) return 0;
   call->message += 1;
   call->search = 0;
   if (CALL(FIND_ANSWER)) steps.call(ctx, STEP_TELL);

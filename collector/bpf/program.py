@@ -150,6 +150,7 @@ FUNCTIONS = (*_PROBES, _FREED, *_AT_FUNCTIONS, _CONNECTING, _ENTRY, *_STEPS, *TR
 CALLED = {
     "append_variables": 0x7FFF0002,
     "walk_path": 0x7FFF0003,
+    "find_hello": 0x7FFF0004,
     "find_answer": 0x7FFF0005,
     "append_pieces": 0x7FFF0006,
 }

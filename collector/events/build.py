@@ -42,7 +42,7 @@ _NO_DESCRIPTOR: Numbers = (MISSING_INT, 0, 0, -1, -1)
 _NO_DESCRIPTOR_TEXTS: Texts = (None, None, None, None, None, None, None, None)
 _NO_DESCRIPTOR_INDICES = (0,) * len(_NO_DESCRIPTOR_TEXTS)
 _NO_PATHS: PathTexts = (0, 0, 0, 0, 0, 0)
-_NO_DATA = (0, 0, 0)
+_NO_DATA = (0, 0, 0, 0)
 _EXEC_NAMES = (
     *("res", "exe", "args", "tid", "pid", "ptid", "cwd", "fdlimit", "pgft_maj", "pgft_min", "vm_size", "vm_rss"),
     *("vm_swap", "comm", "cgroups", "env", "tty", "vpgid", "loginuid", "flags", "cap_inheritable", "cap_permitted"),
@@ -81,6 +81,7 @@ def add_syscall(
     *,
     answer: Text = None,
     names: Callable[[str], Text] | None = None,
+    server_name: Text = None,
 ) -> Event:
     """Append a system call of a process to the batch under construction.
 
@@ -92,6 +93,7 @@ def add_syscall(
         outer: returns the path outside of a root directory, from that and an absolute path.
         answer: the answer of a name server that it received, as batches have it.
         names: returns the names that were looked up for an address, likewise; None if there are none for any.
+        server_name: the name in the ClientHello that it sent.
     """
     spec = CALLS[call.event]
     event = spec.event
@@ -136,7 +138,8 @@ def add_syscall(
     looked_up = 0
     if names is not None and descriptor is not None and descriptor.remote_ip is not None:
         looked_up = intern(names(descriptor.remote_ip))
-    row = (*head, *numbers, intern(event), *map(intern, texts), *paths, buffer, intern(answer), looked_up)
+    data = (buffer, intern(answer), looked_up, intern(server_name))
+    row = (*head, *numbers, intern(event), *map(intern, texts), *paths, *data)
     return builder.add(time, row, NAMES[call.event], arguments)
 
 

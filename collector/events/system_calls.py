@@ -39,6 +39,7 @@ class DescriptorFlag(IntFlag):
     CONNECTS = 2048
     CLONE_ARGUMENTS = 4096
     ANSWERS = 8192
+    HELLOS = 16384
     VECTOR = 32768
 
 
@@ -91,6 +92,7 @@ _WORDS = {
     "rfd": DescriptorFlag.FD_IS_RESULT,
     "cloneargs": DescriptorFlag.CLONE_ARGUMENTS,
     "answers": DescriptorFlag.ANSWERS,
+    "hellos": DescriptorFlag.HELLOS,
     "vector": DescriptorFlag.VECTOR,
 }
 

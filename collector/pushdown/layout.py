@@ -47,6 +47,7 @@ _SUBJECTS = {
     "new_setuid": 10,
     "arg.created": 11,
     "answer": 12,
+    "hello": 13,
 }
 _REGISTER = 2
 _REGISTER_KINDS = frozenset({"enum", "flags", "i", "mode", "n", "pid", "x", "mountflags"})

@@ -197,9 +197,7 @@ class _Names:
         if known is not None and start < at:
             return known, end
         labels, follows = self._parts(at)
-        is_plain = _PLAIN.issuperset(b"".join(labels).lower())
-        name = _text(b".".join(labels)) if is_plain else ".".join(map(_escaped, labels))
-        self._known[start] = name
+        name = self._known[start] = written_name(labels)
         return name, follows
 
     def _parts(self, at: int) -> tuple[list[bytes], int]:
@@ -230,6 +228,12 @@ class _Names:
             labels.append(label)
             at += length + 1
         return labels, at + 1 if end < 0 else end
+
+
+def written_name(labels: list[bytes]) -> str:
+    """Return a name as events have it: in lower case, with bytes escaped that never reach a terminal or a separator."""
+    is_plain = _PLAIN.issuperset(b"".join(labels).lower())
+    return _text(b".".join(labels)) if is_plain else ".".join(map(_escaped, labels))
 
 
 @lru_cache(maxsize=1024)

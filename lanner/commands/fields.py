@@ -33,6 +33,7 @@ _FAMILIES = {
     "fd": "Descriptors",
     "fs.path": "Paths that are arguments",
     "dns": "Answers of the Domain Name System",
+    "tls": "ClientHellos of TLS",
     "fdlist": "Descriptors of a poll",
     "lanner": "Lanner's own fields",
     "k8s_audit": "Kubernetes audit events",

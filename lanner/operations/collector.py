@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 STAGE = "collector"
 REASONS = (
     *(*KERNEL_LOSSES, "undecodable", "process_stale", "io_uring_requests", "look_ups_given_up", "dns_unreadable"),
+    "tls_unreadable",
 )
 SPOOL_REASONS = (FULL, FAILED, BROKEN, REFUSED)
 

@@ -10,6 +10,7 @@ from collector.containers.docker import container_from
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_syscall, exchanged_back
 from collector.events.looked_up import LookedUpNames
+from collector.events.server_names import ServerNames
 from collector.events.system_calls import CALLS
 from collector.events.texts import signed32
 from collector.processes.container_names import ContainerName, container_of
@@ -162,7 +163,7 @@ class World:
         self._users, self._runtimes = _Users(), _Runtimes()
         self._rows = ProcessRows(self._table, self._users, self._runtimes)
         self._rows.programs = self._programs = _Programs()
-        self._builder, self._looked_up = BatchBuilder(), LookedUpNames()
+        self._builder, self._looked_up, self._server_names = BatchBuilder(), LookedUpNames(), ServerNames()
         self._pids: dict[ProcessSpec, int] = {}
         self._next_pid = _FIRST_PID
         self._generations: dict[int, int] = {}
@@ -184,7 +185,10 @@ class World:
                     answers = self._looked_up.receive(each, entry.container, process.user)
                     names = self._looked_up.reader(each, entry.container)
                     answer = answers[0] if answers else None
-                    add_syscall(self._builder, each, origin, now + _BOOT, answer=answer, names=names)
+                    server_name, _ = self._server_names.receive(each)
+                    add_syscall(
+                        *(self._builder, each, origin, now + _BOOT), answer=answer, names=names, server_name=server_name
+                    )
 
     def take(self) -> Iterator[EventBatch]:
         """Yield the events since the last call as one batch; nothing if there are none."""

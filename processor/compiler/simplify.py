@@ -24,9 +24,8 @@ from processor.language.ast import (
     checks,
     literals,
 )
-from processor.language.event_types import ALL_EVENT_TYPES, is_about_answers
+from processor.language.event_types import ALL_EVENT_TYPES, types_with_field
 from processor.language.tokens import IN_INDICATORS
-from schemas.catalog.system_calls import ANSWERED
 
 Folded = Node | bool
 """A tree, or the constant that it always evaluates to."""
@@ -88,8 +87,7 @@ def named_types(condition: Node) -> frozenset[str] | None:
     """
     found: set[str] = set()
     for check in checks(condition):
-        if is_about_answers(check):
-            found.update(ANSWERED)
+        found.update(types_with_field(check))
         if not isinstance(check.left, Field) or check.left.name != "evt.type" or check.operator == "exists":
             continue
         if check.operator not in ("=", "==", "!=", "in", "intersects"):
@@ -119,14 +117,14 @@ def _macro(node: Macro, event_type: str | None, known: KnownMacros | None) -> Fo
 def _decide(node: Check, event_type: str | None) -> Folded:
     """Rewrite: evt.type OP x -> its value if the type is known; evt.dir, evt.source likewise; x in () -> false.
 
-    Rewrite: evt.num < 0 -> false, by which rules have places for exceptions; dns.* OP x -> false if events of the type
-    have no answer.
+    Rewrite: evt.num < 0 -> false, by which rules have places for exceptions; dns.* OP x and
+    tls.* OP x -> false if events of the type never have the field.
     """
     if isinstance(node.right, ValueList) and not node.right.items and node.operator != "pmatch":
         return False
     if (node.left, node.operator, node.right) == _NEVER:
         return False
-    if event_type is not None and event_type not in ANSWERED and is_about_answers(node):
+    if event_type is not None and (only := types_with_field(node)) and event_type not in only:
         return False
     node = _about_path(node, event_type)
     if not isinstance(node.left, Field):

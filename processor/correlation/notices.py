@@ -13,7 +13,7 @@ from processor.matching.pre_match import EventOrigin, Notice, PreMatch
 from processor.output.internal_alerts import Cause, internal_alert
 from schemas.alert import Alert
 
-MINIMUM: Mapping[str, int] = MappingProxyType({"process_stale": 100, "dns_unreadable": 100})
+MINIMUM: Mapping[str, int] = MappingProxyType({"process_stale": 100, "dns_unreadable": 100, "tls_unreadable": 100})
 """By name, the smallest number within QUIET that is reported by an alert; 1 for other names. Metrics count all.
 
 A few processes that end while the collector starts are stale on every host.

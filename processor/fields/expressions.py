@@ -161,6 +161,7 @@ _DESCRIPTOR: dict[str, str] = {
     "dns.question.registered_domain": f"registered_domain(word({_text('dns')}, 0))",
     "dns.question.type": f"word({_text('dns')}, 1)",
     "dns.response_code": f"word({_text('dns')}, 2)",
+    "tls.client.server_name": _text("server_name"),
     "dns.answers": f"(' '.join({_ANSWERS}) or None)",
 }
 

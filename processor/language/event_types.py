@@ -27,7 +27,7 @@ from processor.language.ast import (
     literals,
 )
 from schemas.catalog.fields import EVENTS, SYSCALLS
-from schemas.catalog.system_calls import ANSWERED
+from schemas.catalog.system_calls import ANSWERED, HELLOS
 
 ALL_EVENT_TYPES: frozenset[str] = frozenset(EVENTS) | SYSCALLS
 """Every value that evt.type can have."""
@@ -39,7 +39,8 @@ _NAMES = sorted(ALL_EVENT_TYPES)
 _BITS = {name: 1 << position for position, name in enumerate(_NAMES)}
 _ALL = (1 << len(_NAMES)) - 1
 _NONE = 0
-_ANSWERED = sum(_BITS[name] for name in ANSWERED)
+_ONLY = {"dns.": ANSWERED, "tls.": HELLOS}
+"""By the beginning of fields, the only event types that have them."""
 
 # An event type has a code for entry and one for exit, and twice as many for each later version.
 _CODES = {
@@ -109,17 +110,20 @@ class _Search:
         return reduce(and_, masks, _ALL) if isinstance(node, And) is not negated else reduce(or_, masks, _NONE)
 
 
-def is_about_answers(check: Check) -> bool:
-    """Return whether a check is false of all events but answers of name servers, as others lack its field."""
+def types_with_field(check: Check) -> tuple[str, ...]:
+    """Return the only event types that have a check's field, because of what the call sent or received; () if any may.
+
+    The check is false of events of other types.
+    """
     side: Argument = check.left
     while isinstance(side, Transformer) and len(side.arguments) == 1:
         side = side.arguments[0]
-    return isinstance(side, Field) and side.name.startswith("dns.")
+    return _ONLY.get(side.name[:4], ()) if isinstance(side, Field) else ()
 
 
 def _check(check: Check, *, negated: bool) -> int:
-    if is_about_answers(check):
-        return _ALL if negated else _ANSWERED
+    if only := types_with_field(check):
+        return _ALL if negated else sum(_BITS[name] for name in only)
     name = check.left.name if isinstance(check.left, Field) and check.left.argument is None else ""
     if name == "evt.type" and check.modifier is None:
         mask = _named_types(check)

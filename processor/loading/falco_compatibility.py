@@ -28,7 +28,7 @@ OWN_FIELDS = (
     *("k8s.owner.kind", "k8s.owner.name", "k8s.owner.id", "k8s.serviceaccount.name", "k8s.node.name"),
     *("k8s.cluster.name", "json.host", "json.user", "json.key", "json.truncated", "jevt.time"),
     *("sshd.address", "sshd.key", "sshd.machine", "sshd.message", "sshd.method", "sshd.pid", "sshd.port"),
-    *("sshd.program", "sshd.uid", "sshd.user"),
+    *("sshd.program", "sshd.uid", "sshd.user", "tls.client.server_name"),
 )
 """Fields that neither Falco nor its container plugin has."""
 _OWN_ARGUMENTS = r"evt\.(?:raw)?arg\.(?:atime_age|mtime_age|time_age|created|modes)"

@@ -319,6 +319,7 @@ _PLAIN = (
     *("fd.lip", "fd.rip", "fd.cip", "fd.sip", "fd.lport", "fd.rport", "fd.cport", "fd.sport", "fd.l4proto"),
     *("fd.sip.name", "fd.cip.name", "fd.sockfamily", "fd.is_server", "fd.dev", "fd.ino"),
     *("dns.question.name", "dns.question.type", "dns.response_code", "dns.answers"),
+    "tls.client.server_name",
     *("fs.path.name", "fs.path.nameraw", "fs.path.source", "fs.path.target"),
     *("proc.pid", "proc.vpid", "proc.ppid", "proc.name", "proc.exe", "proc.exepath", "proc.codepath", "proc.cmdline"),
     "proc.args",

@@ -14,7 +14,7 @@ from processor.compiler.literals import parse_port
 from processor.compiler.operators import predicate
 from processor.fields.event import parameter
 from processor.language.ast import Check, Field, Literal, ValueList, literals
-from processor.language.event_types import is_about_answers
+from processor.language.event_types import types_with_field
 from schemas.catalog.flags import FLAG_TABLES, FlagEntry, FlagTable, flags_text
 from schemas.catalog.system_calls import (
     ACCEPTS,
@@ -22,6 +22,7 @@ from schemas.catalog.system_calls import (
     ATTRIBUTES,
     DUPLICATES,
     FILE_OPENERS,
+    HELLOS,
     LINKS,
     PATH_OPENERS,
     RENAMES,
@@ -163,6 +164,9 @@ _FAILED = Predicate("failed", 1, (1,))
 _CREATES = Predicate("open", CREATE, (CREATE,))
 _IS_NEW_SETUID = Predicate("new_setuid", 1, (1,))
 _IS_ANSWER = Predicate("answer", 1, (1,))
+_IS_HELLO = Predicate("hello", 1, (1,))
+_OF_CONTENTS: dict[tuple[str, ...], Predicate] = {ANSWERED: _IS_ANSWER, HELLOS: _IS_HELLO}
+"""By the event types that alone have a field, what the call sent or received then."""
 _OTHER_NUMBER = 0x7FFF_FFF1
 """Represents every number that a table does not name."""
 
@@ -173,8 +177,8 @@ Answers = tuple[tuple[Predicate, bool], ...]
 def upper(node: Check, event: str) -> tuple[Clause, ...]:
     """Return the clauses under which a check may be true."""
     field = node.left
-    if is_about_answers(node):
-        return received_answers(event)
+    if only := types_with_field(node):
+        return (Clause(event, frozenset({(_OF_CONTENTS[only], True)})),) if event in only else ()
     if not isinstance(field, Field):
         return (Clause(event),)
     if node.modifier is not None:

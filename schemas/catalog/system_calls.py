@@ -13,6 +13,8 @@ SENDS = ("sendto", "sendmsg", "sendmmsg")
 RECEIVES = ("recvfrom", "recvmsg", "recvmmsg")
 ANSWERED = (*RECEIVES, "recv", "read", "readv")
 """The event types that may receive an answer of the Domain Name System, which they then contain."""
+HELLOS = (*SENDS, "send", "write", "writev")
+"""The event types that may send a TLS ClientHello, whose server name they then have."""
 MESSAGES = (*SENDS, *RECEIVES)
 """The event types that may name the other end of a socket."""
 REMOVES = ("unlink", "unlinkat", "rmdir")

@@ -151,6 +151,7 @@ def batch_0_1() -> EventBatch:
             "buffer": texts(None, "GET /\udcff", None),
             "dns": texts(None, None, None),
             "remote_names": texts(None, None, None),
+            "server_name": texts(None, None, None),
             "arg_start": array("I", [0, 1, 1, 2]),
             "arg_name": array("i", [at["fd"], at["res"]]),
             "arg_value": array("i", [at["<f>/etc/shadow"], 0]),
@@ -184,6 +185,7 @@ def batch_0_4() -> EventBatch:
             "repeats": array("I", [0, 7, 2**32 - 1]),
             "dns": array("i", [0, 1, 0]),
             "remote_names": array("i", [0, 2, 0]),
+            "server_name": array("i", [0, 3, 0]),
         },
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from collector.events.system_calls import BY_EVENT, NONE, Call, DescriptorFlag
 from collector.events.texts import absolute
-from collector.records import dns
+from collector.records import dns, tls
 from collector.records.dns import DnsAnswer
 from collector.records.types import File, ProcessIdentity, Socket, Syscall
 from foundation.quantities import parse_sum
@@ -82,6 +82,8 @@ def write_event(fields: Fields) -> dict[str, Any]:
         if spec.flags & DescriptorFlag.ANSWERS and "dns.question.name" in fields:
             event |= written((_ASKED, _ASKED_TYPE, _CODE), fields)
             event |= {"dns.answers": str(fields["dns.answers"]).split(" ")} if "dns.answers" in fields else {}
+        if spec.flags & DescriptorFlag.HELLOS:
+            event |= written((_SERVER_NAME,), fields)
         if spec.flags & DescriptorFlag.FD_IS_RESULT or spec.fd != NONE:
             event |= descriptors.write_descriptor(fields, is_opened=spec.opens_file)
     container = write_container(fields)
@@ -176,6 +178,11 @@ def _read_call(spec: Call, table: MappingReader, process: ProcessSpec, result: i
             raise BadMapping("an answer comes from a name server", table.node, "add 'from: 192.0.2.53:53'")
         blob = answer
         result = len(answer)
+    if spec.flags & DescriptorFlag.HELLOS and (hello := _hello(table)):
+        if sock is None:
+            raise BadMapping("a client of TLS has a connection", table.node, "add 'to: 192.0.2.53:443'")
+        blob = hello
+        result = len(hello)
     a, b, c, d, e, f = registers
     return Syscall(
         who=_NOBODY,
@@ -206,6 +213,15 @@ def _answer(table: MappingReader) -> bytes:
         return dns.written(answer) if name else b""
     except ValueError as error:
         raise BadMapping(f"not an answer of a name server: {error}", table.node) from None
+
+
+def _hello(table: MappingReader) -> bytes:
+    """Return the ClientHello that an event sends; empty if it states no server name."""
+    name = table.read(_SERVER_NAME, "")
+    try:
+        return tls.written(name) if name else b""
+    except ValueError as error:
+        raise BadMapping(f"not a server name: {error}", table.node) from None
 
 
 def _implied_type(spec: Call, table: MappingReader) -> str | None:
@@ -282,4 +298,5 @@ _ASKED = Key("dns.question.name", mappings.text, "dns.question.name")
 _ASKED_TYPE = Key("dns.question.type", mappings.text, "dns.question.type", usual="A")
 _CODE = Key("dns.response_code", mappings.text, "dns.response_code", usual="NOERROR")
 _ANSWERS = Key("dns.answers", mappings.texts)
+_SERVER_NAME = Key("tls.client.server_name", mappings.text, "tls.client.server_name")
 _IO_URING = Key("evt.io_uring", mappings.truth, "evt.io_uring", usual=False)

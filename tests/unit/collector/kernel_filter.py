@@ -7,9 +7,8 @@ from collector.pushdown.layout import DROP, JUDGE, FilterLayout, KernelTest
 from collector.records.types import Syscall
 from schemas.filter import CREATE, FAILED, MAX_PREFIX, READ, TRUNCATE, WRITE
 
-RESULT, REGISTER, UID, FAMILY, LOCAL_PORT, REMOTE_PORT, LOCAL_IP, REMOTE_IP, PROTOCOL, NEW_SETUID, CREATED, ANSWER = (
-    range(1, 13)
-)
+RESULT, REGISTER, UID, FAMILY, LOCAL_PORT, REMOTE_PORT, LOCAL_IP, REMOTE_IP, PROTOCOL = range(1, 10)
+NEW_SETUID, CREATED, ANSWER, HELLO = range(10, 14)
 U32 = 0xFFFFFFFF
 SAME_BYTES = 112
 OPENS = ("open", "openat", "openat2", "creat")
@@ -17,6 +16,7 @@ TEXTS = ("symlink", "symlinkat", "setxattr", "fsetxattr", "setxattrat", "prctl")
 OF_FILES = ("ftruncate", "fallocate", "ioctl")
 OF_EITHER = ("futimesat", "utimensat")
 RECEIVES = ("read", "readv", "recv", "recvfrom", "recvmsg", "recvmmsg")
+SENDS = ("write", "writev", "send", "sendto", "sendmsg", "sendmmsg")
 FLAGS_AT = {"open": 1, "openat": 2}
 
 
@@ -106,6 +106,8 @@ def subject_of(test: KernelTest, call: Syscall) -> int | None:
         return int(call.file is not None and call.file.is_created)
     if test.subject == ANSWER:
         return int(is_answer(call))
+    if test.subject == HELLO:
+        return int(is_hello(call))
     if call.socket is None and call.file is None:
         return None
     sock = call.socket
@@ -125,6 +127,14 @@ def is_answer(call: Syscall) -> bool:
     if sock is None or sock.family not in (2, 10) or call.result <= 0 or CALLS[call.event].event not in RECEIVES:
         return False
     return (sock.remote_port or int.from_bytes(call.blob2[2:4], "big")) == 53
+
+
+def is_hello(call: Syscall) -> bool:
+    """Return whether a call sends a ClientHello over TCP, of which its data is the beginning."""
+    sock, data = call.socket, call.blob1
+    if sock is None or sock.family not in (2, 10) or sock.protocol not in (6, 262) or call.result <= 0:
+        return False
+    return CALLS[call.event].event in SENDS and data[:2] == b"\x16\3" and data[5:6] == b"\1"
 
 
 def clauses_of(layout: FilterLayout, path: bytes) -> int:

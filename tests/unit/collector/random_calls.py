@@ -4,6 +4,7 @@ from dataclasses import replace
 from random import Random
 
 from collector.events.system_calls import BY_EVENT, NONE
+from collector.records import tls
 from collector.records.dns import DnsAnswer, written
 from collector.records.types import Socket, Syscall
 from lanner.ruletest.events.descriptors import sockaddr
@@ -43,6 +44,7 @@ _MODES = (
 _ADDRESSES = ("10.1.2.3", "127.0.0.1", "192.168.0.1", "8.8.8.8", "0.0.0.0")
 _MOST_OF_A_LITERAL = 250
 _ANSWER = written(DnsAnswer("example.org", "A", "NOERROR", ("192.0.2.1",)))
+_HELLO = tls.written("example.org")
 _PORTS = (0, 22, 53, 80, 40000)
 
 
@@ -158,6 +160,9 @@ def _socket(chance: Random) -> Syscall:
         facts["blob2"] = chance.choice(
             [b"", sockaddr(("9.9.9.9", 53)), sockaddr(("::1", 53)), sockaddr(("9.9.9.9", 22))]
         )
+    if event in ("sendto", "write"):
+        facts["blob1"] = chance.choice([_HELLO, b"GET / HTTP/1.1"])
+        result = len(_HELLO) if result > 0 else result
     numbers = [chance.choice(_NUMBERS) for _ in range(6)]
     return call(event, numbers, result=result, is_compat=chance.random() < 0.3, **facts)
 
@@ -207,6 +212,7 @@ _OF_SOCKETS = (
     *("fd.snet in (10.0.0.0/8, 127.0.0.0/8)", "fd.cnet = 192.168.0.0/16", "fd.lip != 10.1.2.3", "fd.net = 10.0.0.0/8"),
     *("evt.arg.domain contains AF_PACKET", "evt.arg.domain = AF_INET", "fd.rnet = 8.0.0.0/8"),
     *("evt.arg.type in (1, 10)", "dns.question.name exists", "dns.answers startswith anyof (1, 2)"),
+    *("tls.client.server_name = example.org", "len(tls.client.server_name) > 60"),
 )
 _OF_OTHERS = (
     *("evt.arg.request contains PTRACE_ATTACH", "evt.arg.request in (PTRACE_TRACEME, PTRACE_SEIZE)"),

@@ -1,0 +1,71 @@
+"""Server names in what programs send, by one call or by several."""
+
+from dataclasses import replace
+
+import pytest
+
+from collector.events.server_names import MAX_CALLS, MAX_OPEN, ServerNames
+from collector.records.tls import MAX_BYTES, written
+from collector.records.types import File, Syscall
+from tests.unit.collector.calls import call, file, sock
+
+SERVER = sock(remote_ip="192.0.2.7", remote_port=443)
+HELLO = written("www.example.org")
+
+
+def sent(data: bytes, inode: int = 1, event: str = "write", result: int | None = None) -> Syscall:
+    """Return a call that sends data by a socket with this inode."""
+    of = replace(file(""), ino=inode)
+    assert isinstance(of, File)
+    size = len(data) if result is None else result
+    return call(event, [3], result=size, fd=3, file=of, socket=SERVER, blob1=data)
+
+
+@pytest.mark.parametrize("event", ["write", "writev", "send", "sendto", "sendmsg", "sendmmsg"])
+def test_a_call_has_the_name_in_the_hello_that_it_sends(event: str) -> None:
+    """Whichever call sends."""
+    assert ServerNames().receive(sent(HELLO, event=event)) == ("www.example.org", True)
+
+
+def test_other_calls_and_sockets_send_no_hello() -> None:
+    """The same bytes received, by UDP or a unix socket, by a call that failed, and other bytes."""
+    names, one = ServerNames(), sent(HELLO)
+    others = [
+        sent(HELLO, event="read"),
+        *(replace(one, socket=each) for each in (None, sock(1), sock(protocol=17, type=2))),
+        sent(HELLO, result=-11),
+        sent(b"GET / HTTP/1.1"),
+        sent(b""),
+    ]
+    assert [names.receive(each) for each in others] == [(None, False)] * len(others)
+    assert not names.unreadable
+
+
+def test_the_call_that_completes_a_hello_has_its_name() -> None:
+    """Parts on several sockets at a time; what follows on the socket is no hello."""
+    names = ServerNames()
+    for inode in (1, 2):
+        assert names.receive(sent(HELLO[:1], inode)) == (None, True)
+    assert names.receive(sent(HELLO[1:20])) == (None, True)
+    assert names.receive(sent(HELLO[20:])) == ("www.example.org", True)
+    assert names.receive(sent(b"more")) == (None, False)
+    assert names.receive(sent(HELLO[1:], 2, "writev")) == ("www.example.org", True)
+    assert not names.unreadable
+
+
+def test_what_stays_without_a_name_is_counted() -> None:
+    """Malformed, longer than what is read, in too many pieces, or too many at a time."""
+    names = ServerNames()
+    assert names.receive(sent(HELLO[:-4] + bytes(4) + b"x" * 9)) == ("www.example\\000\\000\\000\\000", True)
+    assert names.receive(sent(b"\x16\3\1\0\5\1\0\0\1\0")) == (None, True)
+    assert names.unreadable == 1
+
+    endless = b"\x16\3\1\x40\0\1\0\xff\xff\3\3" + bytes(33) + b"\xff\xff"
+    names.receive(sent(endless + bytes(MAX_BYTES)))
+    assert names.unreadable == 2
+    for at in range(MAX_CALLS):
+        names.receive(sent(HELLO[at : at + 1]))
+    assert names.unreadable == 3
+    for inode in range(MAX_OPEN + 1):
+        names.receive(sent(HELLO[:50], inode))
+    assert names.unreadable == 4
