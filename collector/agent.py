@@ -22,7 +22,7 @@ from collector.records.repeat_counts import REPEAT_SLOTS, RepeatPoll
 from collector.settings import CollectorSettings
 from foundation.text import OnNote, ignore_note
 from schemas.batch import EventBatch
-from schemas.filter import PROGRAM_FILES, PushdownFilter
+from schemas.filter import OPENED_FILES, PROGRAM_FILES, PushdownFilter
 
 _POLL, _BUSY_POLL, _IDLE_POLL = 0.006, 0.040, 0.020
 """Seconds between two reads. On a busy host, each wake-up finds the processor's caches filled by other programs, so
@@ -37,6 +37,7 @@ _LOSSES_SECONDS = 1.0
 _PROGRAM_SECONDS = 10.0
 """Until a look-up of a program is abandoned; events wait for it much shorter."""
 _MAX_REPEATING = 4096
+_FILES = frozenset({PROGRAM_FILES, OPENED_FILES})
 
 
 class Collector:
@@ -83,7 +84,7 @@ class Collector:
         self._programs: KnownPrograms | None = None
         """What the files of programs are, once a rule uses that."""
         self._users = UserFiles(look=self._look_ups.accounts)
-        self._reader = ProcessFiles(variables=self.settings.variables - {PROGRAM_FILES}, memory=self._look_ups.memory)
+        self._reader = ProcessFiles(variables=self.settings.variables - _FILES, memory=self._look_ups.memory)
         naming = Naming(self.settings.container_parents)
         isolation = Isolation(host_mount_namespaces() if self.settings.unknown_containers else frozenset())
         self._table = ProcessTable(
@@ -205,7 +206,7 @@ class Collector:
         except BaseException:
             self._look_ups.close()
             raise
-        self._use_programs(enabled=PROGRAM_FILES in self.settings.variables)
+        self._use_programs(self.settings.variables & _FILES)
         for feature, reason in self._feed.off.items():
             self._on_note(f"off: {feature}: {reason}")
         # Attached first, so that a fork during the read of /proc comes as a record.
@@ -224,8 +225,8 @@ class Collector:
         variables: names of the environment variables to collect at exec from now on; None leaves them unchanged.
         """
         if variables is not None:
-            self._use_programs(enabled=PROGRAM_FILES in variables)
-            self._reader.variables = variables - {PROGRAM_FILES}
+            self._use_programs(variables & _FILES)
+            self._reader.variables = variables - _FILES
             if self._feed is not None:
                 self._feed.send_variables(self._reader.variables)
         self._pushdown_filter = pushdown_filter
@@ -341,16 +342,18 @@ class Collector:
         self._last_counters = self._feed.counters()
         self.intake.drain()
         self._flush(stopping=True)
-        self._use_programs(enabled=False)
+        self._use_programs(frozenset())
         self.containers.close()
         self.batch.mounts.close()
         self._look_ups.close()
         feed, self._feed = self._feed, None
         feed.close()
 
-    def _use_programs(self, *, enabled: bool) -> None:
-        """Begin or end to look up what the files of programs are; their look-ups have a process of their own."""
-        if enabled == (self._programs is not None):
+    def _use_programs(self, kinds: frozenset[str]) -> None:
+        """Begin or end to look up what files of these kinds are; the look-ups have a process of their own."""
+        if self._programs is not None:
+            self._programs.has_opened = OPENED_FILES in kinds
+        if bool(kinds) == (self._programs is not None):
             return
         if self._programs is not None:
             self.intake.use_programs(None)
@@ -361,6 +364,7 @@ class Collector:
         # As above.
         look_ups.start()
         self._programs = KnownPrograms(look_ups, self.settings.cache / "programs.json")
+        self._programs.has_opened = OPENED_FILES in kinds
         self.intake.use_programs(self._programs)
 
     def _ignore(self, pid: int) -> None:

@@ -174,24 +174,27 @@ class BatchAssembler:
                     # So far, nobody has noted which events have names.
                     self._repeated.clear()
             answer = answers[0] if answers else None
+            programs = self._rows.programs
+            file = None if programs is None or record.located is None else programs.opened_text(record.located)
             event = add_syscall(
                 *(self._builder, record, origin, time_of_event, outer),
                 answer=answer,
                 names=names,
                 server_name=server_name,
+                file=file,
             )
             for answer in answers[1:]:
                 add_syscall(self._builder, record, origin, time_of_event, outer, answer=answer, names=names)
                 self.events += 1
-            if self._rows.programs is not None and record.file is not None and opens_for_writing(record):
+            if programs is not None and record.file is not None and opens_for_writing(record):
                 writer = origin.process
-                self._rows.programs.wrote((record.file.dev, record.file.ino), writer.name, writer.user, time_of_event)
+                programs.wrote((record.file.dev, record.file.ino), writer.name, writer.user, time_of_event)
             self.events += record.repeats
             back = exchanged_back(record)
             if back is not None:
                 add_syscall(self._builder, back, origin, time_of_event, outer)
                 self.events += 1 + back.repeats
-            elif raw and not entry.is_stale and not is_hello:
+            elif raw and not entry.is_stale and not is_hello and file is None:
                 self._repeated.remember(self._builder, raw, record, event, entry, names=names)
             self.is_urgent = True
         elif isinstance(record, Exit):

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from collector.batch_assembler import BatchAssembler
 from collector.containers.bundles import is_roots_program, is_shim
 from collector.containers.lookup import KnownContainers
-from collector.events.build import PROCEXIT
+from collector.events.build import PROCEXIT, loads_code
 from collector.events.io_uring import PendingRequests
 from collector.processes.files import ProcessFiles
 from collector.processes.process import TrackedProcess
@@ -271,8 +271,12 @@ class RecordIntake:
             self._batch.add(record, entry, raw)
             return
         # What is known of a script comes after what is known of its interpreter.
-        for key in (programs.script_key(entry), programs.key(entry)):
-            if key and self._unidentified.should_hold(key, is_pending=programs.is_pending(key, entry)):
+        file = None
+        if programs.has_opened and isinstance(record, Syscall) and loads_code(record):
+            file = record.located = programs.opened(record, entry)
+        own = programs.key(entry)
+        for key, other in ((file and file.key, file), (programs.script_key(entry), entry.script_file), (own, None)):
+            if key and self._unidentified.should_hold(key, is_pending=programs.is_pending(key, entry, other)):
                 waiting = (record, self._table.frozen(entry))
                 for held in self._unidentified.hold(key, waiting, time.monotonic_ns()):
                     self._batch.add(*held)

@@ -33,6 +33,7 @@ STRING_COLUMNS = (
     "dns",  # of a received answer, with blanks between them: name, requested type, response code, each answer
     "remote_names",  # the names that were looked up for remote_ip, with blanks between them, the newest first
     "server_name",  # the server name in the ClientHello that the call sent
+    "fd_file",  # of a file of code that was opened or mapped, with NULs between them: the texts of FILE_FACTS
 )
 """Columns of indices (i32) into the batch's strings; index 0 means a missing value."""
 
@@ -161,6 +162,15 @@ class ProgramFile:
     """When it did, nanoseconds since the epoch."""
     path: str | None = None
     """Its path; None for an executable, whose path its process states."""
+
+
+FILE_FACTS = ("sha256", "origin", "package", "package_version", "written_by", "written_by_user", "written_at")
+"""Members of ProgramFile, in the order in which the column fd_file has them."""
+
+
+def file_text(file: ProgramFile) -> str:
+    """Return the facts about a file of code as the column fd_file has them."""
+    return "\0".join("" if (fact := getattr(file, name)) is None else str(fact) for name in FILE_FACTS)
 
 
 NOBODY = 1 << 32

@@ -19,6 +19,9 @@ EVERY_VARIABLE = "*"
 PROGRAM_FILES = "proc.exe"
 """Among the names of environment variables, of which none has a dot: rules use what the files of programs are."""
 
+OPENED_FILES = "fd.file"
+"""Likewise: rules use what the files of code are that privileged programs open or map."""
+
 READ, WRITE, CREATE, TRUNCATE = 1, 2, 4, 8
 """Bits of the subject ``open``: the purposes of an open."""
 

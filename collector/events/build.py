@@ -1,6 +1,7 @@
 """Builds an event of a batch, in terms of rule fields, from a system call, an exec or an exit."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -42,7 +43,7 @@ _NO_DESCRIPTOR: Numbers = (MISSING_INT, 0, 0, -1, -1)
 _NO_DESCRIPTOR_TEXTS: Texts = (None, None, None, None, None, None, None, None)
 _NO_DESCRIPTOR_INDICES = (0,) * len(_NO_DESCRIPTOR_TEXTS)
 _NO_PATHS: PathTexts = (0, 0, 0, 0, 0, 0)
-_NO_DATA = (0, 0, 0, 0)
+_NO_DATA = (0, 0, 0, 0, 0)
 _EXEC_NAMES = (
     *("res", "exe", "args", "tid", "pid", "ptid", "cwd", "fdlimit", "pgft_maj", "pgft_min", "vm_size", "vm_rss"),
     *("vm_swap", "comm", "cgroups", "env", "tty", "vpgid", "loginuid", "flags", "cap_inheritable", "cap_permitted"),
@@ -52,6 +53,9 @@ _EXEC_IDS = slice(_EXEC_NAMES.index("tid"), _EXEC_NAMES.index("ptid") + 1)
 """The arguments in which similar execs differ."""
 _EXECVE_NAMES = (*_EXEC_NAMES, "filename")
 _EXIT_NAMES = ("status", "ret", "sig", "core")
+_MAPS = frozenset({"mmap", "mmap2"})
+_PROT_EXEC = 4
+_CODE = re.compile(r"\.(?:so|ko|node|jar|py|pyc|pm|rb|lua|php|mo?js)(?:\.[0-9.]+)?$")
 _NOT_COLLECTED = (None,) * 6
 PROCEXIT = "procexit"
 """The end of a process's last thread. Not named after a system call, because exit never returns."""
@@ -82,6 +86,7 @@ def add_syscall(
     answer: Text = None,
     names: Callable[[str], Text] | None = None,
     server_name: Text = None,
+    file: Text = None,
 ) -> Event:
     """Append a system call of a process to the batch under construction.
 
@@ -92,6 +97,7 @@ def add_syscall(
         time: epoch nanoseconds.
         outer: returns the path outside of a root directory, from that and an absolute path.
         answer: the answer of a name server that it received, as batches have it.
+        file: what the file of code is that it opened or mapped, likewise.
         names: returns the names that were looked up for an address, likewise; None if there are none for any.
         server_name: the name in the ClientHello that it sent.
     """
@@ -138,7 +144,7 @@ def add_syscall(
     looked_up = 0
     if names is not None and descriptor is not None and descriptor.remote_ip is not None:
         looked_up = intern(names(descriptor.remote_ip))
-    data = (buffer, intern(answer), looked_up, intern(server_name))
+    data = (buffer, intern(answer), looked_up, intern(server_name), intern(file))
     row = (*head, *numbers, intern(event), *map(intern, texts), *paths, *data)
     return builder.add(time, row, NAMES[call.event], arguments)
 
@@ -261,6 +267,16 @@ def opens_for_writing(call: Syscall) -> bool:
     """Return whether a call opened a file for writing."""
     spec = CALLS[call.event]
     return spec.opens_file and call.result >= 0 and (spec.flags_at < 0 or bool(_flags_of(spec, call) & os.O_ACCMODE))
+
+
+def loads_code(call: Syscall) -> bool:
+    """Return whether a call mapped a file as code, or opened one that looks like a library, a module or a plugin."""
+    spec = CALLS[call.event]
+    if spec.event in _MAPS:
+        return bool(call.arguments[2] & _PROT_EXEC) and not -_MOST_ERRORS < call.result < 0
+    if not spec.opens_file or call.result < 0 or call.file is None or call.file.path is None:
+        return False
+    return _CODE.search(call.file.path) is not None and not opens_for_writing(call)
 
 
 def _opened(descriptor: Descriptor | None, path: Text, raw: Text) -> tuple[Numbers, Texts]:

@@ -16,14 +16,14 @@ FileKey = tuple[int, int, int, int, bool]
 
 
 @dataclass(frozen=True, slots=True)
-class ScriptFile:
-    """What was at the path of a process's script soon after its start."""
+class LocatedFile:
+    """The file of a script, or of code that was opened or mapped, as it was at its path soon after that."""
 
     key: FileKey
     path: str
     """All links resolved."""
     is_certain: bool
-    """True if no user can have made a link on the way, after the start, that leads to another file."""
+    """True if no user can have made a link on the way afterwards that leads to another file."""
 
 
 _NONE: Mapping[int, Credentials] = MappingProxyType({})
@@ -108,7 +108,7 @@ class TrackedProcess:
         self.version = 0
         self.other_users: Mapping[int, Credentials] = _NONE
         self.views: Mapping[int, TrackedProcess] = _NO_VIEWS
-        self.script_file: ScriptFile | None = None
+        self.script_file: LocatedFile | None = None
         """The file of its script as it was soon after the start, if that is looked up."""
         self.frozen: tuple[int, TrackedProcess] | None = None
         self.session_leader: TrackedProcess | None = None

@@ -6,6 +6,7 @@ nobody but root can set back. Results outlive the collector.
 
 import json
 import os
+import stat
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,12 +17,13 @@ from threading import Thread
 from typing import Any, Protocol
 
 from collector.processes.container_names import UNKNOWN
-from collector.processes.process import FileKey, ScriptFile, TrackedProcess
+from collector.processes.process import FileKey, LocatedFile, TrackedProcess
 from collector.processes.relatives import ancestors
 from collector.procfs.foreign_files import Attributes, cached_stat, closing, open_below, open_made_by_root, path_below
+from collector.records.types import Syscall
 from foundation.caches import BoundedMap
 from foundation.files import UntrustedFile, read_trusted, write_atomically
-from schemas.batch import ProgramFile
+from schemas.batch import ProgramFile, file_text
 
 Key = FileKey
 
@@ -77,6 +79,8 @@ class KnownPrograms:
     def __init__(self, look_ups: ProgramLookUp, store: Path) -> None:
         self.version = 0
         """Increases whenever more becomes known."""
+        self.has_opened = False
+        """True if files of code are to be looked up that privileged programs open or map."""
         self.outcomes = dict.fromkeys(OUTCOMES, 0)
         """Look-ups that have ended, by outcome."""
         self._look_ups = look_ups
@@ -109,16 +113,31 @@ class KnownPrograms:
     def started(self, entry: TrackedProcess) -> None:
         """Begin to look up a program that starts, and its script: either may delete its file before its first event."""
         self.is_pending(self.key(entry), entry)
-        entry.script_file = _script_file(entry)
-        self.is_pending(self.script_key(entry), entry)
+        script = entry.program.script
+        entry.script_file = None if script is None else _located(entry, script, entry.exec_time or 0)
+        self.is_pending(self.script_key(entry), entry, entry.script_file)
 
     @staticmethod
     def script_key(entry: TrackedProcess) -> Key | None:
         """Return the key of a process's script; None if it runs none, or its file is unknown."""
         return None if entry.script_file is None else entry.script_file.key
 
-    def is_pending(self, key: Key | None, entry: TrackedProcess) -> bool:
-        """Return whether a program or its script is still looked up for the first time; begin if it is new."""
+    def opened(self, call: Syscall, entry: TrackedProcess) -> LocatedFile | None:
+        """Return the file of code that a call loads, to be looked up; None if its process isn't privileged."""
+        file, credentials = call.file, entry.credentials
+        if file is None or not (credentials.uid == 0 or credentials.cap_effective):
+            return None
+        if file.path is None or file.is_pseudo or not stat.S_ISREG(file.mode):
+            return None
+        inode = 0 if file.is_upper_layer or file.is_lower_layer else file.ino
+        return _located(entry, file.path, call.who.time + entry.start_epoch - entry.start_time, inode)
+
+    def opened_text(self, file: LocatedFile) -> str:
+        """Return what is known so far of the file that a call opened or mapped, as batches have it."""
+        return file_text(self._certain(file))
+
+    def is_pending(self, key: Key | None, entry: TrackedProcess, file: LocatedFile | None = None) -> bool:
+        """Return whether a program, or another file, is still looked up for the first time; begin if it is new."""
         if key is None:
             return False
         known = self._known.get(key)
@@ -131,7 +150,7 @@ class KnownPrograms:
         known.until = _FOREVER
         self._known.put(key, known)
         self._in_flight += 1
-        self._questions.put((key, _question(entry, key)))
+        self._questions.put((key, _question(entry, key, file)))
         return known.is_pending
 
     def file(self, entry: TrackedProcess) -> ProgramFile | None:
@@ -143,11 +162,12 @@ class KnownPrograms:
         path, found = entry.program.script, entry.script_file
         if path is None:
             return None
-        known = (found and self._file(found.key)) or _UNKNOWN
-        if found is not None and not found.is_certain and known.origin in {"package", "image"}:
-            # The link may have been made after the start, by the script itself.
-            known = _UNKNOWN
-        return replace(known, path=path)
+        return replace(_UNKNOWN if found is None else self._certain(found), path=path)
+
+    def _certain(self, file: LocatedFile) -> ProgramFile:
+        known = self._file(file.key) or _UNKNOWN
+        # The link may have been made after the start, by the script itself.
+        return _UNKNOWN if not file.is_certain and known.origin in {"package", "image"} else known
 
     def _file(self, key: Key | None) -> ProgramFile | None:
         known = None if key is None else self._known.get(key)
@@ -251,14 +271,17 @@ def _read(store: Path) -> dict[Key, ProgramFile]:
     return {}
 
 
-def _script_file(entry: TrackedProcess) -> ScriptFile | None:
-    """Return the file at a script's path, without waiting for a file system; None if it was changed after the start.
+def _located(entry: TrackedProcess, path: str, at: int, inode: int = 0) -> LocatedFile | None:
+    """Return the file at a path, without waiting for a file system.
 
-    Every process can have its script's path lead elsewhere a moment later, so it is looked up at once.
+    Every process can have its paths lead elsewhere a moment later, so they are looked up at once.
+
+    Args:
+        entry: the process.
+        path: the path, as the process has it.
+        at: when it was used, epoch ns; a file that was changed later is none.
+        inode: the number of the file's inode; 0 if it is unknown.
     """
-    path = entry.program.script
-    if path is None:
-        return None
     for pid in _pids(entry):
         with (
             suppress(OSError),
@@ -266,12 +289,14 @@ def _script_file(entry: TrackedProcess) -> ScriptFile | None:
             closing(open_below(root, path, is_cached=True)) as file,
         ):
             found = cached_stat(file)
-            if not found.is_regular or found.ctime > (entry.exec_time or 0) + CLOCK_SLACK:
+            if inode not in {0, found.inode}:
+                continue
+            if not found.is_regular or found.ctime > at + CLOCK_SLACK:
                 return None
             device = os.major(found.device) << 20 | os.minor(found.device)
             key = device, found.inode, found.ctime, found.mtime, entry.container is None
             resolved = path_below(root, file)
-            return ScriptFile(key, resolved, path == resolved or _is_made_by_root(path, pid, found))
+            return LocatedFile(key, resolved, path == resolved or _is_made_by_root(path, pid, found))
     return None
 
 
@@ -293,15 +318,14 @@ def _pids(entry: TrackedProcess) -> list[int]:
     return pids
 
 
-def _question(entry: TrackedProcess, key: Key) -> dict[str, Any]:
-    """Return a query about a process's program or script, as ProgramQuery has it."""
+def _question(entry: TrackedProcess, key: Key, file: LocatedFile | None) -> dict[str, Any]:
+    """Return a query about a process's program, or another file, as ProgramQuery has it."""
     program, container = entry.program, entry.container
     device, inode, ctime, mtime, is_host = key
-    script = entry.script_file if entry.script_file is not None and entry.script_file.key == key else None
-    is_script = script is not None
+    is_script = file is not None
     return {
         "pids": _pids(entry),
-        "path": (program.exepath or "") if script is None else script.path,
+        "path": (program.exepath or "") if file is None else file.path,
         "device": device,
         "inode": inode,
         "ctime": ctime,

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from collector.processes.container_names import ContainerName
 from collector.processes.parts import is_exe_writable
-from collector.processes.process import TrackedProcess
+from collector.processes.process import LocatedFile, TrackedProcess
 from collector.processes.relatives import ancestors
 from collector.processes.users import Names
 from schemas.batch import Container, Process, ProgramFile
@@ -80,6 +80,9 @@ class ProgramFacts(Protocol):
 
     def script(self, entry: TrackedProcess) -> ProgramFile | None:
         """Return what is known of the script that it runs so far; None if it runs none."""
+
+    def opened_text(self, file: LocatedFile) -> str:
+        """Return what is known so far of the file that a call opened or mapped, as batches have it."""
 
     def wrote(self, file: tuple[int, int], name: str | None, user: str | None, at: int) -> None:
         """Remember who opened a file for writing last."""

@@ -198,6 +198,8 @@ class Syscall:
     """Done by io_uring without a system call; all fields are as if the call had been made."""
     repeats: int = 0
     """How many further equal calls of the process this one represents."""
+    located: Any = None
+    """The LocatedFile of the code that it opened or mapped, if that is looked up."""
     is_last_whole: bool = False
     """The process repeats the call: equal calls are counted from now on and come as RepeatCount."""
 

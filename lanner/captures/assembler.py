@@ -180,7 +180,8 @@ class CaptureAssembler:
         data = event.bytes_of("data") if name != "asyncevent" else b""
         buffer = intern(data.decode("utf-8", "surrogateescape")) if data and thread is not None else 0
         numbers, texts = _descriptor_columns(subject, local, remote)
-        row = (*head, *numbers, intern(name), *map(intern, texts), *self._paths(name, event, thread), buffer, 0, 0, 0)
+        rest = (buffer, 0, 0, 0, 0)
+        row = (*head, *numbers, intern(name), *map(intern, texts), *self._paths(name, event, thread), *rest)
         self._builder.add(event.time, row, names, values)
 
     def _is_excluded(self, name: str, bits: int, thread: CapturedThread | None, subject: Subject) -> bool:

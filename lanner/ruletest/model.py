@@ -107,6 +107,8 @@ class StatedEvent:
     """The host that it is from; processes of different hosts are different, even if they are equal."""
     clock: int = 0
     """How far the clock of its host is ahead, ns; negative if it is behind. The event then arrives at `at`."""
+    file: ProgramFile | None = None
+    """What the file of code is that it opened or mapped."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from collector.events.system_calls import CALLS
 from collector.events.texts import signed32
 from collector.processes.container_names import ContainerName, container_of
 from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext, ProcessFacts
-from collector.processes.process import TICK, TrackedProcess
+from collector.processes.process import TICK, LocatedFile, TrackedProcess
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
 from collector.processes.users import Names, User, UserAccounts
@@ -23,7 +23,7 @@ from collector.records.types import Exec, ProcessIdentity, State, Syscall
 from lanner.ruletest.events.processes import digits
 from lanner.ruletest.model import HOSTNAME, ContainerSpec, ProcessSpec, StatedDocument, StatedEvent
 from processor.fields.json.documents import Document, JsonSource
-from schemas.batch import Container, EventBatch, ProgramFile
+from schemas.batch import Container, EventBatch, ProgramFile, file_text
 from schemas.catalog.fields import K8S_AUDIT
 
 START = 1_704_067_200_000_000_000
@@ -115,6 +115,11 @@ class _Programs:
     def script(self, entry: TrackedProcess) -> ProgramFile | None:
         return self._scripts.get(entry.pid)
 
+    def opened_text(self, file: LocatedFile) -> str:
+        """Return nothing: a test states what was opened."""
+        del file
+        return ""
+
     def wrote(self, file: tuple[int, int], name: str | None, user: str | None, at: int) -> None:
         """Ignore it: a test states who wrote a program."""
 
@@ -187,7 +192,11 @@ class World:
                     answer = answers[0] if answers else None
                     server_name, _ = self._server_names.receive(each)
                     add_syscall(
-                        *(self._builder, each, origin, now + _BOOT), answer=answer, names=names, server_name=server_name
+                        *(self._builder, each, origin, now + _BOOT),
+                        answer=answer,
+                        names=names,
+                        server_name=server_name,
+                        file=None if event.file is None else file_text(event.file),
                     )
 
     def take(self) -> Iterator[EventBatch]:

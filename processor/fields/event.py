@@ -10,7 +10,7 @@ from posixpath import normpath
 from typing import TypeVar
 
 from foundation.caches import cache_short_texts
-from schemas.batch import EventBatch, EventBit
+from schemas.batch import FILE_FACTS, EventBatch, EventBit
 from schemas.catalog.fields import EventType, ParamSpec, event_spec
 from schemas.catalog.flags import TYPE_CHARACTERS
 from schemas.catalog.system_calls import CONNECTS, FILE_OPENERS, FLAG_OPENERS, LINKS, PATH_OPENERS, RENAMES, SYMLINKS
@@ -385,6 +385,18 @@ def server_side(bits: int, local: _Side | None, remote: _Side | None) -> _Side |
 def present(*values: _Side | None) -> tuple[_Side, ...]:
     """Return the values that are not missing."""
     return tuple(value for value in values if value is not None)
+
+
+@lru_cache(maxsize=4096)
+def file_fact(text: str | None, at: int) -> str | None:
+    """Return one of the facts about a file that NULs separate in a text; None without one."""
+    return None if text is None else next(iter(text.split("\0")[at : at + 1]), None) or None
+
+
+def file_time(text: str | None) -> int | None:
+    """Return when such a file was written, nanoseconds since the epoch."""
+    found = file_fact(text, len(FILE_FACTS) - 1)
+    return int(found) if found is not None and found.isascii() and found.isdecimal() and len(found) < 20 else None
 
 
 def word(text: str | None, at: int) -> str | None:

@@ -157,6 +157,13 @@ _DESCRIPTOR: dict[str, str] = {
     "fs.path.sourceraw": _text("path_source_raw"),
     "fs.path.target": _text("path_target"),
     "fs.path.targetraw": _text("path_target_raw"),
+    **{
+        f"fd.file.{name}": f"file_fact({_text('fd_file')}, {number})"
+        for number, name in enumerate(
+            ("sha256", "origin", "package", "package.version", "written_by", "written_by.user")
+        )
+    },
+    "fd.file.written_at": f"file_time({_text('fd_file')})",
     "dns.question.name": f"word({_text('dns')}, 0)",
     "dns.question.registered_domain": f"registered_domain(word({_text('dns')}, 0))",
     "dns.question.type": f"word({_text('dns')}, 1)",

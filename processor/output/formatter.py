@@ -318,6 +318,8 @@ _PLAIN = (
     *("fd.num", "fd.type", "fd.typechar", "fd.name", "fd.nameraw", "fd.realpath", "fd.directory", "fd.filename"),
     *("fd.lip", "fd.rip", "fd.cip", "fd.sip", "fd.lport", "fd.rport", "fd.cport", "fd.sport", "fd.l4proto"),
     *("fd.sip.name", "fd.cip.name", "fd.sockfamily", "fd.is_server", "fd.dev", "fd.ino"),
+    *("fd.file.sha256", "fd.file.origin", "fd.file.package", "fd.file.package.version"),
+    *("fd.file.written_by", "fd.file.written_by.user", "fd.file.written_at"),
     *("dns.question.name", "dns.question.type", "dns.response_code", "dns.answers"),
     "tls.client.server_name",
     *("fs.path.name", "fs.path.nameraw", "fs.path.source", "fs.path.target"),

@@ -13,6 +13,7 @@ from processor.pushdown.checks import negated, received_answers, upper
 from schemas.catalog.system_calls import ANSWERED
 from schemas.filter import (
     EVERY_VARIABLE,
+    OPENED_FILES,
     PROGRAM_FILES,
     Clause,
     PathPattern,
@@ -132,6 +133,7 @@ def _joined(tests: list[tuple[Predicate, bool]]) -> frozenset[tuple[Predicate, b
 _WHOLE = re.compile(r"(?<![\w.])evt\.(?:raw)?arg(?:\.env\b|\[(?:env|15)\])")
 """The argument of execve with the environment, by its name or its number."""
 _PROGRAM = re.compile(r"(?<![\w.])proc\.(?:exe\.(?:sha256|origin|package|written)|script\.)")
+_OPENED = re.compile(r"(?<![\w.])fd\.file\.")
 _FIELD = re.compile(r"(?<![\w.])proc\.a?env\b(?:\[([^\]]*)\])?")
 
 
@@ -143,7 +145,7 @@ def variables_in(texts: Iterable[str]) -> frozenset[str]:
 
     Returns:
         Names; EVERY_VARIABLE among them where a rule asks for the environment of a process, or of an ancestor, whole,
-        and PROGRAM_FILES where one uses what the file of a program is.
+        PROGRAM_FILES where one uses what the file of a program is, and OPENED_FILES where one uses that of other code.
     """
     found: set[str] = set()
     for text in texts:
@@ -151,6 +153,8 @@ def variables_in(texts: Iterable[str]) -> frozenset[str]:
             found.add(EVERY_VARIABLE)
         if _PROGRAM.search(text):
             found.add(PROGRAM_FILES)
+        if _OPENED.search(text):
+            found.add(OPENED_FILES)
         for field in _FIELD.finditer(text):
             name = (field[1] or "").strip("\"' ")
             found.add(EVERY_VARIABLE if not name or name.isdecimal() else name)

@@ -152,6 +152,7 @@ def batch_0_1() -> EventBatch:
             "dns": texts(None, None, None),
             "remote_names": texts(None, None, None),
             "server_name": texts(None, None, None),
+            "fd_file": texts(None, None, None),
             "arg_start": array("I", [0, 1, 1, 2]),
             "arg_name": array("i", [at["fd"], at["res"]]),
             "arg_value": array("i", [at["<f>/etc/shadow"], 0]),
@@ -186,6 +187,7 @@ def batch_0_4() -> EventBatch:
             "dns": array("i", [0, 1, 0]),
             "remote_names": array("i", [0, 2, 0]),
             "server_name": array("i", [0, 3, 0]),
+            "fd_file": array("i", [0, 0, 3]),
         },
     )
 

@@ -15,7 +15,14 @@ from foundation.yaml import mappings
 from foundation.yaml.mappings import BadMapping, Fields, Key, MappingReader, written
 from foundation.yaml.nodes import Node
 from lanner.ruletest.events import descriptors
-from lanner.ruletest.events.processes import read_container, read_process, write_container, write_process
+from lanner.ruletest.events.processes import (
+    file_keys,
+    read_container,
+    read_file,
+    read_process,
+    write_container,
+    write_process,
+)
 from lanner.ruletest.events.registers import directory_of, is_settable, read_registers, written_argument
 from lanner.ruletest.model import HOSTNAME, ProcessSpec, StatedEvent
 from processor.compiler.transformers import as_text
@@ -63,8 +70,9 @@ def read_event(node: Node) -> StatedEvent:
         call = None
     else:
         filename, call = "", _read_call(spec, table, process, result)
+    file = table.value(read_file, None, "fd.file")
     _refuse_unknown(table, spec)
-    return StatedEvent(at, event_type, process, call, filename, hostname, clock)
+    return StatedEvent(at, event_type, process, call, filename, hostname, clock, file)
 
 
 def write_event(fields: Fields) -> dict[str, Any]:
@@ -86,6 +94,8 @@ def write_event(fields: Fields) -> dict[str, Any]:
             event |= written((_SERVER_NAME,), fields)
         if spec.flags & DescriptorFlag.FD_IS_RESULT or spec.fd != NONE:
             event |= descriptors.write_descriptor(fields, is_opened=spec.opens_file)
+    if file := written(file_keys("fd.file."), fields):
+        event["fd.file"] = file
     container = write_container(fields)
     if (
         container

@@ -48,11 +48,17 @@ def write_container(fields: Fields) -> dict[str, Any] | None:
     return written(_CONTAINER, {**fields, "image": image, "pod": pod})
 
 
-def _script(node: Node, _: str) -> ProgramFile:
-    table = MappingReader(node, "a script")
-    given = table.values(_SCRIPT)
+def read_file(node: Node, _: str) -> ProgramFile:
+    """Read what a file of code is, that of a script or of an event. Raises BadMapping."""
+    table = MappingReader(node, "a file")
+    given = table.values(file_keys("proc.script."))
     table.refuse_unknown()
     return ProgramFile(**given)
+
+
+def file_keys(prefix: str) -> tuple[Key[str], ...]:
+    """Return the keys of a file of code, whose fields begin with a prefix."""
+    return tuple(Key(name, mappings.text, f"{prefix}{name}") for name in _FILE)
 
 
 def _id(node: Node, key: str) -> str:
@@ -93,13 +99,7 @@ _POD = (
     Key("uid", mappings.text_or(POD_UID)),
     Key("labels", _labels),
 )
-_SCRIPT = (
-    Key("path", mappings.text, "proc.script.path"),
-    Key("origin", mappings.text, "proc.script.origin"),
-    Key("package", mappings.text, "proc.script.package"),
-    Key("sha256", mappings.text, "proc.script.sha256"),
-    Key("written_by", mappings.text, "proc.script.written_by"),
-)
+_FILE = ("path", "origin", "package", "sha256", "written_by")
 _CONTAINER = (
     Key("id", _id, "container.id"),
     Key("name", mappings.text, "container.name"),
@@ -170,7 +170,7 @@ def write_process(fields: Fields) -> dict[str, Any]:
         "cwd": str(fields.get("proc.cwd", "/")).rstrip("/") or "/",
         "age": f"{age // 1_000_000}ms" if isinstance(age, int) and age >= 0 else None,
         "ancestors": _written_ancestors(fields) or None,
-        "script": written(_SCRIPT, fields) or None,
+        "script": written(file_keys("proc.script."), fields) or None,
     }
     return written(_PROCESS, {**fields, **derived})
 
@@ -307,7 +307,7 @@ _PROCESS = (
     Key("package", mappings.text, "proc.exe.package"),
     Key("sha256", mappings.text, "proc.exe.sha256"),
     Key("written_by", mappings.text, "proc.exe.written_by"),
-    Key("script", _script, "script"),
+    Key("script", read_file, "script"),
     Key("container", read_container),
     Key("ancestors", lambda node, _: node, "ancestors"),
 )

@@ -1,9 +1,10 @@
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 from collector.settings import CollectorSettings
-from schemas.filter import PROGRAM_FILES, Clause, PathPattern, PushdownFilter
+from schemas.filter import OPENED_FILES, PROGRAM_FILES, Clause, PathPattern, PushdownFilter
 from tests.live.collector.watching import watching
 
 
@@ -62,6 +63,23 @@ def test_a_program_with_more_rights_than_its_user_ignores_libraries(tmp_path: Pa
 
         assert watch.one(proc__cmdline="su --version")["proc.codepath"] == "/usr/bin/su"
         assert watch.one(proc__cmdline="su --help")["proc.codepath"] is None
+
+
+def test_code_that_root_loads_is_known_by_what_brought_it(tmp_path: Path) -> None:
+    """A library of a package, and a copy of it that somebody put elsewhere."""
+    library = Path("/lib/x86_64-linux-gnu/libz.so.1").resolve()
+    copied = shutil.copy(library, tmp_path / "evil.so")
+    script = f"import ctypes; [ctypes.CDLL(path) for path in ({str(library)!r}, {str(copied)!r})]"
+    settings = CollectorSettings(variables=frozenset({OPENED_FILES}))
+    with watching("mmap", settings=settings) as watch:
+        watch.run("/usr/bin/python3", "-I", "-c", script)
+        watch.settle()
+        maps = [event for event in watch.all() if "PROT_EXEC" in (event["evt.arg.prot"] or "")]
+    found = {event["fd.name"]: event for event in maps}
+    digest = hashlib.sha256(library.read_bytes()).hexdigest()
+    assert found[str(library)]["fd.file.sha256"] == found[str(copied)]["fd.file.sha256"] == digest
+    assert (found[str(library)]["fd.file.origin"], found[str(library)]["fd.file.package"]) == ("package", "zlib1g")
+    assert (found[str(copied)]["fd.file.origin"], found[str(copied)]["fd.file.package"]) == ("dropped", None)
 
 
 def test_the_origin_of_a_program_is_what_brought_it(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from collector.settings import CollectorSettings
 from processor.fields.availability import CAVEATS, FROM_API
 from processor.fields.extract import extract, is_filled
 from schemas.catalog.fields import FIELDS
-from schemas.filter import EVERY_VARIABLE, PROGRAM_FILES
+from schemas.filter import EVERY_VARIABLE, OPENED_FILES, PROGRAM_FILES
 from tests.live.collector.watching import watching
 from tests.live.containers import Docker
 
@@ -76,7 +76,9 @@ NOT_BY_AN_ACT_HERE = {
 
 def test_every_field_that_is_declared_live_is_filled(docker: Docker, tmp_path: Path) -> None:
     """One run of many actions; the failure names the fields missing in all events."""
-    settings = CollectorSettings(docker_socket=docker.socket, variables=frozenset({EVERY_VARIABLE, PROGRAM_FILES}))
+    settings = CollectorSettings(
+        docker_socket=docker.socket, variables=frozenset({EVERY_VARIABLE, PROGRAM_FILES, OPENED_FILES})
+    )
     types = (
         *("open", "openat", "rename", "symlink", "chmod", "read", "write", "socket", "bind", "listen", "connect"),
         *("accept4", "sendto", "recvfrom", "execve", "kill", "mmap", "clone", "clone3", "memfd_create", "unlinkat"),

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from collector.events.build import loads_code
+from collector.events.system_calls import CALLS
 from collector.processes import programs
 from collector.processes.container_names import ContainerName
 from collector.processes.parts import Credentials, ExecutedProgram
@@ -19,6 +21,7 @@ from collector.processes.process import TrackedProcess
 from collector.processes.programs import KnownPrograms
 from collector.procfs.foreign_files import cached_stat
 from collector.procfs.look_ups import LookUps
+from collector.records.types import File, ProcessIdentity, Syscall
 from schemas.batch import ProgramFile
 
 
@@ -36,6 +39,28 @@ def process(file: Path, container: ContainerName | None = None) -> TrackedProces
         is_start_seen=True,
     )
     return TrackedProcess(1 << 22, 1, 1, Credentials(0), program=program, container=container)
+
+
+def syscall(number: int, registers: tuple[int, ...], result: int, file: File, at: int) -> Syscall:
+    """Return a call of root about a file; at: ns."""
+    return Syscall(
+        ProcessIdentity(at, 1, 1, 1, 1, 0, 0),
+        number,
+        0,
+        1,
+        False,
+        result,
+        (*registers, *(0,) * (6 - len(registers))),
+        3,
+        file,
+        None,
+        None,
+        None,
+        None,
+        None,
+        b"",
+        b"",
+    )
 
 
 @pytest.fixture
@@ -172,6 +197,52 @@ def test_a_script_that_changed_after_the_start_is_unknown(tmp_path: Path, known:
         assert script_of(known(), entry) == ProgramFile(origin="unknown", path=entry.program.script)
         assert entry.script_file is None
     assert script_of(known(), process(Path("/usr/bin/true"))) is None
+
+
+def test_code_that_a_privileged_program_loads_is_looked_up(tmp_path: Path, known: Callable[[], KnownPrograms]) -> None:
+    """A library that it maps, or a module that it opens; not what others load, nor data that is opened."""
+    programs = known()
+    library = tmp_path / "x.so.1"
+    library.write_bytes(b"\x7fELF")
+    data, module = tmp_path / "data", tmp_path / "x.py"
+    data.write_bytes(b"")
+    module.write_bytes(b"")
+    entry = running("/usr/bin/ldd")
+    entry.start_epoch = entry.start_time = 0
+
+    def loaded(path: Path, name: str, *registers: int, inode: int | None = None, result: int = 3) -> str | None:
+        found = path.stat()
+        number = next(index for index, call in enumerate(CALLS) if call.event == name)
+        own = found.st_ino if inode is None else inode
+        file = File(found.st_mode, 1, own, 0, str(path), False, False, False, False)
+        call = syscall(number, registers, result, file, time.time_ns())
+        located = programs.opened(call, entry) if loads_code(call) else None
+        if located is None:
+            return None
+        programs.is_pending(located.key, entry, located)
+        while programs.is_pending(located.key, entry, located):
+            settle(programs)
+        return programs.opened_text(located)
+
+    maps = ("mmap", 0, 4096, 5)
+    assert loaded(library, *maps) == f"{hashlib.sha256(library.read_bytes()).hexdigest()}\0dropped" + "\0" * 5
+    libc = Path("/lib/x86_64-linux-gnu/libc.so.6").resolve()
+    assert (loaded(libc, *maps) or "").split("\0")[1:3] == ["package", "libc6"]
+    assert (loaded(module, "openat", 0, 0, os.O_RDONLY) or "").split("\0")[1] == "dropped"
+    assert loaded(data, *maps) is not None
+    for refused in (
+        loaded(library, "mmap", 0, 4096, 1),
+        loaded(library, *maps, result=-13),
+        loaded(library, *maps, inode=7),
+        loaded(data, "openat", 0, 0, os.O_RDONLY),
+        loaded(module, "openat", 0, 0, os.O_RDWR),
+        loaded(tmp_path, *maps),
+    ):
+        assert refused is None
+    entry.credentials = Credentials(1000, cap_effective=0)
+    assert loaded(library, *maps) is None
+    entry.credentials = Credentials(1000, cap_effective=1)
+    assert loaded(library, *maps) is not None
 
 
 def test_a_query_that_fails_is_repeated_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

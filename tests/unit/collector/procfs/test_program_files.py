@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import os
 import shutil
@@ -256,3 +257,17 @@ def test_changes_are_those_that_dpkg_itself_verifies(tmp_path: Path) -> None:
         ProgramFiles(Path("/proc"), root).look(query(root / "usr/bin/same", "/usr/bin/same"))["package_version"]
         == "1:2-3"
     )
+
+
+def test_changes_are_those_that_rpm_itself_verifies(tmp_path: Path) -> None:
+    """By a database that rpm 4.18 wrote when it installed a package with two files, same and changed, of CONTENT.
+
+    After one of them got another line, `rpm -V` printed "S.5....T.    /usr/bin/changed" only, and no package had mine.
+    """
+    database = gzip.decompress((Path(__file__).parent / "rpmdb.sqlite.gz").read_bytes())
+    write(tmp_path, {"var/lib/rpm/rpmdb.sqlite": database, "usr/bin/same": CONTENT})
+    write(tmp_path, {"usr/bin/changed": CONTENT + b"x\n", "usr/bin/mine": CONTENT})
+    found = origins(tmp_path, ("/usr/bin/same", "/usr/bin/changed", "/usr/bin/mine"))
+    assert list(found.values()) == ["package", "modified", "dropped"]
+    same = look(tmp_path, "/usr/bin/same")
+    assert (same["package"], same["package_version"]) == ("one", "1:2-3")

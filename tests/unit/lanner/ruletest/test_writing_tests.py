@@ -76,6 +76,8 @@ def test_what_a_recording_holds_becomes_cases_that_pass(tmp_path: Path) -> None:
             "evt.io_uring": True,
             "proc.name": "curl",
             "proc.is_exe_upper_layer": True,
+            "fd.file.origin": "dropped",
+            "fd.file.package": "libc6",
             "fd.num": 5,
             "fd.type": "ipv6",
             "fd.l4proto": "udp",
