@@ -1,0 +1,87 @@
+"""Measure what it costs to know what programs are: `python -m bench.programs [ROUNDS]`, as root.
+
+Two `lanner run` beside each other, with the shipped rules, and with one rule more that uses proc.exe.origin and
+proc.script.origin of every start. Both see the same events, so that other work on the machine is the same for both:
+ordinary work (git, make and gcc, tools, scripts), whose first round meets programs that no earlier run looked up, and
+copies of a program, each of which is new. Processor time is that of all processes of each, look-ups included.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench.ordinary import SCRIPT
+from bench.running import HERE, cpu_seconds, lanner_command, rss_mib, started
+from tests.live import ordinary_work as work
+
+RULE = """
+- rule: Start of dropped program
+  desc: A program or script that no package brought was started.
+  condition: >
+    evt.type in (execve, execveat) and (proc.exe.origin = dropped or proc.script.origin = dropped) and proc.name = none
+  output: "%proc.exe.sha256 %proc.script.sha256"
+  priority: NOTICE
+"""
+COPIES = 200
+_DRAIN_SECONDS = 1.5
+
+
+def main(rounds: int = 5) -> None:
+    """Print a line for each kind of work."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        added = Path(name, "added.yaml")
+        added.write_text(RULE, encoding="utf-8")
+        shipped = str(HERE.parent / "rules/lanner_rules.yaml")
+        pids = []
+        for number, rules in enumerate(([shipped], [shipped, str(added)])):
+            folder = Path(name, str(number))
+            folder.mkdir()
+            command = lanner_command(folder, rules, (f"memory.filename={folder}/state",))
+            pids.append(
+                stack.enter_context(
+                    started(command, folder / "messages", "watching", stdout=subprocess.DEVNULL)
+                ).process.pid
+            )
+        time.sleep(2 * _DRAIN_SECONDS)
+
+        def taken(act: Callable[[], object]) -> list[float]:
+            before = [cpu_seconds(pid) for pid in pids]
+            act()
+            time.sleep(_DRAIN_SECONDS)
+            return [cpu_seconds(pid) - past for pid, past in zip(pids, before, strict=True)]
+
+        def ordinary() -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                for each in (work.use_git, work.use_make_and_gcc, work.use_tools):
+                    each(Path(folder))
+                for _ in range(10):
+                    subprocess.run(["sh", "-c", SCRIPT], capture_output=True, check=False)
+
+        def copies() -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                for number in range(COPIES):
+                    copy = shutil.copy("/usr/bin/true", f"{folder}/{number}")
+                    subprocess.run([copy], check=True)
+                    time.sleep(0.02)
+
+        without, using = taken(ordinary)
+        print(f"ordinary work, first round: {without:.2f} s without, {using:.2f} s with, {using / without:.2f}")
+        found = [taken(ordinary) for _ in range(rounds)]
+        without, using = (sum(each) for each in zip(*found, strict=True))
+        ratios = [each[1] / each[0] for each in found]
+        print(
+            f"ordinary work, {rounds} rounds: {without:.2f} s without, {using:.2f} s with, ratio "
+            f"{using / without:.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        )
+        without, using = taken(copies)
+        print(f"{1000 * (using - without) / COPIES:.1f} ms a copy of /usr/bin/true that is new")
+        print(f"{rss_mib(pids[0]):.0f} MiB without, {rss_mib(pids[1]):.0f} with")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:2]))
