@@ -1,11 +1,12 @@
 """Record ordinary work, and count the alerts that rules raise on it.
 
     sudo python -m bench.noise record FOLDER --minutes 15 [-r RULES]... [--kind KIND]...
-    python -m bench.noise count FOLDER [-r RULES]...
+    python -m bench.noise count FOLDER [-r RULES]... [--only RULE]...
     python -m bench.noise narrow FOLDER TARGET [-r RULES]
 
 Each -r is a set of rule files, separated by commas; the default is the shipped rules. `record` also records what the
-shipped rules need. `narrow` leaves out what rules don't need, those that are off included, and compresses the rest.
+shipped rules need. With --only, `count` evaluates these rules alone, also if they are off. `narrow` leaves out what
+rules don't need, those that are off included, and compresses the rest.
 The kinds of work are done at the same time; hours of work are summed over them.
 """
 
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("target", type=Path, nargs="?")
     parser.add_argument("-r", "--rules", action="append", type=_paths, default=[], metavar="FILE[,FILE]...")
+    parser.add_argument("--only", action="append", default=[], metavar="RULE")
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--kind", action="append", choices=ALL_KINDS)
     options = parser.parse_args(arguments)
@@ -45,15 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             narrow(path, options.target / f"{path.name}.xz", rules)
         return
     for paths in options.rules or [SHIPPED]:
-        _print(options.folder, paths)
+        _print(options.folder, paths, options.only)
 
 
 def _paths(text: str) -> list[Path]:
     return [Path(part) for part in text.split(",")]
 
 
-def _print(folder: Path, paths: Sequence[Path]) -> None:
-    rules = compiled_rules(paths)
+def _print(folder: Path, paths: Sequence[Path], only: Sequence[str]) -> None:
+    rules = compiled_rules(paths, only=only)
     noise = count_noise(recordings_in(folder), rules)
     print(
         f"\n{len(rules.names_of())} rules of {', '.join(path.name for path in paths)}: {len(noise.alerts)} alerts in "

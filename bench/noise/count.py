@@ -3,7 +3,7 @@
 import lzma
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,12 +45,19 @@ class Noise:
             yield f"{count:>6}  {count / self.hours:>6.1f} an hour  {priority:<13} {rule} ({name})"
 
 
-def compiled_rules(paths: Sequence[str] | Sequence[Path], *, disabled: bool = False) -> CompiledRuleset:
-    """Compile the rules of some files; disabled: also those that are off. Raises ValueError if one can't be loaded."""
+def compiled_rules(
+    paths: Sequence[str] | Sequence[Path], *, disabled: bool = False, only: Collection[str] = ()
+) -> CompiledRuleset:
+    """Compile the rules of some files. Raises ValueError if one can't be loaded.
+
+    disabled: whether to include those that are off. only: names of rules, off or not; empty for all.
+    """
     loaded = load_rules(read_rule_files(paths))
     if loaded.errors:
         raise ValueError(str(loaded.errors[0]))
-    rules = [rule for rule in loaded.rules if rule.enabled or disabled]
+    rules = [rule for rule in loaded.rules if (rule.name in only if only else rule.enabled or disabled)]
+    if missing := set(only) - {rule.name for rule in rules}:
+        raise ValueError(f"there is no rule {min(missing)!r}")
     return compile_ruleset(rules, loaded.macros)
 
 
