@@ -360,12 +360,19 @@ class Collector:
             self._programs.close()
             self._programs = None
             return
-        look_ups = LookUps(timeout=_PROGRAM_SECONDS, on_start=self._ignore, on_end=self._unignore)
+        look_ups = self.own_look_ups(_PROGRAM_SECONDS)
         # As above.
         look_ups.start()
         self._programs = KnownPrograms(look_ups, self.settings.cache / "programs.json")
         self._programs.has_opened = OPENED_FILES in kinds
         self.intake.use_programs(self._programs)
+
+    def own_look_ups(self, timeout: float) -> LookUps:
+        """Return look-ups for another part of this program; the events of their server are not collected.
+
+        timeout: seconds until a query is abandoned.
+        """
+        return LookUps(timeout=timeout, on_start=self._ignore, on_end=self._unignore)
 
     def _ignore(self, pid: int) -> None:
         if self._feed is not None:

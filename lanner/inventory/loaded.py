@@ -4,7 +4,7 @@
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from collector.procfs.installed_packages import InstalledPackage
@@ -156,14 +156,14 @@ def _root(
         known = packages.get(key, RootPackages())
         distribution = known.distribution if any(known.distribution) else distribution
         installed |= dict.fromkeys(known.installed)
-        by_name = _by_name(known.installed)
+        owner = owner_of_files(known)
         container = containers.get(key)
         if key != HOST:
             names.add(printable(container.name or container.id) if container else identity[0])
         for process in processes:
             found: dict[InstalledPackage, None] = {}
             for file in process.files:
-                package = by_name.get(known.owners.get(file.path, ("", "")))
+                package = owner(file)
                 if package is None:
                     unlisted.add(file.path)
                 else:
@@ -183,13 +183,14 @@ def _root(
     )
 
 
-def _by_name(installed: Collection[InstalledPackage]) -> dict[tuple[str, str], InstalledPackage]:
-    """Return packages by manager and name, and those of dpkg also by name and architecture."""
-    found: dict[tuple[str, str], InstalledPackage] = {}
-    for package in installed:
-        found.setdefault((package.manager, package.name), package)
-        found[package.manager, f"{package.name}:{package.arch}"] = package
-    return found
+def owner_of_files(known: RootPackages) -> Callable[[LoadedFile], InstalledPackage | None]:
+    """Return a function that finds the package of a file of a root directory."""
+    by_name: dict[tuple[str, str], InstalledPackage] = {}
+    for package in known.installed:
+        by_name.setdefault((package.manager, package.name), package)
+        # dpkg names packages that may be installed for several architectures so.
+        by_name[package.manager, f"{package.name}:{package.arch}"] = package
+    return lambda file: by_name.get(known.owners.get(file.path, ("", "")))
 
 
 def _use(package: InstalledPackage, gathered: _Gathered) -> PackageUse:

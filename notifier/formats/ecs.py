@@ -330,6 +330,10 @@ _PROGRAMS: Mapping[str, Mapping[str, Source]] = {
         "package_version": "proc.script.package.version",
         **_written("script"),
     },
+    "server": {
+        **{name: f"proc.server.{name}" for name in ("name", "pid", "listening", "package", "libraries")},
+        "package_version": "proc.server.package.version",
+    },
 }
 """What ECS has no field for, below `falco`."""
 PAGES: tuple[tuple[str, Callable[[Alert], str]], ...] = (

@@ -8,7 +8,7 @@ from hashlib import blake2b
 
 from foundation.times import date_and_time_seconds, iso8601_zulu
 from notifier.formats.action import ACTION_FIELDS, field, is_in_container, looked_up, pod_of, text_of
-from notifier.formats.origins import SERVER_NAMES, origin_fields, program, script
+from notifier.formats.origins import SERVER_NAMES, origin_fields, package_text, program, script
 from schemas.alert import Alert, Value
 from schemas.catalog.system_calls import EXECS
 from schemas.encoding.limits import MAX_CLOCK
@@ -110,6 +110,14 @@ def _indicator(alert: Alert) -> str:
     return f"{found}: {described}" if described else found
 
 
+def _came_through(alert: Alert) -> str:
+    name, package, version = (text_of(alert, f"proc.server.{part}") for part in ("name", "package", "package.version"))
+    if not name:
+        return ""
+    listening, of_package = text_of(alert, "proc.server.listening"), package_text(package, version)
+    return f"{name}{f' (package {of_package})' if of_package else ''}, listens on {listening}"
+
+
 _OF_INDICATOR = ("name", "list", "source", "description")
 _FACTS: tuple[tuple[str, Callable[[Alert], str], tuple[str, ...]], ...] = (
     ("indicator", _indicator, ("indicator.kind", *(f"indicator.{part}" for part in _OF_INDICATOR))),
@@ -118,6 +126,7 @@ _FACTS: tuple[tuple[str, Callable[[Alert], str], tuple[str, ...]], ...] = (
     ("script", script, ("proc.script.path", *origin_fields("script"))),
     ("user", _user, ("user.name", "user.uid", "user.loginuid", "user.loginname")),
     ("parents", _parents, _ANCESTORS),
+    ("server", _came_through, ()),
     ("image", _image, ("container.image.repository", "container.image.tag", "container.image")),
     ("container", _container, ("container.id", "container.name")),
     ("pod", pod_of, ("k8s.pod.name", "k8s.ns.name")),

@@ -118,6 +118,11 @@ class CollectorSection:
         "/user.slice/user-*.slice/user@*.service for rootless Podman.",
         (),
     )
+    server_packages: bool = about(
+        "Add to alerts of `lanner run` the server on the network that a process descends from, its package and those\n"
+        "of its libraries. Such an alert waits up to two seconds: docs/inventory.md.",
+        default=False,
+    )
     pushdown: bool = about(
         "Let the kernel drop events that can't match any rule; `lanner rules pushdown` shows which.", default=True
     )

@@ -14,6 +14,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.live.containers import BUSYBOX_PROGRAM, Docker
+from tests.live.lanner.watching import RULES, Watching
 
 pytestmark = pytest.mark.live
 
@@ -48,7 +49,7 @@ def running(*command: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
 def test_what_a_process_has_mapped_is_listed_as_dpkg_lists_it() -> None:
     """A process that listens puts its packages first; each file is one of the package by dpkg."""
     listening = "import socket, sys\ns = socket.create_server(('0.0.0.0', 0))\nprint(flush=True)\ninput()"
-    with running("/usr/bin/python3", "-c", listening) as process:
+    with running("unshare", "--net", "/usr/bin/python3", "-c", listening) as process:
         assert process.stdout is not None
         process.stdout.readline()
         components = inventory()
@@ -117,3 +118,27 @@ def test_what_no_process_had_loaded_for_a_while_is_not_affected(tmp_path: Path) 
     assert "1 of 4 vulnerabilities of packages" in done.stderr
     table = subprocess.run((*ours, "--format", "table"), capture_output=True, text=True, check=True, timeout=60)
     assert "not_affected" not in table.stdout
+
+
+def test_an_alert_names_the_server_that_its_process_came_through(tmp_path: Path) -> None:
+    """A server in a network namespace of its own runs a program; one that nobody reaches is none."""
+    (tmp_path / "rules.yaml").write_text(RULES)
+    (tmp_path / "x.lanner-mark").touch()
+    serving = (
+        "import socket, subprocess, sys\ns = socket.create_server((sys.argv[1], 0))\nprint(flush=True)\n"
+        "subprocess.run(['cat', sys.argv[2]])\ninput()"
+    )
+    query = ["dpkg-query", "-W", "-f=${Version}", "python3.11-minimal"]
+    version = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+    program = ("unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh", "/usr/bin/python3", "-c", serving)
+    options = ("-r", tmp_path / "rules.yaml", "-o", "collector.server_packages=true", "--format", "text")
+    with Watching("run", *options) as lanner:
+        for address, text in (("127.0.0.1", "  id "), ("0.0.0.0", "listens on")):
+            with running(*program, address, str(tmp_path / "x.lanner-mark")) as process:
+                assert process.stdout is not None
+                process.stdout.readline()
+                line = lanner.out.wait_for(text)
+        assert lanner.end() == 0
+    assert f"python3 (package python3.11-minimal {version}), listens on tcp 0.0.0.0:" in line
+    assert lanner.out.text.count("Marked file read") == 2
+    assert lanner.out.text.count("listens on") == 1
