@@ -16,10 +16,12 @@ ROW_FIELDS = (
     *("proc.exe.sha256", "proc.exe.origin", "proc.exe.package", "proc.exe.package.version", "proc.exe.written_by"),
     *("proc.exe.written_by.user", "proc.exe.written_at", "proc.script.path", "proc.script.sha256"),
     *("proc.script.origin", "proc.script.package", "proc.script.written_by", "proc.script.written_by.user"),
+    *("fd.file.sha256", "fd.file.origin", "fd.file.package", "fd.file.written_by", "fd.file.written_by.user"),
     *("proc.is_exe_writable", "proc.is_exe_upper_layer", "proc.is_exe_from_memfd", "thread.tid"),
     *("user.uid", "user.name", "user.loginuid", "group.gid", "group.name"),
     *("fd.num", "fd.type", "fd.name", "fd.nameraw", "fd.sip", "fd.sport", "fd.cip", "fd.cport", "fd.l4proto"),
     *("fd.sip.name", "fd.cip.name", "dns.question.name", "dns.question.type", "dns.response_code", "dns.answers"),
+    "tls.client.server_name",
     *("fs.path.name", "fs.path.source", "fs.path.target"),
     *("container.id", "container.name", "container.image", "k8s.ns.name", "k8s.pod.name"),
 )
@@ -49,6 +51,7 @@ def line_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], str]:
         known = [name] if name else []
         known += [f"looked up as {server}"] if server else []
         known += [f"look up {looked_up(answer)}"] if answer else []
+        known += [f"request {requested} (TLS)"] if (requested := strings[columns["server_name"][index]]) else []
         if known:
             parts.append(f"[{', '.join(known)}]")
         return printable(redaction.text(" ".join(parts)))

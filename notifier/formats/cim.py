@@ -116,8 +116,14 @@ def _file(alert: Alert) -> dict[str, Any]:
     event = alert.event
     path = file_path(alert)
     action = "acl_modified" if event.get("evt.type") in _PERMISSIONS else _FILE_ACTIONS.get(types(alert)[0])
-    found = {"dest": alert.hostname, "action": action, "file_path": path, "file_name": _name(path)}
-    return found | {"image": event.get("proc.exepath")}
+    return {
+        "dest": alert.hostname,
+        "action": action,
+        "file_path": path,
+        "file_name": _name(path),
+        "file_hash": event.get("fd.file.sha256"),
+        "image": event.get("proc.exepath"),
+    }
 
 
 def _traffic(alert: Alert) -> dict[str, Any]:

@@ -46,6 +46,7 @@ SEVERITY = by_priority(99, 99, 99, 73, 47, 21, 21, 21)
 
 _SHA_256 = 64
 """Digits."""
+_DIGESTS = ("container.image.digest", "proc.exe.sha256", "proc.script.sha256", "fd.file.sha256")
 _NAMES = ("fd.cip.name", "fd.sip.name", "dns.question.name", "tls.client.server_name")
 
 
@@ -263,6 +264,7 @@ FIELDS: tuple[tuple[str, Source], ...] = (
     ("file.name", lambda alert: PurePosixPath(file_path(alert)).name),
     ("file.directory", lambda alert: str(PurePosixPath(path).parent) if (path := file_path(alert)) else None),
     ("file.inode", lambda alert: str(alert.event["fd.ino"]) if is_file(alert) and "fd.ino" in alert.event else None),
+    ("file.hash.sha256", "fd.file.sha256"),
     ("package.name", "proc.exe.package"),
     ("package.version", "proc.exe.package.version"),
     ("source.ip", lambda alert: alert.event.get("fd.cip" if is_socket(alert) else "sshd.address")),
@@ -273,6 +275,7 @@ FIELDS: tuple[tuple[str, Source], ...] = (
     ("destination.domain", _if(is_socket, "fd.sip.name")),
     ("dns.type", lambda alert: "answer" if protocol(alert) == "dns" else None),
     ("dns.question.name", "dns.question.name"),
+    ("dns.question.registered_domain", "dns.question.registered_domain"),
     ("dns.question.type", "dns.question.type"),
     ("dns.response_code", "dns.response_code"),
     ("dns.answers.data", dns_answers),
@@ -300,7 +303,12 @@ FIELDS: tuple[tuple[str, Source], ...] = (
             )
         ),
     ),
-    ("related.hash", lambda alert: _present(alert, "container.image.digest", "proc.exe.sha256", "proc.script.sha256")),
+    (
+        "related.hash",
+        lambda alert: _present(
+            alert, "container.image.digest", "proc.exe.sha256", "proc.script.sha256", "fd.file.sha256"
+        ),
+    ),
     ("orchestrator.cluster.name", lambda alert: alert.cluster_name or None),
     ("orchestrator.type", _when(_in_pod, "kubernetes")),
     ("orchestrator.namespace", _if(_in_pod, "k8s.ns.name")),
@@ -311,25 +319,23 @@ FIELDS: tuple[tuple[str, Source], ...] = (
 """ECS field and its source."""
 
 
-def _written(kind: str) -> dict[str, Source]:
-    field = f"proc.{kind}"
+def _written(of: str) -> dict[str, Source]:
     return {
-        "origin": f"{field}.origin",
-        "written_by": f"{field}.written_by",
-        "written_by_user": f"{field}.written_by.user",
-        "written_at": _time_of(f"{field}.written_at"),
+        "origin": f"{of}.origin",
+        "written_by": f"{of}.written_by",
+        "written_by_user": f"{of}.written_by.user",
+        "written_at": _time_of(f"{of}.written_at"),
     }
 
 
+def _packaged(of: str) -> dict[str, Source]:
+    return {"package": f"{of}.package", "package_version": f"{of}.package.version", **_written(of)}
+
+
 _PROGRAMS: Mapping[str, Mapping[str, Source]] = {
-    "program": _written("exe"),
-    "script": {
-        "path": "proc.script.path",
-        "sha256": "proc.script.sha256",
-        "package": "proc.script.package",
-        "package_version": "proc.script.package.version",
-        **_written("script"),
-    },
+    "program": _written("proc.exe"),
+    "script": {"path": "proc.script.path", "sha256": "proc.script.sha256", **_packaged("proc.script")},
+    "file": _packaged("fd.file"),
     "server": {
         **{name: f"proc.server.{name}" for name in ("name", "pid", "listening", "package", "libraries")},
         "package_version": "proc.server.package.version",

@@ -8,7 +8,7 @@ from hashlib import blake2b
 
 from foundation.times import date_and_time_seconds, iso8601_zulu
 from notifier.formats.action import ACTION_FIELDS, field, is_in_container, looked_up, pod_of, text_of
-from notifier.formats.origins import SERVER_NAMES, origin_fields, package_text, program, script
+from notifier.formats.origins import SERVER_NAMES, file, origin_fields, package_text, program, script
 from schemas.alert import Alert, Value
 from schemas.catalog.system_calls import EXECS
 from schemas.encoding.limits import MAX_CLOCK
@@ -122,8 +122,8 @@ _OF_INDICATOR = ("name", "list", "source", "description")
 _FACTS: tuple[tuple[str, Callable[[Alert], str], tuple[str, ...]], ...] = (
     ("indicator", _indicator, ("indicator.kind", *(f"indicator.{part}" for part in _OF_INDICATOR))),
     ("command", field("proc.cmdline"), ("proc.cmdline", "proc.name", "evt.type", "evt.res")),
-    ("origin", program, origin_fields("exe")),
-    ("script", script, ("proc.script.path", *origin_fields("script"))),
+    ("origin", program, origin_fields("proc.exe")),
+    ("script", script, ("proc.script.path", *origin_fields("proc.script"))),
     ("user", _user, ("user.name", "user.uid", "user.loginuid", "user.loginname")),
     ("parents", _parents, _ANCESTORS),
     ("server", _came_through, ()),
@@ -131,6 +131,7 @@ _FACTS: tuple[tuple[str, Callable[[Alert], str], tuple[str, ...]], ...] = (
     ("container", _container, ("container.id", "container.name")),
     ("pod", pod_of, ("k8s.pod.name", "k8s.ns.name")),
     ("file", _file, ("fs.path.name", "fs.path.source", "fs.path.target", "fd.realpath")),
+    ("file's origin", file, origin_fields("fd.file")),
     ("connection", _connection, ("fd.name", "fd.type", *SERVER_NAMES)),
     ("looked up", _name, ("dns.question.name", "dns.question.type", "dns.response_code", "dns.answers")),
     ("TLS server", field("tls.client.server_name"), ("tls.client.server_name",)),
@@ -138,6 +139,7 @@ _FACTS: tuple[tuple[str, Callable[[Alert], str], tuple[str, ...]], ...] = (
     ("pid", field("proc.pid"), ("proc.pid",)),
     ("SHA-256", field("proc.exe.sha256"), ("proc.exe.sha256",)),
     ("script's SHA-256", field("proc.script.sha256"), ("proc.script.sha256",)),
+    ("file's SHA-256", field("fd.file.sha256"), ("fd.file.sha256",)),
 )
 """Label, what gives its value, and the fields that it stands for."""
 _SHOWN = frozenset(name for *_, names in _FACTS for name in names) | _OWN_TEXT

@@ -32,13 +32,13 @@ _SERVER = {"type_id": 1, "type": "Server"}
 _DEVICE_UNKNOWN = {"type_id": 0, "type": "Unknown"}
 _LINUX = {"type_id": 200, "type": "Linux"}
 _SHA_256 = {"algorithm_id": 3, "algorithm": "SHA-256"}
-_WRITTEN = "proc.exe.written_at"
 _RULE = 1
 _OF_ANCESTOR = (("pid", "pid"), ("name", "name"), ("path", "executable"), ("cmd_line", "command_line"))
 """OCSF's name, and that of `ancestors`."""
 _UNMAPPED = (
     *("proc.exe.origin", "proc.exe.written_by", "proc.script.path", "proc.script.sha256", "proc.script.origin"),
     *("proc.script.package", "proc.script.package.version", "proc.script.written_by", "proc.script.written_by.user"),
+    *("fd.file.origin", "fd.file.written_by"),
 )
 """Fields of the event without a place, which matter even if the output doesn't name them."""
 _OBSERVABLES: tuple[tuple[str, int, str], ...] = (
@@ -54,6 +54,7 @@ _OBSERVABLES: tuple[tuple[str, int, str], ...] = (
     ("evidences[].process.cmd_line", 13, "Command Line"),
     ("evidences[].process.uid", 39, "Process Entity Object: uid"),
     ("evidences[].file.path", 45, "File Path"),
+    ("evidences[].file.hashes[].value", 8, "Hash"),
     ("evidences[].container.uid", 10, "Resource UID"),
 )
 """Path in the finding, number and name of the type."""
@@ -61,6 +62,13 @@ _MAPPED = frozenset(
     {
         *("evt.hostname", "proc.pid", "proc.pid.ts", "proc.name", "proc.exepath", "proc.cmdline", "proc.cwd"),
         *("proc.exe.sha256", "proc.exe.package", "proc.exe.package.version"),
+        *(
+            "fd.file.sha256",
+            "fd.file.package",
+            "fd.file.package.version",
+            "fd.file.written_by.user",
+            "fd.file.written_at",
+        ),
         *("proc.exe.written_by.user", "proc.exe.written_at", "thread.tid", "user.uid", "user.name"),
         *("proc.ppid", "proc.ppid.ts", "proc.pname", "proc.pexepath", "proc.pcmdline"),
         *("proc.aname", "proc.apid", "proc.aexepath", "proc.acmdline"),
@@ -272,20 +280,25 @@ def _process(alert: Alert) -> dict[str, Any]:
 
 
 def _program(alert: Alert) -> dict[str, Any]:
-    event = alert.event
-    path, digest, written = str(event.get("proc.exepath") or ""), event.get("proc.exe.sha256"), event.get(_WRITTEN)
-    package = event.get("proc.exe.package")
-    known = _known(
-        {
-            "hashes": [{**_SHA_256, "value": digest}] if digest else None,
-            "product": _known({"name": package, "version": event.get("proc.exe.package.version")}) if package else None,
-            "modifier": _known({"name": event.get("proc.exe.written_by.user")}),
-            "modified_time": written // _MS if isinstance(written, int) else None,
-        }
-    )
+    path, known = str(alert.event.get("proc.exepath") or ""), _identity(alert, "proc.exe")
     if not path or not known:
         return {}
     return {"type_id": _REGULAR, "path": path, "name": PurePosixPath(path).name or path, **known}
+
+
+def _identity(alert: Alert, of: str) -> dict[str, Any]:
+    """Return what is known of a file: its digest, its package, and who wrote it."""
+    event = alert.event
+    digest, package, written = (event.get(f"{of}.{name}") for name in ("sha256", "package", "written_at"))
+    version = event.get(f"{of}.package.version")
+    return _known(
+        {
+            "hashes": [{**_SHA_256, "value": digest}] if digest else None,
+            "product": _known({"name": package, "version": version}) if package else None,
+            "modifier": _known({"name": event.get(f"{of}.written_by.user")}),
+            "modified_time": written // _MS if isinstance(written, int) else None,
+        }
+    )
 
 
 def _parent(alert: Alert) -> dict[str, Any]:
@@ -318,7 +331,7 @@ def _file(alert: Alert) -> dict[str, Any]:
     if not path:
         return {}
     kind = {"file": _REGULAR, "directory": _DIRECTORY}.get(str(alert.event.get("fd.type")), _UNKNOWN)
-    return {"type_id": kind, "path": path, "name": PurePosixPath(path).name or path}
+    return {"type_id": kind, "path": path, "name": PurePosixPath(path).name or path, **_identity(alert, "fd.file")}
 
 
 def _container(alert: Alert) -> dict[str, Any]:

@@ -15,24 +15,29 @@ SERVER_NAMES = ("fd.sip.name", "fd.cip.name", "fd.rip.name")
 _OF_ORIGIN = ("origin", "package", "package.version", "written_by", "written_by.user")
 
 
-def origin_fields(kind: str) -> tuple[str, ...]:
-    """Return the fields that state where a program (`exe`) or a `script` comes from."""
-    return (*(f"proc.{kind}.{name}" for name in _OF_ORIGIN), f"proc.{kind}.written_at")
+def origin_fields(of: str) -> tuple[str, ...]:
+    """Return the fields that state where `proc.exe`, `proc.script` or `fd.file` comes from."""
+    return (*(f"{of}.{name}" for name in _OF_ORIGIN), f"{of}.written_at")
 
 
 def program(alert: Alert) -> str:
     """Return where the program comes from, and what became of it since; empty if that is unknown."""
-    return _origin(alert, "exe")
+    return _origin(alert, "proc.exe")
 
 
 def script(alert: Alert) -> str:
     """Return the path of the script that the program runs, and where it comes from; empty if there is none."""
-    return " ".join(filter(None, (cut(text_of(alert, "proc.script.path")), _origin(alert, "script"))))
+    return " ".join(filter(None, (cut(text_of(alert, "proc.script.path")), _origin(alert, "proc.script"))))
 
 
-def _origin(alert: Alert, kind: str) -> str:
-    origin, package, version, writer, user = (text_of(alert, f"proc.{kind}.{name}") for name in _OF_ORIGIN)
-    at = alert.event.get(f"proc.{kind}.written_at")
+def file(alert: Alert) -> str:
+    """Return where the file of code comes from that the event is about; empty if that is unknown."""
+    return _origin(alert, "fd.file")
+
+
+def _origin(alert: Alert, of: str) -> str:
+    origin, package, version, writer, user = (text_of(alert, f"{of}.{name}") for name in _OF_ORIGIN)
+    at = alert.event.get(f"{of}.written_at")
     when = f" {seconds_text(max(0, alert.time - at) / 1e9)} ago" if isinstance(at, int) else ""
     return origin_text(origin, package_text(package, version), writer, user, when)
 
@@ -68,7 +73,7 @@ def origin_text(origin: str | None, package: str, writer: str | None, user: str 
 
 
 def origins(alert: Alert) -> str:
-    """Return where the program and its script come from; empty if that is unknown."""
+    """Return where the program, its script and the file come from; empty if that is unknown."""
     return "; ".join(_origins(alert, frozenset()))
 
 
@@ -89,6 +94,10 @@ def remarks(alert: Alert) -> str:
 
 
 def _origins(alert: Alert, stated: AbstractSet[str]) -> Iterator[str]:
-    for word, kind, text in (("program", "exe", program(alert)), ("script", "script", script(alert))):
-        if text and f"proc.{kind}.origin" not in stated:
+    for word, of, read in (
+        ("program", "proc.exe", program),
+        ("script", "proc.script", script),
+        ("file", "fd.file", file),
+    ):
+        if (text := read(alert)) and f"{of}.origin" not in stated:
             yield f"{word} {text}"

@@ -320,7 +320,7 @@ _PLAIN = (
     *("fd.sip.name", "fd.cip.name", "fd.sockfamily", "fd.is_server", "fd.dev", "fd.ino"),
     *("fd.file.sha256", "fd.file.origin", "fd.file.package", "fd.file.package.version"),
     *("fd.file.written_by", "fd.file.written_by.user", "fd.file.written_at"),
-    *("dns.question.name", "dns.question.type", "dns.response_code", "dns.answers"),
+    *("dns.question.name", "dns.question.registered_domain", "dns.question.type", "dns.response_code", "dns.answers"),
     "tls.client.server_name",
     *("fs.path.name", "fs.path.nameraw", "fs.path.source", "fs.path.target"),
     *("proc.pid", "proc.vpid", "proc.ppid", "proc.name", "proc.exe", "proc.exepath", "proc.codepath", "proc.cmdline"),

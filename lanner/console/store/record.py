@@ -39,6 +39,7 @@ _SEARCHED = (
     # First those of limited length: a command could leave no room for what follows it.
     *("proc.exe.sha256", "proc.exe.package", "fd.sip.name", "fd.cip.name", "dns.question.name"),
     *("tls.client.server_name", "proc.exe.written_by", "proc.script.sha256", "proc.script.package", "proc.script.path"),
+    *("fd.file.sha256", "fd.file.package"),
     *("proc.cmdline", "proc.exepath", "proc.pname", "fd.name", "fs.path.name", "user.name", "user.loginname"),
     *("container.id", "container.name", "container.image.repository", "k8s.ns.name", "k8s.pod.name"),
 )

@@ -77,7 +77,7 @@ def plain(address: str) -> str:
 
 MAX_TEXT = 1_000
 """Characters of one text; the flat list and JSON have the rest."""
-EXEC, EXIT, LOOK_UP = "exec", "exit", "look up"
+EXEC, EXIT, LOOK_UP, REQUEST = "exec", "exit", "look up", "request"
 OPEN_FOR_WRITING = "open for writing"
 _MOVES = frozenset({*RENAMES, *LINKS, *SYMLINKS})
 _NOTABLE = frozenset({"modified", "dropped", "memory"})
@@ -167,6 +167,8 @@ def activity_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], A
             verb = OPEN_FOR_WRITING
         if columns["dns"][index]:
             verb = LOOK_UP
+        elif columns["server_name"][index]:
+            verb = REQUEST
         error = str(result(index)) if bits & EventBit.FAILED and verb != EXIT else ""
         target = chain[0].command if verb == EXEC and not error else safe(_target(batch, index, verb))
         if name := server(index):
@@ -198,6 +200,8 @@ def _target(batch: EventBatch, index: int, verb: str) -> str:
     }
     if verb == LOOK_UP:
         return looked_up(text("dns"))
+    if verb == REQUEST:
+        return f"{text('server_name')} (TLS) at {text('remote_ip')}"
     if verb == EXIT:
         signal, status = arguments.get("sig", ""), arguments.get("ret", "")
         return f"by {signal}" if signal not in ("", "0") else status

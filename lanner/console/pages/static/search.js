@@ -33,8 +33,9 @@ async function* events(answer) {
 }
 
 function row({ time: at, fields }) {
-  const server = fields["fd.sip.name"] ?? fields["fd.cip.name"], question = fields["dns.question.name"];
-  const target = question ? `${question}: ${fields["dns.answers"] ?? fields["dns.response_code"] ?? ""}` : fields["fd.name"] ?? fields["fs.path.name"] ?? "";
+  const server = fields["fd.sip.name"] ?? fields["fd.cip.name"], question = fields["dns.question.name"], requested = fields["tls.client.server_name"];
+  const named = requested ? `${requested} (TLS) at ${fields["fd.sip"] ?? "?"}` : fields["fd.name"] ?? fields["fs.path.name"] ?? "";
+  const target = question ? `${question}: ${fields["dns.answers"] ?? fields["dns.response_code"] ?? ""}` : named;
   const name = server && !question ? `${target}, looked up as ${server}` : target;
   const made = element("tr", "", { "data-row": true, "data-key": `${fields["evt.hostname"]} ${fields["batch.sequence"]} ${fields["evt.num"]}` });
   const when = element("td", "", { class: "times" });

@@ -175,6 +175,7 @@ def whole_event(found: Alert) -> Mapping[str, object]:
 
 _SEARCHES = {
     "SHA-256": ("proc.exe.sha256", "="),
+    "file's SHA-256": ("fd.file.sha256", "="),
     "script's SHA-256": ("proc.script.sha256", "="),
     "origin": ("proc.exe.package", "="),
     "script": ("proc.script.path", "="),

@@ -8,6 +8,7 @@ BATCH = batch_of(
     {"type": "sendto", "fd_name": "10.0.0.1:4->10.0.0.2:53", "fd_type": "ipv4", **SERVER},
     {"type": "recvmsg", "fd_name": "x", "dns": "b.example A NOERROR 10.0.0.3"},
     {"type": "recvmsg", "dns": "c.example TXT NXDOMAIN"},
+    {"type": "write", "server_name": "d.example"},
     {"type": "close"},
     processes=[Process(pid=5, name="x", file=ProgramFile(sha256="5a" * 32, origin="package", package="coreutils"))],
 )
@@ -19,6 +20,7 @@ def test_a_line_has_the_names_that_were_looked_up() -> None:
         "10.0.0.1:4->10.0.0.2:53, looked up as a.example]",
         "x, look up b.example (A) -> 10.0.0.3]",
         "look up c.example (TXT) -> NXDOMAIN]",
+        "request d.example (TLS)]",
         "",
     ]
 

@@ -79,6 +79,7 @@ ANSWER = {
     "fd.sport": 53,
     "fd.sip.name": "ns.example.net",
     "dns.question.name": "www.example.org",
+    "dns.question.registered_domain": "example.org",
     "dns.question.type": "AAAA",
     "dns.response_code": "NOERROR",
     "dns.answers": "edge.example.net 2001:db8::9",
@@ -96,6 +97,17 @@ HELLO = {
     "proc.script.path": "/tmp/x.sh",
     "proc.script.sha256": "6b" * 32,
 }
+LIBRARY = {
+    **OPEN,
+    "fd.name": "/tmp/x.so",
+    "fd.file.sha256": "7c" * 32,
+    "fd.file.origin": "modified",
+    "fd.file.package": "libx",
+    "fd.file.package.version": "1",
+    "fd.file.written_by": "dd",
+    "fd.file.written_by.user": "ann",
+    "fd.file.written_at": TIME - 10**9,
+}
 INDICATOR = {
     "indicator.name": "192.0.2.7",
     "indicator.kind": "address",
@@ -106,6 +118,7 @@ INDICATOR = {
 TAGS = ("T1003.008", "T1059", "mitre_credential_access", "host")
 _FILE = alert(event=PROCESS | OPEN, tags=TAGS, host_id="3d12", description="Hashes are read.", response="Look.")
 
+LOADED = alert(event=PROCESS | LIBRARY, output_fields={"fd.file.sha256": "7c" * 32})
 CORPUS: tuple[Alert, ...] = (
     _FILE,
     alert(event=PROCESS | POD | {"evt.type": "execve"}, priority="Critical", host_id="3d12", cluster_name="eu-1"),

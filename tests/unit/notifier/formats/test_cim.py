@@ -9,7 +9,7 @@ import pytest
 from notifier.formats import cim, falco_json
 from schemas.alert import Alert
 from tests.unit.alerts import alert
-from tests.unit.notifier.formats.corpus import CORPUS, OPEN, PROCESS
+from tests.unit.notifier.formats.corpus import CORPUS, LOADED, OPEN, PROCESS
 
 FOLDER = Path(__file__).parents[4] / "deploy" / "siem" / "splunk"
 KNOWN: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)
@@ -26,7 +26,7 @@ BESIDE = {"dest_name"}
 """No fields of the models, but named there: what `dest` may be taken from."""
 
 
-@pytest.mark.parametrize("each", [*CORPUS, LOGIN], ids=lambda each: each.event.get("evt.type", each.source))
+@pytest.mark.parametrize("each", [*CORPUS, LOADED, LOGIN], ids=lambda each: each.event.get("evt.type", each.source))
 def test_every_field_is_one_of_splunks(each: Alert) -> None:
     """Each belongs to Alerts, its dataset or Processes, with a value that this allows; Falco's keys stay."""
     made, plain = cim.document(each), falco_json.document(each)
@@ -68,6 +68,7 @@ def test_fields_say_what_splunk_means_by_them() -> None:
     answer = cim.document(CORPUS[-2])
     assert (answer["query"], answer["record_type"], answer["reply_code"]) == ("www.example.org", "AAAA", "No Error")
     assert (answer["answer"], answer["answer_count"]) == (["edge.example.net", "2001:db8::9"], 2)
+    assert cim.document(LOADED)["file_hash"] == "7c" * 32
     login = cim.document(LOGIN)
     assert (login["user"], login["src"], login["action"]) == ("eve", "192.0.2.9", "success")
 

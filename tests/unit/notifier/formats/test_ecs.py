@@ -9,7 +9,7 @@ import pytest
 from notifier.formats.ecs import DATA_STREAM, ECS_VERSION, FIELDS, MAX_TERM_BYTES, PAGES, document
 from schemas.alert import Alert
 from tests.unit.alerts import alert
-from tests.unit.notifier.formats.corpus import CORPUS
+from tests.unit.notifier.formats.corpus import CORPUS, LOADED
 
 TEMPLATES = Path(__file__).parents[4] / "deploy" / "siem"
 KNOWN = {row["field"]: row for row in csv.DictReader((Path(__file__).parent / f"ecs_{ECS_VERSION}.csv").open())}
@@ -39,7 +39,7 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def test_every_document_is_ecs() -> None:
     """Each field is one of ECS's, of its type, single or several as ECS defines it, with a value that it allows."""
     kinds = {"long": int, "boolean": bool}
-    for each in CORPUS:
+    for each in (*CORPUS, LOADED):
         made = document(each, console=CONSOLE)
         json.dumps(made)
         made.pop("falco")
@@ -209,6 +209,7 @@ def test_an_answer_of_a_name_server_has_the_fields_of_ecs() -> None:
         "destination.domain": "ns.example.net",
         "dns.type": "answer",
         "dns.question.name": "www.example.org",
+        "dns.question.registered_domain": "example.org",
         "dns.question.type": "AAAA",
         "dns.response_code": "NOERROR",
         "dns.answers.data": ["edge.example.net", "2001:db8::9"],
@@ -231,6 +232,17 @@ def test_a_hello_of_tls_has_the_name_of_its_server_and_the_program_its_writer() 
         "falco.program.written_at": "2026-11-24T14:30:50.479846943Z",
     }
     assert (made["falco.script.path"], made["related.hash"]) == ("/tmp/x.sh", ["5a" * 32, "6b" * 32])
+
+
+def test_a_file_of_code_has_its_digest_and_origin() -> None:
+    """Beside those of the program that loads it."""
+    made = flat(document(LOADED))
+    assert (made["file.hash.sha256"], made["process.hash.sha256"]) == ("7c" * 32, "5a" * 32)
+    assert (made["falco.file.origin"], made["falco.file.package"], made["package.name"]) == (
+        *("modified", "libx"),
+        "coreutils",
+    )
+    assert made["related.hash"] == ["5a" * 32, "7c" * 32]
 
 
 def test_an_alert_names_the_indicator_that_its_rule_found() -> None:

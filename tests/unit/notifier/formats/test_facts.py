@@ -148,6 +148,20 @@ def test_a_script_has_an_origin_beside_its_interpreter() -> None:
     assert remarks(made) == "program from package bash; script /tmp/x.sh dropped by curl"
 
 
+def test_a_file_of_code_has_an_origin_beside_the_program() -> None:
+    """The file is a library or module that the program loads."""
+    event = {"proc.exe.origin": "package", "proc.exe.package": "bash", "fd.name": "/x.so", "fd.type": "file"}
+    event |= {"fd.file.origin": "dropped", "fd.file.sha256": "5a"}
+    made = alert(event=event, output_fields={})
+    assert list(facts(made)) == [
+        ("origin", "from package bash"),
+        ("file", "/x.so"),
+        ("file's origin", "from no package"),
+        ("file's SHA-256", "5a"),
+    ]
+    assert remarks(made) == "program from package bash; file from no package"
+
+
 def test_remarks_state_what_an_output_does_not() -> None:
     """Messages without facts have them below the output; an alert of which nothing is known has none."""
     event = {"proc.exe.origin": "dropped", "fd.sip.name": "a.example", "tls.client.server_name": "b.example"}

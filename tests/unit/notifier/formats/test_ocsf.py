@@ -7,7 +7,7 @@ from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
 from notifier.formats.ocsf import OCSF_VERSION, document
 from tests.unit.alerts import TIME, alert
-from tests.unit.notifier.formats.corpus import CORPUS
+from tests.unit.notifier.formats.corpus import CORPUS, LOADED
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def validators() -> dict[bool, Any]:
 
 def test_every_document_is_a_detection_finding(validators: dict[bool, Any]) -> None:
     """Strictly: no key that the schema doesn't know."""
-    for each in CORPUS:
+    for each in (*CORPUS, LOADED):
         made = document(each)
         validator = validators["osint" in made["metadata"]["profiles"]]
         problems = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(made)]
@@ -87,6 +87,21 @@ def test_a_hello_of_tls_names_its_server_and_the_program_its_digest_package_and_
         "type": "Hash",
         "value": "5a" * 32,
     } in made["observables"]
+
+
+def test_a_file_of_code_has_its_digest_package_and_writer() -> None:
+    """Where it comes from is beside them."""
+    made = document(LOADED)
+    assert made["evidences"][0]["file"] == {
+        "type_id": 1,
+        "path": "/tmp/x.so",
+        "name": "x.so",
+        "hashes": [{"algorithm_id": 3, "algorithm": "SHA-256", "value": "7c" * 32}],
+        "product": {"name": "libx", "version": "1"},
+        "modifier": {"name": "ann"},
+        "modified_time": (TIME - 10**9) // 10**6,
+    }
+    assert made["unmapped"] == {"proc.exe.origin": "package", "fd.file.origin": "modified", "fd.file.written_by": "dd"}
 
 
 def test_a_summary_updates_the_finding_that_it_sums_up() -> None:

@@ -64,12 +64,14 @@ def test_names_that_were_looked_up_are_stated() -> None:
         {"type": "sendto", "fd_name": "10.0.0.1:4->10.0.0.2:80", **server},
         {"type": "recvfrom", "dns": "a.example A NOERROR b.example 10.0.0.2"},
         {"type": "recvmsg", "dns": "c.example AAAA NXDOMAIN"},
+        {"type": "sendto", "server_name": "d.example", **server},
     )
     assert [f"{each.verb} {each.target}" for each in activities(batch)] == [
         "connect 10.0.0.2:80, looked up as a.example",
         "sendto 10.0.0.1:4->10.0.0.2:80, looked up as a.example",
         "look up a.example (A) -> b.example 10.0.0.2",
         "look up c.example (AAAA) -> NXDOMAIN",
+        "request d.example (TLS) at 10.0.0.2, looked up as a.example",
     ]
 
 
