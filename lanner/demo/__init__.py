@@ -33,6 +33,7 @@ WITHOUT_ACTION: Mapping[str, str] = MappingProxyType({
     "Run program of no package as root": "Programs' files are read only if an active rule uses what they are.",
     "Run changed program of package": "Programs' files are read only if an active rule uses what they are.",
     "Connect with dropped program": "Programs' files are read only if an active rule uses what they are.",
+    "New program of fleet uses network": "Programs' files are read only if an active rule uses what they are.",
     "Login after many connections to SSH": "The demonstration starts no SSH server.",
     "First connection of image to address": "The rule learns for a day before it reports anything.",
     "First look-up of domain by image": "Answers of name servers are read only if an active rule uses names.",

@@ -17,7 +17,7 @@ _TIMES = frozenset(
     {
         *("evt.time", "evt.rawtime", "proc.pid.ts", "proc.ppid.ts", "proc.pidns_init_start_ts", "container.start_ts"),
         *("proc.exe.written_at", "proc.exe_ino.ctime", "proc.exe_ino.mtime"),
-        *("correlation.first", "correlation.last"),
+        *("correlation.first", "correlation.last", "proc.exe.first_seen"),
     }
 )
 """Fields that are ns since the epoch in an alert."""

@@ -26,7 +26,7 @@ from processor.correlation.terms import (
     stateful_alert,
     unmet_repeats,
 )
-from processor.correlation.windows import ALLOWED_LATENESS, Fired, UpdateOutcome, update_window
+from processor.correlation.windows import ALLOWED_LATENESS, SHOWN_VALUES, Fired, UpdateOutcome, update_window
 from processor.matching.pre_match import QUIET, Candidate, Feed, Notice, PreMatch, RepeatedAlert, parts_of
 from processor.matching.shares import bringer_text
 from processor.rules.splitting import Plan, StatefulMacro, StatefulRule, Term
@@ -296,7 +296,8 @@ class Correlator:
             return answer
         if isinstance(answer, HostCount):
             is_rare = answer.hosts < macro.correlation.threshold
-            return Fired(answer.hosts, answer.since, pre_match.time, answer.ids) if is_rare else None
+            ids = answer.ids[:SHOWN_VALUES]
+            return Fired(answer.hosts, answer.since, pre_match.time, ids, hosts=answer.hosts) if is_rare else None
         if not answer:
             return None
         values = parts_of(sighting.value, len(macro.correlation.fields))

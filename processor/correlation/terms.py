@@ -9,7 +9,7 @@ from processor.correlation.windows import Fired, UpdateOutcome
 from processor.matching.pre_match import Candidate, PreMatch, Span, parts_of
 from processor.output.redaction import Redact
 from processor.rules.splitting import Plan, StatefulMacro, StatefulRule, Term
-from processor.rules.window_tokens import MISSING, WindowToken, pieces
+from processor.rules.window_tokens import DIGEST, MISSING, PREVALENCE_FIELDS, WindowToken, pieces
 from schemas.alert import Alert, Value, Window, alert_id
 from schemas.catalog.fields import SYSCALL
 
@@ -87,7 +87,11 @@ def stateful_alert(
     window = None
     if (fired := next(iter(windows.values()), None)) is not None:
         named = dict(zip(rule.group_by, pre_match.group, strict=True))
-        window = Window(fired.count, fired.first, fired.last, named, fired.values, leg_values(fired))
+        # What few hosts have is one event, whoever had it before.
+        count, first = (1, fired.last) if fired.hosts else (fired.count, fired.first)
+        window = Window(count, first, fired.last, named, fired.values, leg_values(fired))
+    if rule.group_by == (DIGEST,) and (rare := _of_hosts(windows)) is not None:
+        of_window |= {"proc.exe.hosts": rare.hosts, "proc.exe.first_seen": rare.first}
     return Alert(
         id=alert_id(pre_match.time, rule.name, *group, *cause),
         time=pre_match.time,
@@ -167,12 +171,19 @@ def leg_values(fired: Fired) -> Mapping[str, Mapping[str, Value]]:
     return {name: {"evt.time": seen.time, "evt.hostname": seen.hostname, **seen.stored} for name, seen in fired.legs}
 
 
+def _of_hosts(windows: Mapping[str, Fired]) -> Fired | None:
+    return next((fired for fired in windows.values() if fired.hosts), None)
+
+
 def _value(token: WindowToken, windows: Mapping[str, Fired], group: Sequence[str | None]) -> Value:
     if token.what == "group":
         return group_text(group)
     if token.what == "leg":
         legs = (leg_values(each).get(token.leg) for each in windows.values())
         return next((leg for leg in legs if leg is not None), {}).get(token.field)
+    if token.what in PREVALENCE_FIELDS.values():
+        rare = _of_hosts(windows)
+        return None if rare is None else rare.hosts if token.what == "hosts" else rare.first
     fired = windows.get(token.macro) if token.macro else next(iter(windows.values()), None)
     if fired is None:
         return None
@@ -185,7 +196,9 @@ def _value(token: WindowToken, windows: Mapping[str, Fired], group: Sequence[str
 def _shown(token: WindowToken, value: Value) -> str:
     if value is None:
         return MISSING
-    if isinstance(value, int) and (token.what in ("first", "last") or token.field in ("evt.time", "evt.rawtime")):
+    if isinstance(value, int) and (
+        token.what in ("first", "last", "since") or token.field in ("evt.time", "evt.rawtime")
+    ):
         return iso8601_zulu(value)
     if isinstance(value, tuple):
         return ", ".join(value)

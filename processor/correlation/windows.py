@@ -57,6 +57,8 @@ class Fired:
     last: int
     values: tuple[str, ...] = ()
     legs: tuple[tuple[str, LegEvent], ...] = ()
+    hosts: int = 0
+    """Number of hosts that had the group, of prevalence; `first` is then when its first event arrived."""
     unmet: int = 0
     """Number of folded events before the condition was met."""
 

@@ -87,6 +87,10 @@ CAVEATS: Mapping[str, str] = MappingProxyType(
             (f"indicator.{part}" for part in ("name", "description", "kind", "list", "source")),
             "in outputs of rules that use in_indicators",
         ),
+        **dict.fromkeys(
+            ("proc.exe.hosts", "proc.exe.first_seen"),
+            "in alerts of rules with a stateful macro of type prevalence by proc.exe.sha256",
+        ),
         **dict.fromkeys(("k8s.ns.id", "k8s.ns.label", "k8s.ns.labels"), FROM_API),
         **{
             f"k8s.{kind}.{part}": FROM_API
@@ -109,7 +113,10 @@ CAVEATS: Mapping[str, str] = MappingProxyType(
 """Restrictions of fields that do have values."""
 
 _BY_RULE = frozenset(
-    {"evt.around", *(f"indicator.{part}" for part in ("name", "description", "kind", "list", "source"))}
+    {
+        *("evt.around", "proc.exe.hosts", "proc.exe.first_seen"),
+        *(f"indicator.{part}" for part in ("name", "description", "kind", "list", "source")),
+    }
 )
 """Fields whose values depend on the rule."""
 

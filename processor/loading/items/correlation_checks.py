@@ -13,7 +13,7 @@ from processor.loading.items.correlations import Report, read_correlation, read_
 from processor.loading.problems import Problem, ProblemCode
 from processor.rules.rule import Correlation, LoadedMacro, Rule, Suppress, correlations_of, sources_of
 from processor.rules.splitting import TooManyTerms, UndecidedTogether, count_terms, names_together, stateful_names
-from processor.rules.window_tokens import BadWindowToken, tokens_of
+from processor.rules.window_tokens import DIGEST, PREVALENCE_FIELDS, BadWindowToken, tokens_of
 
 _APART = "use it alone, or rules whose stateful macros have the same group-by as the macro about them"
 
@@ -149,7 +149,11 @@ class StatefulChecker:
         traced = rule.traced_output
         for token in tokens:
             location = rule.location if traced is None else traced.locate(token.span)
-            if not used:
+            if token.key in PREVALENCE_FIELDS:
+                if not any(self._counts_digests(name) for name in used):
+                    hint = f"use a macro with 'correlation: {{type: prevalence, group-by: [{DIGEST}], ...}}'"
+                    self._fail(rule, location, f"%{token.key} requires a macro that counts hosts by digest", hint)
+            elif not used:
                 hint = "use a macro that has a 'correlation', or remove it from the output"
                 self._fail(rule, location, f"%{token.key} requires a stateful macro in the condition", hint)
             elif token.macro and token.macro not in used:
@@ -168,6 +172,10 @@ class StatefulChecker:
                 hint = f"write {' or '.join(f'%{token.key}[{name}]' for name in several)}"
                 code = ProblemCode.LOAD_WARNING_EXTENSION
                 self._report(Problem(code, message, "rule", rule.name, location, hint))
+
+    def _counts_digests(self, macro: str) -> bool:
+        correlation = self._correlations[macro]
+        return correlation.kind.counts_hosts and correlation.group_by == (DIGEST,)
 
     def _together(self, rule: Rule) -> tuple[str, ...]:
         """Return the stateful macros of which an event has to make several true."""

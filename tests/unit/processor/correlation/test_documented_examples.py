@@ -132,8 +132,9 @@ def test_rare_program_connects() -> None:
 
     day, one, other, third = 86_400, Host("web-1"), Host("web-2"), Host("web-3")
     start = [runs(one, 0, "sh"), runs(one, day, "evil"), runs(other, day + 5, "evil")]
-    rare = [alert.output for alert in replay(*start, connects(one, day + 60)) if alert.rule == "Rare program connects"]
+    [rare] = [alert for alert in replay(*start, connects(one, day + 60)) if alert.rule == "Rare program connects"]
     since = "2026-11-25T14:20:00.000000000Z"
-    assert rare == [f"/tmp/evil connects to 192.0.2.1; since {since} on 2 hosts: web-1, web-2"]
+    assert rare.output == f"/tmp/evil connects to 192.0.2.1; since {since} on 2 hosts: web-1, web-2"
+    assert (rare.output_fields["proc.exe.hosts"], rare.window and rare.window.count) == (2, 1)
     common = replay(*start, runs(third, day + 6, "evil"), connects(one, day + 60))
     assert "Rare program connects" not in [alert.rule for alert in common]

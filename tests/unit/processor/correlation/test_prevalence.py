@@ -10,9 +10,11 @@ from processor.correlation.first_seen import SPARE_HOSTS, Sightings
 from processor.correlation.first_seen_group import HostCount, Sighting
 from processor.correlation.groups import SeenEntry, decode_record, encode_entry
 from processor.correlation.windows import UpdateOutcome
+from processor.evaluator import Evaluator
 from processor.matching.pre_match import PARTS, Span
 from processor.output.internal_alerts import VALUES_UNSTORED
 from tests.unit.processor.correlation.rules import SECOND, Host, rule, ruleset_of
+from tests.unit.processor.correlation.rules import restarted as restarted_correlator
 from tests.unit.processor.correlation.test_clock import Fleet
 from tests.unit.processor.matching.test_gathered import sent
 
@@ -90,6 +92,18 @@ def test_whoever_takes_over_knows_the_hosts() -> None:
     heir = fleet.taken_over()
     assert heir.send(event, at=DAY + 1) == []
     assert heir.send(Host("c").write(DAY + 2, "/x", "evil"), at=DAY + 2) == []
+
+
+def test_one_host_knows_after_a_restart_since_when_it_has_a_program() -> None:
+    """`lanner run` stores hosts as it stores the values of first_seen."""
+    evaluator, host = Evaluator(WRITES), Host("a")
+    evaluator.replay(host.run(0, "sh"))
+    evaluator.replay(host.run(DAY))
+    evaluator.correlator = restarted_correlator(evaluator.correlator, WRITES)
+
+    [alert] = evaluator.replay(host.write(3 * DAY, "/x", "evil"))
+    assert alert.output == "evil on 1 since 2026-11-25T14:20:00.000000000Z: a"
+    assert evaluator.replay(host.write(3 * DAY + 1, "/x", "evil")) == []
 
 
 def test_an_event_is_sent_once_a_minute_for_each_set_of_rules() -> None:

@@ -204,6 +204,18 @@ TEMPORAL = {"type": "temporal", "condition": "", "macros": "[a, b]"}
             "%correlation.count[n]",
         ),
         (
+            COUNTS + "{gte: 3}}" + RULE % ("m", "on %proc.exe.hosts."),
+            "%proc.exe.hosts requires a macro that counts hosts by digest",
+            "type: prevalence, group-by: [proc.exe.sha256]",
+            "%proc.exe.hosts",
+        ),
+        (
+            COUNTS + "{gte: 3}}" + RULE % ("proc.exe.hosts < 3", "x"),
+            "'proc.exe.hosts' can only be used in outputs",
+            "",
+            "",
+        ),
+        (
             COUNTS + "{gte: 3}}" + RULE % ("m", "x %correlation.cuont y"),
             "invalid formatting token correlation.cuont",
             "%correlation is followed by .count",
