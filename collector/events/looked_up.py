@@ -18,6 +18,8 @@ MAX_ADDRESSES = 16_384
 """Addresses of all users together that have names."""
 MAX_NAMES = 4
 """Names of an address that a user looked up; the newest are stored."""
+MAX_CHARACTERS = 253
+"""The longest name that is stored: no host's is longer, but escaped bytes take four characters each."""
 MAX_USERS = 512
 """Users of a container, or of the host, that have names; beyond that, whoever was answered longest ago loses theirs. As
 many users, of all containers, may have begun to receive answers by TCP."""
@@ -145,7 +147,7 @@ class LookedUpNames:
 
     def _store(self, answer: DnsAnswer, now: int, account: Account) -> None:
         until = now + (answer.seconds + GRACE) * _NANOSECONDS
-        for address in answer.addresses:
+        for address in answer.addresses if len(answer.name) <= MAX_CHARACTERS else ():
             if self._add(account, address, answer.name, now, until):
                 self._on_change(None if account == _ALL else account, address)
 

@@ -21,6 +21,8 @@ MAX_RECORDS = 64
 """Records of one answer that are read; beyond that, it counts as cut."""
 MAX_TEXTS = 32
 """Texts of `DnsAnswer.data`; beyond that, it counts as cut."""
+MAX_CHARACTERS = 4_096
+"""Characters of all these texts, after which no other follows: a message may name one long alias again and again."""
 
 _HEADER, _QUESTION, _RECORD = struct.Struct(">6H"), struct.Struct(">2H"), struct.Struct(">2HIH")
 _RESPONSE, _OPCODE, _RCODE = 0x8000, 0x7800, 0xF
@@ -131,7 +133,7 @@ def _wire_name(text: str) -> bytes:
 def _followed(asked: DnsAnswer, names: "_Names", at: int, count: int) -> DnsAnswer:
     """Add the records about the name in the question, or about an alias of it."""
     data, aliases, texts, addresses = names.data, {asked.name}, [], []
-    seconds, is_cut = _MAX_SECONDS, count > MAX_RECORDS
+    seconds, is_cut, characters = _MAX_SECONDS, count > MAX_RECORDS, 0
     try:
         for owner, kind, ttl, start, size in _records(names, at, min(count, MAX_RECORDS)):
             if owner not in aliases:
@@ -147,7 +149,8 @@ def _followed(asked: DnsAnswer, names: "_Names", at: int, count: int) -> DnsAnsw
             else:
                 continue
             seconds = min(seconds, ttl)
-            if len(texts) == MAX_TEXTS:
+            characters += len(texts[-1])
+            if len(texts) == MAX_TEXTS or characters >= MAX_CHARACTERS:
                 is_cut = True
                 break
     except (ValueError, struct.error, IndexError):

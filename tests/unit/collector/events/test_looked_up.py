@@ -184,6 +184,17 @@ def test_what_a_daemon_of_root_receives_from_anyone_counts_for_root_alone() -> N
     assert (of(names, "192.0.2.1", uid=ROOT), of(names, "192.0.2.1")) == ("a.example", None)
 
 
+def test_a_name_that_no_host_can_have_is_not_stored() -> None:
+    """Escaped, it takes four times as much memory; the event has it."""
+    odd = DnsAnswer(".".join(["x" * 63] * 3), "A", "NOERROR", ("192.0.2.1",))
+    message = written(odd).replace(b"x", b"\xff")
+    names = LookedUpNames()
+    found = names.receive(call("read", [3], result=300, fd=3, socket=SERVER, blob1=message), None, None)
+
+    assert found[0].startswith("\\255\\255")
+    assert not names.is_used
+
+
 STREAM = replace(SERVER, type=1, protocol=6, local_port=40_000)
 FIRST, SECOND_TEXT = "a.example A NOERROR 192.0.2.1", "b.example A NOERROR 192.0.2.2"
 MESSAGES = b"".join(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.records.dns import MAX_RECORDS, MAX_TEXTS, DnsAnswer, parse, written
+from collector.records.dns import MAX_CHARACTERS, MAX_RECORDS, MAX_TEXTS, DnsAnswer, parse, written
 
 LABEL = st.text("abcxyz019-_", min_size=1, max_size=63)
 NAME = st.lists(LABEL, min_size=1, max_size=3).map(".".join)
@@ -185,6 +185,20 @@ def test_the_longest_names_of_all_records_are_read_once_or_not_at_all() -> None:
     assert len(only(alike).data) == MAX_TEXTS
     assert only(each).data == ("1.2.3.4",)
     assert only(each).is_cut
+
+
+def test_aliases_that_lead_in_a_circle_or_are_long_are_bounded() -> None:
+    """Each is followed as often as there are records; an alias is as long as a name, and its bytes are escaped."""
+    here, there = b"\1a\xc0\x0c", b"\1b\xc0\x0c"
+    circle = [record(ASKED, CNAME, here), *[record(here, CNAME, there), record(there, CNAME, here)] * 20]
+    long = (b"\x3f" + b"\xff" * 63) * 3 + b"\0"
+    again = message(record(ASKED, CNAME, long), *[record(b"\xc0\x3d", CNAME, b"\xc0\x3d")] * 40, question=WWW)
+    at = again.index(long)
+    again = again.replace(b"\xc0\x3d", struct.pack(">H", 0xC000 | at))
+
+    assert len(only(message(*circle)).data) == MAX_TEXTS
+    assert MAX_CHARACTERS <= sum(map(len, only(again).data)) < MAX_CHARACTERS + 4 * 255
+    assert only(again).is_cut
 
 
 @pytest.mark.parametrize(("ttl", "seconds"), [(0, 0), (60, 60), (86_401, 86_400), (2**31 - 1, 86_400), (2**31, 0)])
