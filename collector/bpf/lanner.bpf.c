@@ -218,7 +218,8 @@ struct test {
 /* What the filter says about an event type; row is the index of its masks. */
 struct filter {
   u8 verdicts[CLASSES];
-  u8 row, tests, has_places, pad;
+  u8 row, tests, has_places;
+  u8 needs_answer; /* of a name server: nothing else that such calls receive matters */
   struct test test[MAX_TESTS];
 };
 
@@ -1497,8 +1498,7 @@ static __always_inline enum verdict verdict_of(struct call *call, u32 generation
   return JUDGE;
 }
 
-static __always_inline void leave_out(struct call *call) {
-  u32 event = call->descriptor.event;
+static __always_inline void leave_out(u32 event) {
   u64 *n = filtered.lookup(&event);
   if (n) *n += 1;
   count(C_FILTERED);
@@ -1527,7 +1527,7 @@ int judge_call(u64 *ctx) {
   enum verdict verdict = in_force ? verdict_of(call, in_force & 1, r, task) : PASS;
   if (verdict == JUDGE) steps.call(ctx, STEP_PATH);
   else if (verdict == PASS) steps.call(ctx, STEP_TELL);
-  else leave_out(call);
+  else leave_out(call->descriptor.event);
   return 0;
 }
 
@@ -1549,7 +1549,7 @@ int judge_path(u64 *ctx) {
     f->is_second = 1;
     steps.call(ctx, STEP_PATH);
   } else {
-    leave_out(call);
+    leave_out(call->descriptor.event);
   }
   return 0;
 }
@@ -1893,6 +1893,23 @@ static __always_inline bool settle_connect(struct call *call, void *task, s32 fd
   return family != AF_UNIX && (state != CLOSED || (protocol != TCP && protocol != MPTCP));
 }
 
+/* Does a call only matter if it receives something from a name server, which it can't? Most reads are of files, and are
+ * left out here, before anything is copied. */
+static __always_inline bool is_other_receive(struct descriptor *d, void *task, void *regs, bool compat, s64 result) {
+  u32 setting = S_INTEREST;
+  u64 *version = settings.lookup(&setting), in_force = version ? *version : 0;
+  if (!in_force) return false;
+  u32 at = (in_force & 1) * MAX_EVENTS + (d->event & (MAX_EVENTS - 1));
+  struct filter *filter = filters.lookup(&at);
+  if (!filter || !filter->needs_answer) return false;
+  u16 family = 0, port = 0;
+  void *sk = result > 0 ? socket_of(task, compat ? WORD(regs, O_COMPAT_ARGUMENT_1) : LONG(regs, O_ARGUMENT_1)) : 0;
+  if (!sk) return true;
+  FIELD(family, sk, SOCK, O_SOCK_FAMILY);
+  FIELD(port, sk, SOCK, O_SOCK_DPORT);
+  return (family != AF_INET && family != AF_INET6) || (port && port != DNS_PORT);
+}
+
 int on_sys_exit(u64 *ctx) {
   /* All that most calls ever pay: no helper is called, because each costs more than this whole step. */
   void *regs = (void *)ctx[0];
@@ -1910,6 +1927,10 @@ int on_sys_exit(u64 *ctx) {
   /* -512 to -516: the kernel will restart the call; nothing has happened yet, unless syscalls.txt says so. */
   bool is_restarted = result <= -512 && result >= -516;
   if (is_restarted && !(d->flags & (D_INTERRUPTED | D_CONNECTS | D_SOCKETCALL))) return 0;
+  if (d->flags & D_ANSWERS && is_other_receive(d, task, regs, compat, result)) {
+    leave_out(d->event);
+    return 0;
+  }
   u32 zero = 0;
   struct syscall_record *r = syscall_scratch.lookup(&zero);
   struct call *call = call_scratch.lookup(&zero);

@@ -82,6 +82,11 @@ class EventTypeRow:
     tests: tuple[KernelTest, ...]
     has_patterns: bool
 
+    @property
+    def needs_answer(self) -> bool:
+        """True if only calls matter that receive something from a name server, which is tested before anything else."""
+        return any(test.subject == _SUBJECTS["answer"] and not test.if_no for test in self.tests)
+
 
 @dataclass(frozen=True, slots=True)
 class FilterLayout:

@@ -1,6 +1,8 @@
 import pytest
 
-from collector.pushdown.layout import MAX_VERSIONS, CollectionPlan, collection_plan, common_versions
+from collector.pushdown.layout import MAX_VERSIONS, CollectionPlan, collection_plan, common_versions, lay_out
+from processor.language.parser import parse
+from processor.pushdown.derive import derive
 from schemas.filter import Clause, PathPattern, PushdownFilter, encode_filter
 
 OWN = PushdownFilter(frozenset({Clause("bind")}))
@@ -61,3 +63,19 @@ def test_a_batch_reports_only_what_holds_of_all_that_is_in_it() -> None:
     assert common_versions(a, b) == common_versions(b, a) == a
     assert common_versions(everything, b) == common_versions(b, everything) == b
     assert common_versions(a, frozenset()) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        (["dns.question.name exists"], True),
+        (["dns.question.name exists and user.uid=0", "dns.answers exists"], True),
+        (["dns.question.name exists", "evt.type=read and user.uid=0"], False),
+        (["evt.type=read"], False),
+    ],
+)
+def test_calls_that_matter_by_their_answer_alone_are_left_out_first(conditions: list[str], expected: bool) -> None:
+    """Before anything of them is copied, because most reads are of files."""
+    derived = derive(list(map(parse, conditions)), ["read"])
+
+    assert lay_out(derived).rows["read"].needs_answer is expected
