@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,10 @@ class ProgramFiles:
         return "dropped" if has_database else "unknown"
 
 
+# Processes of a mount namespace have the same table, and it seldom changes.
+_parsed = lru_cache(maxsize=4)(parse_mountinfo)
+
+
 class _MountTables:
     """The mounts of a query's processes and of the host; each table is read once, and only if it is needed."""
 
@@ -207,7 +212,7 @@ class _MountTables:
         """Return the mounts that a process has; none if it has ended, or has very many."""
         if process not in self._read:
             text = read_file(f"{self._proc}/{process}/mountinfo", _MAX_MOUNTINFO)
-            self._read[process] = [] if text is None or len(text) == _MAX_MOUNTINFO else parse_mountinfo(text)
+            self._read[process] = [] if text is None or len(text) == _MAX_MOUNTINFO else _parsed(text)
         return self._read[process]
 
     @property

@@ -96,6 +96,8 @@ def test_every_field_that_is_declared_live_is_filled(docker: Docker, tmp_path: P
         environment = {**os.environ, "LANNER_TEST": "yes"}
         watch.run(sys.executable, "-I", "-c", ACTIONS, str(tmp_path), ANSWER.hex(), env=environment)
         watch.run("/bin/sh", "-c", 'cp /bin/true "$0"; "$0"', str(tmp_path / "copied"))
+        scripts = 'echo true >"$0.sh"; /bin/sh "$0.sh"; echo >"$0.py"; /usr/bin/python3 "$0.py"; ldd /bin/true; true'
+        watch.run("/bin/sh", "-c", scripts, str(tmp_path / "made"))
         watch.run("/bin/sh", "-c", "echo 0 > /proc/self/loginuid; exec cat /etc/hostname")
         watch.run("/bin/sh", "-c", "/usr/bin/python3 -c 'open(\"/etc/hostname\")'; true", env=environment)
         deadline = time.monotonic() + 20

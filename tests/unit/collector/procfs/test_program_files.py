@@ -133,6 +133,44 @@ def test_a_script_of_a_container_is_in_the_layer_that_has_its_file(tmp_path: Pat
         assert tuple(each["origin"] for each in found) == expected
 
 
+_IN_ROOT = "import os, sys; os.chroot(sys.argv[1]); print(flush=True); sys.stdin.read()"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_files_of_a_real_overlay_are_what_their_layer_is(tmp_path: Path) -> None:
+    """A program and a script of the image, a script made in the container, and one of the image's packages."""
+    lower, upper, merged = (tmp_path / name for name in ("lower", "upper", "merged"))
+    for folder in (upper, tmp_path / "work", merged):
+        folder.mkdir()
+    write(lower, {"usr/bin/image": CONTENT, "usr/bin/listed": CONTENT})
+    dpkg(lower, {"one": f"{MD5}  usr/bin/listed\n"})
+    layers = f"lowerdir={lower},upperdir={upper},workdir={tmp_path}/work"
+    mounted = subprocess.run(["/usr/bin/mount", "-t", "overlay", "x", "-o", layers, merged], check=False)
+    if mounted.returncode:
+        pytest.skip("no overlay can be mounted here")
+    try:
+        write(merged, {"usr/bin/made": CONTENT})
+        files = ProgramFiles(Path("/proc"), Path("/"))
+        with running(sys.executable, "-c", _IN_ROOT, str(merged)) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            facts = {"pids": (process.pid, process.pid), "is_host": False, "is_contained": True}
+
+            def look_inside(name: str, **others: Any) -> str:
+                asked = query(merged / "usr/bin" / name, f"/usr/bin/{name}", **facts, **others)
+                return str(files.look(asked)["origin"])
+
+            assert [look_inside(name, is_script=True) for name in ("image", "listed", "made")] == [
+                *("image", "package", "dropped")
+            ]
+            assert look_inside("listed", is_lower_layer=True) == "package"
+            assert look_inside("made", is_upper_layer=True) == "dropped"
+            (merged / "usr/bin/listed").write_bytes(b"other")
+            assert look_inside("listed", is_script=True) == "dropped"
+    finally:
+        subprocess.run(["/usr/bin/umount", merged], check=True)
+
+
 @contextmanager
 def running(program: Path | str, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """Yield a process that runs a program until its input ends."""
