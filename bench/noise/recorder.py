@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.noise.containers import work_with_containers
@@ -79,6 +79,8 @@ class _Split:
     files: Mapping[int, Recording]
     """By the process that the kind's processes descend from."""
     rewrite: tuple[tuple[str, str], ...]
+    packages: Mapping[str, str]
+    """The packages of the host's files, by path."""
 
     def take(self, batch: EventBatch) -> None:
         owners = [_owner(batch.processes, row, self.files) for row in range(len(batch.processes))]
@@ -90,7 +92,25 @@ class _Split:
                 # A process id may be another process's, too, whose ancestors are unknown.
                 return process.pid in pids and root in above
 
-            self.files[root].write(anonymous(batch, root, is_of_kind, self.rewrite))
+            stored = anonymous(batch, root, is_of_kind, self.rewrite)
+            self.files[root].write(replace(stored, processes=[self._known(each) for each in stored.processes]))
+
+    def _known(self, process: Process) -> Process:
+        """Return a process with the package of its program: the collector reads no databases of other root folders."""
+        file, package = process.file, self.packages.get(process.exepath or "")
+        if file is None or package is None or file.origin != "dropped":
+            return process
+        return replace(process, file=replace(file, origin="package", package=package))
+
+
+def _packages_of(host: OrdinaryHost) -> dict[str, str]:
+    found = {}
+    for path in (host.root / "var/lib/dpkg/info").glob("*.list"):
+        for row in path.read_text(encoding="utf-8").splitlines():
+            # Packages of Debian 12 name some files by /bin and /lib, which are links.
+            merged = f"/usr{row}" if row.startswith(("/bin/", "/sbin/", "/lib")) else row
+            found[merged] = path.stem.partition(":")[0]
+    return found
 
 
 def _owner(processes: Sequence[Process], row: int, roots: Container[int]) -> int:
@@ -165,7 +185,7 @@ def record(folder: Path, minutes: float, rules: Iterable[Sequence[Path]], kinds:
         names += _names_of_users(host)
         names += names_of_node() if node else []
         names += [(str(daemon.base), "/run/docker")] if daemon else []
-        split = _Split(files, tuple(names))
+        split = _Split(files, tuple(names), _packages_of(host))
         deadline = time.monotonic() + 60 * minutes
         while time.monotonic() < deadline:
             collector.poll(0.1)
