@@ -146,6 +146,7 @@ class PreMatcher:
             self._uses += _rule_uses(rule, extras, append_container=options.appends_container(rule.name, rule.source))
         self._one_group: dict[tuple[int, ...], _OneGroup | None] = {}
         """By the indexes of terms that were true together of an event."""
+        self._counts_hosts = any(macro.correlation.kind.counts_hosts for macro in plan.macros)
         self._recent = RecentlySent(plan)
         self._routes = RelayRoutes(plan)
         self.conditions: tuple[Node, ...] = tuple(use.term.condition for use in self._uses if SYSCALL in use.sources)
@@ -198,8 +199,10 @@ class PreMatcher:
             reading.budget.count_result()
             return [quick]
         origin = view.origin(index)
-        uses = [self._uses[use_index] for use_index, _ in hits]
-        matching = tuple(sorted({use.term.id for use in uses if isinstance(use, _RuleUse)}))
+        matching: tuple[str, ...] = ()
+        if self._counts_hosts:
+            uses = [self._uses[use_index] for use_index, _ in hits]
+            matching = tuple(sorted({use.term.id for use in uses if isinstance(use, _RuleUse)}))
         found = Gathered(self._recent, self._routes, origin.host_id, view.appended, matching)
         for use_index, name in hits:
             use = self._uses[use_index]

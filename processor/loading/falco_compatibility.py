@@ -17,14 +17,15 @@ from processor.loading.problems import Problem, ProblemCode
 
 OWN_FIELDS = (
     *("dns.answers", "dns.question.name", "dns.question.registered_domain", "dns.question.type", "dns.response_code"),
-    *("evt.io_uring", "evt.is_open_setuid", "evt.path", "fd.realpath", "indicator.description", "indicator.kind"),
+    *("evt.io_uring", "evt.is_open_setuid", "evt.path"),
+    *("fd.file.origin", "fd.file.package", "fd.file.package.version", "fd.file.sha256", "fd.file.written_at"),
+    *("fd.file.written_by", "fd.file.written_by.user"),
+    *("fd.realpath", "indicator.description", "indicator.kind"),
     *("indicator.list", "indicator.name", "indicator.source", "proc.acodepath", "proc.args.truncated"),
     *("proc.codepath", "proc.env.truncated", "proc.exe.age", "proc.exe.first_seen", "proc.exe.hosts"),
     *("proc.exe.origin", "proc.exe.package"),
     *("proc.exe.package.version", "proc.exe.sha256", "proc.exe.written_at", "proc.exe.written_by"),
     *("proc.exe.written_by.user", "proc.pcodepath", "proc.pexeline", "proc.script.origin", "proc.script.package"),
-    *("fd.file.origin", "fd.file.package", "fd.file.package.version", "fd.file.sha256", "fd.file.written_at"),
-    *("fd.file.written_by", "fd.file.written_by.user"),
     *("proc.script.package.version", "proc.script.path", "proc.script.sha256", "proc.script.written_at"),
     *("proc.script.written_by", "proc.script.written_by.user"),
     "container.truncated",

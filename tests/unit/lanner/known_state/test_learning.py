@@ -1,6 +1,7 @@
 """Values learned from retained events are what a fleet would know if it had seen them."""
 
 from lanner.known_state.learning import Learner, learning_macros
+from lanner.known_state.tables import macro_states
 from lanner.recorder.store import StoredBatch
 from processor.hosts.arrival import dated
 from processor.matching.pre_match import PreMatch
@@ -12,6 +13,13 @@ from tests.unit.processor.correlation.test_clock import Fleet
 HOUR = 3600
 RULES = (NEW_PROGRAM, SSH, rule("new_program", "new %proc.name"), rule("many_ssh_connections", name="Many"))
 NEW = ruleset_of(*RULES)
+
+
+RARE = """
+- macro: rare_program
+  condition: evt.type = execve
+  correlation: {type: prevalence, group-by: [proc.name], lookback: 7d, learning: 1h, condition: {lt: 3}}
+"""
 
 
 def new_fleet() -> Fleet:
@@ -71,3 +79,17 @@ def test_learning_ends_only_after_all_values_are_there() -> None:
     assert fleet.send(host.run(3 * HOUR, "curl"), at=3 * HOUR) == []
     fleet._take(map(message_of, found[1:]), START + 3 * HOUR * SECOND)
     assert fleet.send(host.run(3 * HOUR + 1, "curl"), at=3 * HOUR + 100) == []
+
+
+def test_hosts_are_counted_in_the_past() -> None:
+    """A fleet that learned knows how many hosts had a program and since when, and learns no longer."""
+    ruleset = ruleset_of(RARE, rule("rare_program", "%proc.name on %correlation.count since %correlation.first"))
+    learner, fleet = Learner(ruleset.plan, {macro.fingerprint for macro in ruleset.plan.macros}), Fleet(ruleset)
+    for host, at in (("web-1", 0), ("web-2", HOUR)):
+        learner.take(retained(Host(host).run(at), at))
+    fleet._take(map(message_of, learner.commands()), START + 3 * HOUR * SECOND)
+
+    (state,) = macro_states(fleet.stage._correlators[0].state, ruleset.plan, START + 3 * HOUR * SECOND)
+    assert (state.groups, state.values, state.learning) == (1, 2, 0)
+    found = fleet.send(Host("web-1").run(3 * HOUR + 1), at=3 * HOUR + 1)
+    assert [alert.output for alert in found] == ["evil on 2 since 2026-11-24T14:20:00.000000000Z"]
