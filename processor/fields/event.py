@@ -14,6 +14,7 @@ from schemas.batch import FILE_FACTS, EventBatch, EventBit
 from schemas.catalog.fields import EventType, ParamSpec, event_spec
 from schemas.catalog.flags import TYPE_CHARACTERS
 from schemas.catalog.system_calls import CONNECTS, FILE_OPENERS, FLAG_OPENERS, LINKS, PATH_OPENERS, RENAMES, SYMLINKS
+from schemas.encoding.limits import is_clock
 
 NUMERIC_TYPES = frozenset(
     (
@@ -387,6 +388,9 @@ def present(*values: _Side | None) -> tuple[_Side, ...]:
     return tuple(value for value in values if value is not None)
 
 
+_CLOCK_DIGITS = 19
+
+
 @lru_cache(maxsize=4096)
 def file_fact(text: str | None, at: int) -> str | None:
     """Return one of the facts about a file that NULs separate in a text; None without one."""
@@ -394,9 +398,11 @@ def file_fact(text: str | None, at: int) -> str | None:
 
 
 def file_time(text: str | None) -> int | None:
-    """Return when such a file was written, nanoseconds since the epoch."""
+    """Return when such a file was written, nanoseconds since the epoch; None if its host sent no such time."""
     found = file_fact(text, len(FILE_FACTS) - 1)
-    return int(found) if found is not None and found.isascii() and found.isdecimal() and len(found) < 20 else None
+    if found is None or not (found.isascii() and found.isdecimal()) or len(found) > _CLOCK_DIGITS:
+        return None
+    return int(found) if is_clock(int(found)) else None
 
 
 def word(text: str | None, at: int) -> str | None:
