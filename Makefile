@@ -6,7 +6,7 @@ PYTHON ?= /usr/bin/python3
 ARGS ?=
 export PYTHON YES PREFIX DESTDIR
 
-.PHONY: help setup install uninstall run console run-cluster cluster test test-fast test-rest test-all lint test-kubernetes test-guest test-kernels bench prove soak docs site constraints objects tarball wheel packages sboms test-packages
+.PHONY: help setup install uninstall run console run-cluster cluster test test-fast test-rest test-all lint test-kubernetes test-guest test-kernels bench prove soak docs site constraints objects tarball wheel packages images sboms test-packages
 
 help:
 	@echo 'make run     watch this host now             make test   each kind of real part: kernel, containers, a broker …'
@@ -23,6 +23,7 @@ help:
 	@echo 'make tarball the collector with its own Python, for hosts without one; ARCH=arm64 as below'
 	@echo 'make wheel   Lanner for a Python 3.11 to 3.13, with rules and the compiled eBPF program'
 	@echo 'make packages   a .deb, a .rpm and the wheel, with SBOMs and checksums (ARCH=arm64: for it); make test-packages tests them'
+	@echo 'make images   the container images, for a machine without an image registry (ARCH=arm64: for it)'
 	@echo 'make sboms IMAGES="NAME ..."   an SBOM for each container image, and checksums'
 	@echo 'make bench-live   what Lanner costs the programs beside it; ARGS=falco_rules.yaml for those rules as well'
 	@echo 'make test-kubernetes   compile Kubernetes, once, and test the manifest and the Helm chart on a real node'
@@ -129,6 +130,10 @@ wheel:
 sboms:
 	@deploy/setup/venv.sh run
 	@deploy/packages/build.sh images build $(IMAGES)
+
+images:
+	@deploy/setup/setup.sh test
+	@ARCH=$(or $(ARCH),$(shell dpkg --print-architecture)) deploy/images/local/build.sh $(or $(TARGETS),processor notifier console collector all-in-one)
 
 packages:
 	@deploy/setup/venv.sh run

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Runs in the build of an image, where /opt/lanner is a virtual environment.
 #
-#   build.sh needs EXTRAS     install what Lanner with these extras requires, in the versions of constraints.txt
-#   build.sh lanner FOLDER    install Lanner itself, from the sources here, in a root folder
+#   build.sh needs EXTRAS [ARCHITECTURE]   install what Lanner with these extras requires for an architecture, in the
+#                                          versions of constraints.txt
+#   build.sh lanner FOLDER                 install Lanner itself, from the sources here, in a root folder
 set -eu
 # pip has its own certificates; a proxy's CA is among the system's.
 export PIP_CONSTRAINT=constraints.txt PIP_CERT=/etc/ssl/certs/ca-certificates.crt PIP_NO_CACHE_DIR=1
@@ -12,6 +13,8 @@ case $1 in
         # The same project without any package in it.
         touch README.md
         pip install ".[$2]"
+        here=$(dpkg --print-architecture)
+        [ "${3:-$here}" = "$here" ] || /opt/lanner/bin/python foreign.py /opt/lanner/lib/python3*/site-packages
         # A running image doesn't need them.
         pip uninstall -y pip setuptools
         ;;

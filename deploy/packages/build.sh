@@ -95,7 +95,7 @@ bundle() {
     if [ "$architecture" != "$here" ]; then
         root=$work/debian
         deploy/setup/debian.sh "$architecture" "$root" "lib$(basename "$(dirname "$site")")" libstdc++6
-        .venv/bin/python deploy/packages/foreign.py "$work" "$site" "$root"
+        .venv/bin/python deploy/packages/foreign.py "$site" "$work" "$root"
     fi
     glibc=$(find "$lib" -type f \( -name '*.so*' -o -name lanner \) -exec readelf -VW {} + 2>/dev/null |
         grep -o 'GLIBC_2\.[0-9]*' | sort -uV | tail -n 1)

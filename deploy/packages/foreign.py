@@ -1,10 +1,12 @@
-"""Replaces what PyInstaller packed for this machine's architecture by the same of the other one, arm64 or x86-64.
+"""Replaces what is for this machine's architecture by the same of the other one, arm64 or x86-64.
 
 Modules in Python are the same for both. Compiled ones are from wheels of the same versions, Python's own and the
 libraries that all of them need from Debian.
 
-Usage: foreign.py FOLDER SITE ROOT
-FOLDER: has PyInstaller's dist/lib and build; SITE: site-packages of what was packed; ROOT: what debian.sh wrote.
+Usage: foreign.py SITE
+       foreign.py SITE FOLDER ROOT
+SITE: site-packages of an environment, which is changed if it is the only argument; FOLDER: has dist/lib and build of
+what PyInstaller packed from SITE, and is changed; ROOT: what debian.sh wrote.
 """
 
 import platform
@@ -12,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from importlib.metadata import distributions
 from pathlib import Path
@@ -54,8 +57,30 @@ def needed(folder: Path) -> set[str]:
     return set(re.findall(r"\(NEEDED\).*\[(.*)\]", shown.stdout))
 
 
-def main(folder: str, site: str, root: str) -> None:
-    """Replace programs, libraries and what describes their packages."""
+def change_environment(site: Path) -> None:
+    """Replace the distributions with compiled modules in an environment that runs without them."""
+    native = {path for path, _ in compiled(site)}
+    found = [each for each in distributions(path=[str(site)]) if native & {site / file for file in each.files or ()}]
+    with tempfile.TemporaryDirectory() as place:
+        names = (f"{each.name}=={each.version}" for each in found if each.name not in WITHOUT)
+        fetched(Path(place), names)
+        for each in found:
+            for file in each.files or ():
+                if site / file in native or (each.name not in WITHOUT and ".." not in file.parts):
+                    (site / file).unlink(missing_ok=True)
+        # Commands are the same.
+        shutil.copytree(place, site, dirs_exist_ok=True, ignore=shutil.ignore_patterns("bin"))
+    _check(site)
+
+
+def _check(folder: Path) -> None:
+    left = [path for path, machine in compiled(folder) if machine != OTHER]
+    if left:
+        sys.exit(f"not for {OTHER}: {', '.join(map(str, left))}")
+
+
+def change_packed(site: str, folder: str, root: str) -> None:
+    """Replace programs, libraries and what describes their packages in what PyInstaller packed."""
     top, packages, lib = Path(folder, "dist/lib"), Path(folder, "foreign"), Path(folder, "dist/lib/_internal")
     owners = {str(file): each for each in distributions(path=[site]) for file in each.files or ()}
     native = {str(path.relative_to(lib)): path for path, machine in compiled(lib) if machine == HERE}
@@ -95,10 +120,8 @@ def main(folder: str, site: str, root: str) -> None:
     while lacking := needed(top) - system - {path.name for path in lib.rglob("*")}:
         for name in lacking:
             shutil.copy(debian[name], lib)
-    left = [path for path, machine in compiled(top) if machine != OTHER]
-    if left:
-        sys.exit(f"not for {OTHER}: {', '.join(map(str, left))}")
+    _check(top)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    change_environment(Path(sys.argv[1])) if len(sys.argv) == 2 else change_packed(*sys.argv[1:])

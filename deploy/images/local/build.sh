@@ -5,6 +5,9 @@
 #
 #   build.sh [TARGET...]        Lanner's images to build; processor, notifier, console and collector if none is named
 #
+# ARCH: amd64 or arm64; then Lanner's images alone are built, for it, without an emulator, and named like
+# lanner-collector:VERSION-arm64. `make images` does this.
+#
 # DOCKER is the client with its options. pip in the images uses the same package index as this machine's pip.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
@@ -15,7 +18,17 @@ export DOCKER_BUILDKIT=0
 
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
-total=$((2 * ${#targets[@]} + 7))
+here=$(dpkg --print-architecture)
+case ${ARCH:-$here} in
+    amd64 | arm64) ;;
+    *) echo "lanner: ARCH is amd64 or arm64, not $ARCH." >&2; exit 2 ;;
+esac
+total=$((2 * ${#targets[@]} + 3))
+[ -n "${ARCH:-}" ] || total=$((total + 4))
+
+# named TARGET: print the name of one of Lanner's images.
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+named() { if [ -n "${ARCH:-}" ]; then echo "lanner-$1:$version-$ARCH"; else echo "lanner-local/$1"; fi; }
 
 # step NAME COMMAND...: print its number and name, and the command's output if it fails.
 step() {
@@ -49,9 +62,21 @@ for name in PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST; do
     [ -z "$value" ] || { export "$name=$value"; build+=(--build-arg "$name"); }
 done
 
+platforms=(--build-arg "PLATFORM=linux/$here" --build-arg "TARGETARCH=${ARCH:-$here}")
+if [ "${ARCH:-$here}" != "$here" ]; then
+    # The classic builder creates images from nothing for its own architecture.
+    mkdir "$work/empty"
+    tar -cf "$work/empty/layer.tar" -T /dev/null
+    printf '{"architecture":"%s","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
+        "$ARCH" "$(sha256sum "$work/empty/layer.tar" | cut -d ' ' -f 1)" >"$work/empty/config.json"
+    printf '[{"Config":"config.json","RepoTags":["lanner-local/empty:%s"],"Layers":["layer.tar"]}]' "$ARCH" >"$work/empty/manifest.json"
+    tar -C "$work/empty" -c manifest.json config.json layer.tar | "${docker[@]}" load -q >/dev/null
+    platforms+=(--build-arg "EMPTY=lanner-local/empty:$ARCH")
+fi
 # Named, so that it outlives the pruning below.
-lanner() { step "$1" "${build[@]}" --target "$1" -t "lanner-local/$1" -f deploy/images/Dockerfile .; }
-requirements() { for target in "${targets[@]}"; do lanner "needs-$target"; done; }
+stage() { step "$1" "${build[@]}" "${platforms[@]}" --target "$1" -t "lanner-local/$1${ARCH:+-$ARCH}" -f deploy/images/Dockerfile .; }
+image() { step "$1" "${build[@]}" "${platforms[@]}" --target "$1" -t "$(named "$1")" -f deploy/images/Dockerfile .; }
+requirements() { for target in "${targets[@]}"; do stage "needs-$target"; done; }
 
 others() {
     local context=$work/context
@@ -71,15 +96,19 @@ others() {
     done
 }
 
-lanner build
+stage build
 # Beside each other, because one mostly compiles and the other mostly waits for downloads and the disk.
-others &
+[ -n "${ARCH:-}" ] || others &
 requirements
 wait $!
-for target in "${targets[@]}"; do lanner "$target"; done
-for target in "${targets[@]}" rsyslog prometheus busybox kafka; do
-    variable=${target//-/_}
-    echo "LANNER_${variable^^}_IMAGE=lanner-local/$target"
-done
+for target in "${targets[@]}"; do image "$target"; done
+if [ -n "${ARCH:-}" ]; then
+    for target in "${targets[@]}"; do named "$target"; done
+else
+    for target in "${targets[@]}" rsyslog prometheus busybox kafka; do
+        variable=${target//-/_}
+        echo "LANNER_${variable^^}_IMAGE=lanner-local/$target"
+    done
+fi
 # Remove former images, and what only the build needed.
 "${docker[@]}" image prune --force --filter label=org.opencontainers.image.title=lanner >/dev/null
