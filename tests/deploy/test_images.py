@@ -1,8 +1,12 @@
 """The images of deploy/compose. It builds them beside other tests; those of the cluster then find them in the cache."""
 
+import json
+import os
 import re
 import subprocess
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +35,14 @@ assert not [name for name in ("bcc", "pip", "setuptools") if importlib.util.find
 assert %s or not [path for path in pathlib.Path("/usr").rglob("*") if path.name in ("sh", "bash", "dpkg", "apt")]
 print(lanner.__file__)
 """
+LIST = """
+import importlib.metadata, pathlib, re
+for each in importlib.metadata.distributions(path=["/opt/lanner/lib/python3.11/site-packages"]):
+    print(f"{each.name.lower()}={each.version}")
+for path in pathlib.Path("/var/lib/dpkg/status.d").iterdir():
+    print("=".join(re.findall("(?m)^(?:Package|Version): (.*)$", path.read_text())))
+"""
+"""Prints the names and versions of all packages, by means that the SBOM isn't made by."""
 SHELLS = ("processor", "notifier")
 """Images that have a shell."""
 
@@ -58,18 +70,45 @@ def watch(daemon: Dockerd, image: str, connection: Connection) -> None:
         daemon.client("rm", "--force", container)
 
 
-def test_each_image_runs_lanner_and_has_nothing_that_only_its_build_needed(connection: Connection) -> None:
-    """The package is that of the image, and the collector's runs on a read-only host by its privileges alone."""
+@pytest.fixture(scope="module")
+def built() -> Iterator[tuple[Dockerd, dict[str, str]]]:
+    """Run a daemon that has the images."""
     try:
-        with daemon_with_images() as (daemon, images):
-            for stage in ("collector", "processor", "notifier", "console"):
-                run = ("run", "--rm", "--network", "none")
-                image = images[f"LANNER_{stage.upper()}_IMAGE"]
-                assert daemon.client(*run, image, "--version").stdout.startswith("lanner ")
-                asked = daemon.client(
-                    *run, "--entrypoint", "/opt/lanner/bin/python", image, "-c", ASK % (stage in SHELLS)
-                )
-                assert asked.stdout.startswith("/opt/lanner/lib/python3.11/site-packages/lanner/")
-            watch(daemon, images["LANNER_COLLECTOR_IMAGE"], connection)
+        with daemon_with_images() as built:
+            yield built
     except (NoDocker, NoDebian) as missing:
         lacking(str(missing))
+
+
+def test_each_image_runs_lanner_and_has_nothing_that_only_its_build_needed(
+    built: tuple[Dockerd, dict[str, str]], connection: Connection
+) -> None:
+    """The package is that of the image, and the collector's runs on a read-only host by its privileges alone."""
+    daemon, images = built
+    for stage in ("collector", "processor", "notifier", "console"):
+        run = ("run", "--rm", "--network", "none")
+        image = images[f"LANNER_{stage.upper()}_IMAGE"]
+        assert daemon.client(*run, image, "--version").stdout.startswith("lanner ")
+        asked = daemon.client(*run, "--entrypoint", "/opt/lanner/bin/python", image, "-c", ASK % (stage in SHELLS))
+        assert asked.stdout.startswith("/opt/lanner/lib/python3.11/site-packages/lanner/")
+    watch(daemon, images["LANNER_COLLECTOR_IMAGE"], connection)
+
+
+def test_the_sbom_of_an_image_has_all_packages_in_it(built: tuple[Dockerd, dict[str, str]], tmp_path: Path) -> None:
+    """It is about the image that Docker has by that id, and the checksums cover it."""
+    daemon, images = built
+    image = images["LANNER_COLLECTOR_IMAGE"]
+    environment = os.environ | {"DOCKER": " ".join(daemon.client_command())}
+    command = ["deploy/packages/build.sh", "images", tmp_path, image]
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=600)
+    identity = daemon.client("image", "inspect", "--format", "{{.Id}}", image).stdout.strip()
+    run = ("run", "--rm", "--network", "none", "--entrypoint", "/opt/lanner/bin/python", image, "-c", LIST)
+    listed = daemon.client(*run).stdout.split()
+
+    [file] = tmp_path.glob("*.cdx.json")
+    sbom = json.loads(file.read_text())
+    about, parts = sbom["metadata"]["component"], sbom["components"]
+    assert (about["type"], about["name"], about["version"]) == ("container", image, identity)
+    assert sorted(f"{each['name'].lower()}={each['version']}" for each in parts) == sorted(listed)
+    check = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+    assert subprocess.run(check, cwd=tmp_path, check=False, capture_output=True).returncode == 0
