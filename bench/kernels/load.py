@@ -7,6 +7,7 @@ actions, each of which raises an alert of its own.
 import json
 import mmap
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -42,7 +43,7 @@ _RULES = f"""
 _OWN_LOSSES = frozenset({"events_over_share", "lifecycle_over_share"})
 """Losses of a user who makes more events than a user's share of a ring."""
 _NOBODY = 65534
-_FEW_FILES, _PAUSE_SECONDS, _WAIT_SECONDS = 7, 0.5, 600
+_FEW_FILES, _PAUSE_SECONDS, _WAIT_SECONDS, _MOST_NAMED = 7, 0.5, 300, 8
 
 
 @dataclass(slots=True)
@@ -55,6 +56,10 @@ class Load:
     marked: int = 0
     alerted: int = 0
     """How many of the marked actions raised an alert."""
+    missing: list[str] = field(default_factory=list)
+    """Some of those that raised none."""
+    internal: dict[str, int] = field(default_factory=dict)
+    """Alerts of Lanner about itself, by rule."""
     lost: dict[str, int] = field(default_factory=dict)
     """Events that Lanner reported as lost, by reason."""
     memory_mib: int = 0
@@ -66,7 +71,10 @@ class Load:
         others = {reason: number for reason, number in self.lost.items() if reason not in _OWN_LOSSES}
         found = []
         if self.alerted < self.marked:
-            found.append(f"alerts for {self.alerted} of {self.marked} marked actions, lost: {self.lost or 'nothing'}")
+            found.append(
+                f"alerts for {self.alerted} of {self.marked} marked actions, lost: {self.lost or 'nothing'}, "
+                f"missing: {', '.join(self.missing)}"
+            )
         elif others:
             found.append(f"lost: {others}")
         if self.memory_mib > MOST_MIB:
@@ -93,7 +101,7 @@ def load(seconds: float, store: Callable[[dict[str, Any]], None]) -> str:
             if not wait(lambda: "watching" in messages.read_text(), _WAIT_SECONDS):
                 return "it did not start: " + messages.read_text()[-300:]
             _act(found, folder, lanner.pid)
-            wait(lambda: _alerted(alerts) >= found.marked, _WAIT_SECONDS)
+            wait(lambda: len(_alerted(alerts)) >= found.marked, _WAIT_SECONDS)
             found.memory_mib = max(found.memory_mib, _memory_mib(lanner.pid))
         finally:
             lanner.send_signal(signal.SIGINT)
@@ -102,7 +110,12 @@ def load(seconds: float, store: Callable[[dict[str, Any]], None]) -> str:
             except subprocess.TimeoutExpired:
                 lanner.kill()
                 ended = lanner.wait()
-        found.alerted, found.lost = _alerted(alerts), _lost(alerts)
+        raised = _alerted(alerts)
+        marks = (f"{what} {number}" for number in range(0, found.marked, 2) for what in ("read", "ran"))
+        found.missing = [mark for mark in marks if mark not in raised][:_MOST_NAMED]
+        found.alerted, found.lost = len(raised), _lost(alerts)
+        internal = (each["rule"] for each in _records(alerts) if each["rule"].startswith("Lanner internal"))
+        found.internal = dict(Counter(internal))
         store({name: getattr(found, name) for name in Load.__slots__})
         return f"it ended with {ended}: {messages.read_text()[-300:]}" if ended else found.failure
 
@@ -202,8 +215,10 @@ def _records(alerts: Path) -> Sequence[dict[str, Any]]:
     return found
 
 
-def _alerted(alerts: Path) -> int:
-    return len({each["output"] for each in _records(alerts) if each["rule"].startswith("Marked ")})
+def _alerted(alerts: Path) -> set[str]:
+    """Return the marked actions that raised alerts, such as "read 6" and "ran 6"."""
+    found = (re.search(rf"\b(read|ran) .*?(\d+){_MARK}", each["output"]) for each in _records(alerts))
+    return {f"{each[1]} {each[2]}" for each in found if each is not None}
 
 
 def _lost(alerts: Path) -> dict[str, int]:
