@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 NAMES = (
+    "answers",
     "audit_intake",
     "captures",
     "console",

@@ -77,12 +77,12 @@ def main() -> None:
     commands = _commands()
     figures = {name: {text: _Figures() for text in commands} for name in sets}
     for _ in range(options.rounds):
-        alone = {text: _least(command, 0) for text, command in commands.items()}
+        alone = {text: least(command, 0) for text, command in commands.items()}
         for name, rules in sets.items():
             with tempfile.TemporaryDirectory() as folder, lanner_run(Path(folder), rules, alerts=False) as running:
                 for text, command in commands.items():
                     with _watched(running, figures[name][text]) as row:
-                        row.ratios.append(_least(command, 1) / alone[text])
+                        row.ratios.append(least(command, 1) / alone[text])
     for name, rows in figures.items():
         _print(name, rows)
 
@@ -95,7 +95,7 @@ def _print(name: str, rows: dict[str, _Figures]) -> None:
         print(f"{text:<46} {ratios} {100 * row.cpu / row.wall:>5.1f} % {counts} {row.memory:>4.0f} MiB")
 
 
-def _least(command: list[str], attached: int) -> float:
+def least(command: list[str], attached: int) -> float:
     """Return the lowest processor time of several runs, with this number of Lanners on this machine."""
     found: list[float] = []
     deadline = time.monotonic() + _PATIENCE_SECONDS

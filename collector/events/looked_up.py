@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from collector.events.system_calls import CALLS, DescriptorFlag
+from collector.events.system_calls import BY_EVENT, CALLS, DescriptorFlag
 from collector.events.texts import socket_address
 from collector.processes.container_names import ContainerName
 from collector.records.dns import DnsAnswer, parse
@@ -32,6 +32,7 @@ RESOLVERS = frozenset({"systemd-resolve", "unbound", "dnsmasq", "_dnsmasq", "bin
 
 _INTERNET = frozenset({socket.AF_INET, socket.AF_INET6})
 _NANOSECONDS = 10**9
+_MANY = BY_EVENT["recvmmsg"].number
 _BLOCK = 65_536
 """From this id on, one user may own a block of as many (subuid(5))."""
 _FIRST_FREE = 1024
@@ -204,7 +205,8 @@ class LookedUpNames:
                 yield data
                 return
             pieces = _Pieces(b"", 0)
-        pieces = pieces.joined(data, call.result)
+        # The result of recvmmsg is a number of messages.
+        pieces = pieces.joined(data, len(data) if call.event == _MANY else call.result)
         while (size := pieces.size) is not None and pieces.received >= size:
             yield pieces.data[_PREFIX:size]
             pieces = _Pieces(pieces.data[size:], pieces.received - size)

@@ -238,6 +238,15 @@ def test_an_answer_in_a_stream_is_seen_however_it_is_read(sizes: tuple[int, ...]
     assert not names._streams
 
 
+def test_what_recvmmsg_receives_of_a_stream_is_counted_in_bytes() -> None:
+    """Its result is the number of messages."""
+    names = LookedUpNames()
+    read = call("recvmmsg", [3], result=1, fd=3, socket=STREAM, blob1=MESSAGES[:AT])
+
+    assert names.receive(read, None, None) == [FIRST]
+    assert not names._streams
+
+
 def test_a_stream_that_began_before_lanner_is_understood_from_a_message_on() -> None:
     """Its length was received before."""
     names = LookedUpNames()
