@@ -36,6 +36,6 @@ def test_a_name_has_the_domain_that_somebody_registered(name: str | None, domain
     ],
 )
 def test_facts_about_a_file_are_what_its_host_sent(text: str | None, origin: str | None, at: int | None) -> None:
-    """A host may send anything: what isn't there or is no time is missing."""
+    """A host may send anything: what isn't there or isn't a valid time is missing."""
     assert file_fact(text, 1) == origin
     assert file_time(text) == at
