@@ -152,6 +152,8 @@ def looked_up(alert: Alert) -> str:
 
 def _asked_for(alert: Alert) -> str:
     name, server = cut(text_of(alert, "tls.client.server_name")), _server(alert)
+    # Another name than the one that was looked up is worth a look; the same one isn't repeated.
+    server = server.removesuffix(f", looked up as {name}")
     return f"{name} (TLS) at {server}" if server else f"{name} (TLS)"
 
 

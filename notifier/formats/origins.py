@@ -83,14 +83,14 @@ def remarks(alert: Alert) -> str:
     A field that the rule's output names is left out; a text in it proves nothing, as a host chooses commands.
     """
     name = next((each for each in SERVER_NAMES if text_of(alert, each)), "")
-    server = cut(text_of(alert, "tls.client.server_name"))
+    known, server = cut(text_of(alert, name)), cut(text_of(alert, "tls.client.server_name"))
     parts = (
-        (name, f"address looked up as {cut(text_of(alert, name))}" if name else ""),
+        (name, f"address looked up as {known}" if known and known != server else ""),
         ("dns.question.name", f"looked up {looked_up(alert)}" if text_of(alert, "dns.question.name") else ""),
         ("tls.client.server_name", f"asked for {server} (TLS)" if server else ""),
     )
-    known = [text for field, text in parts if text and field not in alert.output_fields]
-    return "; ".join((*_origins(alert, alert.output_fields.keys()), *known))
+    names = [text for field, text in parts if text and field not in alert.output_fields]
+    return "; ".join((*_origins(alert, alert.output_fields.keys()), *names))
 
 
 def _origins(alert: Alert, stated: AbstractSet[str]) -> Iterator[str]:

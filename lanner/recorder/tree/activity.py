@@ -171,7 +171,8 @@ def activity_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], A
             verb = REQUEST
         error = str(result(index)) if bits & EventBit.FAILED and verb != EXIT else ""
         target = chain[0].command if verb == EXEC and not error else safe(_target(batch, index, verb))
-        if name := server(index):
+        name = server(index)
+        if name and name != strings[columns["server_name"][index]]:
             target = f"{target}, looked up as {safe(str(name))}"
         return Activity(
             time=columns["time"][index],

@@ -48,6 +48,10 @@ CAT = {"proc.name": "cat", "user.name": "root", "user.uid": 0}
             "cat (root) asked for a.example (TLS) at 192.0.2.7:443",
         ),
         (
+            {"evt.type": "send", "fd.sip": "::1", "fd.sip.name": "a.example", "tls.client.server_name": "a.example"},
+            "cat (root) asked for a.example (TLS) at [::1]",
+        ),
+        (
             {
                 "evt.type": "recvfrom",
                 "dns.question.name": "a.example",

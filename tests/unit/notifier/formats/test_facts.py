@@ -167,6 +167,8 @@ def test_remarks_state_what_an_output_does_not() -> None:
     event = {"proc.exe.origin": "dropped", "fd.sip.name": "a.example", "tls.client.server_name": "b.example"}
     text = "program from no package; address looked up as a.example; asked for b.example (TLS)"
     assert remarks(alert(event=event, output="command=curl a.example b.example")) == text
+    same = {"fd.sip.name": "a.example", "tls.client.server_name": "a.example"}
+    assert remarks(alert(event=same)) == "asked for a.example (TLS)"
     named = {"fd.sip.name": "a.example", "tls.client.server_name": "b.example"}
     assert remarks(alert(event=event, output_fields=named)) == "program from no package"
     answer = {"dns.question.name": "a.example", "dns.question.type": "A", "dns.response_code": "NOERROR"}

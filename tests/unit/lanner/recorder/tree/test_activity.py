@@ -65,6 +65,7 @@ def test_names_that_were_looked_up_are_stated() -> None:
         {"type": "recvfrom", "dns": "a.example A NOERROR b.example 10.0.0.2"},
         {"type": "recvmsg", "dns": "c.example AAAA NXDOMAIN"},
         {"type": "sendto", "server_name": "d.example", **server},
+        {"type": "sendto", "server_name": "a.example", **server},
     )
     assert [f"{each.verb} {each.target}" for each in activities(batch)] == [
         "connect 10.0.0.2:80, looked up as a.example",
@@ -72,6 +73,7 @@ def test_names_that_were_looked_up_are_stated() -> None:
         "look up a.example (A) -> b.example 10.0.0.2",
         "look up c.example (AAAA) -> NXDOMAIN",
         "request d.example (TLS) at 10.0.0.2, looked up as a.example",
+        "request a.example (TLS) at 10.0.0.2",
     ]
 
 
