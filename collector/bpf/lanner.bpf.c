@@ -1230,7 +1230,7 @@ u64 find_hello(void *none) {
   u64 key = (u64)sk;
   u32 *open = open_hellos.lookup(&key);
   h->left = open ? *open : 0;
-  h->most = h->left ? h->left : HELLO_BYTES;
+  h->most = HELLO_BYTES;
   h->have = 0;
   h->address = r->arguments[1];
   h->size = r->arguments[2];
@@ -1274,18 +1274,18 @@ u64 find_hello(void *none) {
     h->have = at + n;
   }
   u64 have = h->have;
-  if (h->left) {
-    h->left = have && h->left > have ? h->left - have : 0;
-  } else {
-    u8 *b = (void *)h->bytes;
-    if (!begins_hello(b, have)) return 0;
+  u8 *b = (void *)h->bytes;
+  /* A socket that was closed amid of one may have had the same address. */
+  if (begins_hello(b, have) && (have > 5 || !h->left)) {
     u32 whole = HELLO_BYTES, record = b[3] << 8 | b[4], message = b[6] << 16 | b[7] << 8 | b[8];
     /* Shorter only if one record has all of it. */
     if (have > 8 && message + 4 <= record && message + 9 < whole) whole = message + 9;
-    if (whole > have) {
-      h->left = whole - have;
-      open = open_hellos.lookup_or_try_init(&key, &zero);
-    }
+    h->left = whole > have ? whole - have : 0;
+    if (h->left) open = open_hellos.lookup_or_try_init(&key, &zero);
+  } else {
+    if (have > h->left) have = h->left;
+    h->left -= have;
+    h->have = have;
   }
   if (open) *open = h->left;
   if (!have) return 0;

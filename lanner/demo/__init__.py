@@ -29,6 +29,7 @@ WITHOUT_ACTION: Mapping[str, str] = MappingProxyType({
     "Run program with dangerous environment": "Environment variables are collected only if an active rule names them.",
     "Run program with proxy in environment": "Environment variables are collected only if an active rule names them.",
     "Connect to address without looked up name": "Answers of name servers are read only if an active rule uses names.",
+    "Request TLS server without looked up name": "TLS connections are read only if an active rule uses server names.",
     "Many long names looked up": "Answers of name servers are read only if an active rule uses names.",
     "Run program of no package as root": "Programs' files are read only if an active rule uses what they are.",
     "Run changed program of package": "Programs' files are read only if an active rule uses what they are.",

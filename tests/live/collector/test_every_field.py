@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.records import tls
 from collector.records.dns import DnsAnswer, written
 from collector.settings import CollectorSettings
 from processor.fields.availability import CAVEATS, FROM_API
@@ -58,8 +59,10 @@ log.send(b"x")
 name_server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); name_server.bind(("127.0.0.153", 53))
 asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); asking.connect(("127.0.0.153", 53))
 name_server.sendto(bytes.fromhex(sys.argv[2]), asking.getsockname()); asking.recv(500)
+client.send(bytes.fromhex(sys.argv[3]))
 """
 ANSWER = written(DnsAnswer("example.org", "A", "NOERROR", ("192.0.2.1",)))
+HELLO = tls.written("example.org")
 NOT_BY_AN_ACT_HERE = {
     "container.host_ipc": "this machine runs no container of the host's IPC namespace",
     "fd.is_lower_layer": "needs a file of an image that nothing has touched, on overlayfs with whiteouts",
@@ -94,7 +97,7 @@ def test_every_field_that_is_declared_live_is_filled(docker: Docker, tmp_path: P
             stdout=subprocess.DEVNULL,
         )
         environment = {**os.environ, "LANNER_TEST": "yes"}
-        watch.run(sys.executable, "-I", "-c", ACTIONS, str(tmp_path), ANSWER.hex(), env=environment)
+        watch.run(sys.executable, "-I", "-c", ACTIONS, str(tmp_path), ANSWER.hex(), HELLO.hex(), env=environment)
         watch.run("/bin/sh", "-c", 'cp /bin/true "$0"; "$0"', str(tmp_path / "copied"))
         scripts = 'echo true >"$0.sh"; /bin/sh "$0.sh"; echo >"$0.py"; /usr/bin/python3 "$0.py"; ldd /bin/true; true'
         watch.run("/bin/sh", "-c", scripts, str(tmp_path / "made"))

@@ -1,5 +1,6 @@
 """Server names in ClientHellos of real TLS clients: what the events of their calls have."""
 
+import shutil
 import socket
 import ssl
 import subprocess
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from collector.records.tls import written
 from processor.language.event_types import event_types
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
@@ -18,6 +20,13 @@ CONNECT = """
 import os, socket, ssl, sys
 print(os.getpid())
 s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+"""
+SEND = """
+import os, socket, sys, time
+print(os.getpid())
+listening = socket.create_server(("127.0.0.1", 0))
+s = socket.create_connection(listening.getsockname())
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 """
 CLIENT = (
     CONNECT
@@ -94,3 +103,69 @@ def test_a_client_of_python_states_the_name_that_it_requests(watch: Watching, se
 
     assert (event["tls.client.server_name"], event["evt.type"]) == (f"{version.lower()}.example.org", "write")
     assert (event["fd.sip"], event["fd.sport"]) == ("127.0.0.1", server)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl")
+def test_the_program_openssl_states_the_name_that_it_requests(watch: Watching, server: int) -> None:
+    """With the key share of a post-quantum group before it, where this version has one."""
+    watch.run(
+        "openssl",
+        "s_client",
+        "-connect",
+        f"127.0.0.1:{server}",
+        "-servername",
+        "S-Client.example.org",
+        stdin=subprocess.DEVNULL,
+    )
+
+    event = watch.one(tls__client__server_name="s-client.example.org")
+    assert (event["proc.name"], event["fd.sport"]) == ("openssl", server)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "s.send(hello)",
+        "os.write(s.fileno(), hello)",
+        "os.writev(s.fileno(), [b'', hello[:3], hello[3:9], hello[9:], b'more'])",
+        "s.sendmsg([hello[:5], hello[5:60], hello[60:]])",
+        "s.sendmsg([hello[:5], hello[5:60]]); time.sleep(0.1); s.send(hello[60:])",
+        "[s.send(hello[at:at + 9]) for at in range(0, len(hello), 9)]",
+        "s.send(b'EHLO x'); s.send(b'STARTTLS'); s.send(hello); s.send(hello[5:])",
+        "s.send(records)",
+    ],
+    ids=["sendto", "write", "writev", "sendmsg", "two calls", "many calls", "STARTTLS", "records"],
+)
+def test_a_hello_is_seen_however_it_is_sent(watch: Watching, how: str) -> None:
+    """In pieces of memory, in calls one after the other, after another protocol, and in records of a byte."""
+    name = f"x{abs(hash(how))}.example.org"
+    message = written(name)[5:]
+    records = b"".join(b"\x16\3\1\0\1" + message[at : at + 1] for at in range(len(message)))
+    pid = watch.python(
+        SEND + "hello, records = map(bytes.fromhex, sys.argv[1:])\n" + how, written(name).hex(), records.hex()
+    )
+
+    assert [
+        event["tls.client.server_name"] for event in watch.events(proc__pid=pid) if event["tls.client.server_name"]
+    ] == [name]
+
+
+def test_a_hostile_hello_has_no_name_and_no_more_than_the_bound(watch: Watching) -> None:
+    """One that claims 65,535 bytes and never ends is counted; what looks different isn't sent at all."""
+    before = watch.collector.batch.server_names.unreadable
+    endless = b"\x16\3\1\x40\0\1\xff\xff\xff\3\3" + bytes(33) + b"\xff\xff"
+    pid = watch.python(
+        SEND
+        + """
+endless = bytes.fromhex(sys.argv[1])
+u, v = socket.socketpair(); u.send(endless)
+s.send(b"GET / HTTP/1.1"); s.send(endless); s.send(bytes(100_000)); s.send(bytes(100_000))
+""",
+        endless.hex(),
+    )
+
+    sent = watch.events(proc__pid=pid)
+    assert len(sent) >= 2
+    assert {event["tls.client.server_name"] for event in sent} == {None}
+    assert max(len(event["evt.buffer"]) for event in sent) <= 80
+    assert watch.collector.batch.server_names.unreadable == before + 1
