@@ -74,14 +74,25 @@ def command(
         raise click.UsageError("--output goes with --format json.")
     if options.format != "table" or scanned is not None:
         need("inventory", "cyclonedx", "packageurl")
+    if output is not None and not output.absolute().parent.is_dir():
+        raise BadInput(f"{output}: can't be written: no such folder.")
     found = None if scanned is None else _read(scanned)
+    seconds = 0 if observe is None else parse_duration_ms(observe, "--observe") / 1000
     section = options.settings().collector
     survey = Survey(naming=Naming(section.container_parents))
-    with progress(quiet=options.quiet) as shown:
-        begin, end = _observe(survey, 0 if observe is None else parse_duration_ms(observe, "--observe") / 1000, shown)
-        lookups = runtimes(Path(section.docker_socket), Path(section.podman_socket), [*map(Path, section.cri_sockets)])
-        with closing(KnownContainers(lookups)) as containers:
+    lookups = runtimes(Path(section.docker_socket), Path(section.podman_socket), [*map(Path, section.cri_sockets)])
+    with (
+        closing(KnownContainers(lookups, on_failure=_note_failure)) as containers,
+        progress(quiet=options.quiet) as shown,
+    ):
+        begin = datetime.now(UTC)
+        survey.read(shown.stop)
+        # A wrong name is an error now, not after the observation.
+        roots = _chosen(survey.result(containers), container)
+        if seconds:
+            _observe(survey, seconds, shown)
             roots = _chosen(survey.result(containers), container)
+        end = datetime.now(UTC)
     if not options.quiet:
         _note_unread(survey.unread)
     stated: list[tuple[PackageVulnerability, LoadingAnalysis]] = []
@@ -108,18 +119,15 @@ def command(
     return 0
 
 
-def _observe(survey: Survey, seconds: float, shown: Progress) -> tuple[datetime, datetime]:
-    """Read processes, again and again for some time; return when the first pass began and the last one ended."""
-    begin, until = datetime.now(UTC), time.monotonic() + seconds
-    while True:
-        shown.show(f"reading processes, {seconds_text(max(0.0, until - time.monotonic()))} left")
-        survey.read(shown.stop)
-        left = until - time.monotonic()
-        if shown.stop() or (left <= 0 and (survey.passes > 1 or not seconds)):
-            return begin, datetime.now(UTC)
+def _observe(survey: Survey, seconds: float, shown: Progress) -> None:
+    """Read processes again, for some time or until Ctrl-C."""
+    until = time.monotonic() + seconds
+    while not shown.stop() and (left := until - time.monotonic()) > 0:
         pause = time.monotonic() + min(_INTERVAL, left)
         while not shown.stop() and (left := pause - time.monotonic()) > 0:
+            shown.show(f"reading processes, {seconds_text(max(0.0, until - time.monotonic()))} left")
             time.sleep(min(left, 0.1))
+        survey.read(shown.stop)
 
 
 def _read(file: Path) -> "list[ScannedVulnerability]":
@@ -192,6 +200,10 @@ def _finding_rows(stated: "Sequence[tuple[PackageVulnerability, LoadingAnalysis]
         )
         for one, each in stated
     ]
+
+
+def _note_failure(reason: str) -> None:
+    note(f"a container's runtime could not be queried, so its image is unknown: {reason}", "warning")
 
 
 def _note_unread(unread: Unread) -> None:
