@@ -219,7 +219,7 @@ struct test {
 struct filter {
   u8 verdicts[CLASSES];
   u8 row, tests, has_places;
-  u8 needs_answer; /* of a name server: nothing else that such calls receive matters */
+  u8 needs_contents; /* an answer of a name server, or a ClientHello: nothing else that such calls receive or send matters */
   struct test test[MAX_TESTS];
 };
 
@@ -1893,21 +1893,23 @@ static __always_inline bool settle_connect(struct call *call, void *task, s32 fd
   return family != AF_UNIX && (state != CLOSED || (protocol != TCP && protocol != MPTCP));
 }
 
-/* Does a call only matter if it receives something from a name server, which it can't? Most reads are of files, and are
- * left out here, before anything is copied. */
-static __always_inline bool is_other_receive(struct descriptor *d, void *task, void *regs, bool compat, s64 result) {
+/* Does a call only matter if it receives something from a name server, or sends a ClientHello, which it can't? Most reads
+ * and writes are of files, and are left out here, before anything is copied. */
+static __always_inline bool is_other_transfer(struct descriptor *d, void *task, void *regs, bool compat, s64 result) {
   u32 setting = S_INTEREST;
   u64 *version = settings.lookup(&setting), in_force = version ? *version : 0;
   if (!in_force) return false;
   u32 at = (in_force & 1) * MAX_EVENTS + (d->event & (MAX_EVENTS - 1));
   struct filter *filter = filters.lookup(&at);
-  if (!filter || !filter->needs_answer) return false;
-  u16 family = 0, port = 0;
+  if (!filter || !filter->needs_contents) return false;
+  u16 family = 0, port = 0, protocol = 0;
   void *sk = result > 0 ? socket_of(task, compat ? WORD(regs, O_COMPAT_ARGUMENT_1) : LONG(regs, O_ARGUMENT_1)) : 0;
   if (!sk) return true;
   FIELD(family, sk, SOCK, O_SOCK_FAMILY);
   FIELD(port, sk, SOCK, O_SOCK_DPORT);
-  return (family != AF_INET && family != AF_INET6) || (port && port != DNS_PORT);
+  FIELD(protocol, sk, SOCK, O_SOCK_PROTOCOL);
+  if (family != AF_INET && family != AF_INET6) return true;
+  return d->flags & D_HELLOS ? protocol != TCP && protocol != MPTCP : port && port != DNS_PORT;
 }
 
 int on_sys_exit(u64 *ctx) {
@@ -1927,7 +1929,7 @@ int on_sys_exit(u64 *ctx) {
   /* -512 to -516: the kernel will restart the call; nothing has happened yet, unless syscalls.txt says so. */
   bool is_restarted = result <= -512 && result >= -516;
   if (is_restarted && !(d->flags & (D_INTERRUPTED | D_CONNECTS | D_SOCKETCALL))) return 0;
-  if (d->flags & D_ANSWERS && is_other_receive(d, task, regs, compat, result)) {
+  if (d->flags & (D_ANSWERS | D_HELLOS) && is_other_transfer(d, task, regs, compat, result)) {
     leave_out(d->event);
     return 0;
   }

@@ -49,6 +49,8 @@ _SUBJECTS = {
     "answer": 12,
     "hello": 13,
 }
+_OF_CONTENTS = frozenset({_SUBJECTS["answer"], _SUBJECTS["hello"]})
+"""What is received from a name server, and what TLS clients send."""
 _REGISTER = 2
 _REGISTER_KINDS = frozenset({"enum", "flags", "i", "mode", "n", "pid", "x", "mountflags"})
 """Kinds of argument that equal the register's lower half, in the bits that predicates compare (arguments)."""
@@ -83,9 +85,9 @@ class EventTypeRow:
     has_patterns: bool
 
     @property
-    def needs_answer(self) -> bool:
-        """True if only calls matter that receive something from a name server, which is tested before anything else."""
-        return any(test.subject == _SUBJECTS["answer"] and not test.if_no for test in self.tests)
+    def needs_contents(self) -> bool:
+        """True if only calls matter that receive or send certain data, which is tested before anything else."""
+        return any(test.subject in _OF_CONTENTS and not test.if_no for test in self.tests)
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,7 @@ def _packed(row: EventTypeRow, row_index: int, places: Iterable[tuple[int, int]]
         verdict | sum(flag for flag, mask in places if verdict == JUDGE and clauses & mask)
         for verdict, clauses in zip(row.verdicts, row.classes, strict=True)
     )
-    return _ROW.pack(*verdicts, row_index, len(row.tests), row.has_patterns, row.needs_answer) + tests.ljust(
+    return _ROW.pack(*verdicts, row_index, len(row.tests), row.has_patterns, row.needs_contents) + tests.ljust(
         MAX_TESTS * _TEST.size, b"\0"
     )
 

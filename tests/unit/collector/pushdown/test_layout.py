@@ -78,4 +78,12 @@ def test_calls_that_matter_by_their_answer_alone_are_left_out_first(conditions: 
     """Before anything of them is copied, because most reads are of files."""
     derived = derive(list(map(parse, conditions)), ["read"])
 
-    assert lay_out(derived).rows["read"].needs_answer is expected
+    assert lay_out(derived).rows["read"].needs_contents is expected
+
+
+def test_so_are_calls_that_matter_by_their_hello_alone() -> None:
+    """Most writes are of files, too."""
+    named, other = map(parse, ("tls.client.server_name endswith .example", "evt.type=write and user.uid=0"))
+
+    assert lay_out(derive([named], ["write"])).rows["write"].needs_contents
+    assert not lay_out(derive([named, other], ["write"])).rows["write"].needs_contents
