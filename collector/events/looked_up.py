@@ -4,6 +4,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from collector.events.system_calls import BY_EVENT, CALLS, DescriptorFlag
 from collector.events.texts import socket_address
@@ -35,6 +36,8 @@ _NANOSECONDS = 10**9
 _MANY = BY_EVENT["recvmmsg"].number
 _BLOCK = 65_536
 """From this id on, one user may own a block of as many (subuid(5))."""
+_SHARE = 8
+"""If there are too many addresses, the user who has most loses the oldest, this part of their own."""
 _FIRST_FREE = 1024
 """Programs that ask have a local port from this one on."""
 _PREFIX = 2
@@ -174,14 +177,17 @@ class LookedUpNames:
             self._forget(container, next(iter(users)), MAX_ADDRESSES)
         if self._count > MAX_ADDRESSES:
             most = max(self._counts, key=self._counts.__getitem__)
-            self._forget(most, max(self._known[most], key=lambda each: len(self._known[most][each])), 1)
+            users = self._known[most]
+            largest = max(users, key=lambda each: len(users[each]))
+            # Several at once, because finding this user takes as long as there are users.
+            self._forget(most, largest, len(users[largest]) // _SHARE + 1)
         return not is_known
 
     def _forget(self, container: str, user: int, count: int) -> None:
         """Remove the oldest addresses of a user."""
         users = self._known[container]
         addresses = users[user]
-        for address in list(addresses)[:count]:
+        for address in list(islice(addresses, count)):
             del addresses[address]
             self._counts[container] -= 1
             self._count -= 1

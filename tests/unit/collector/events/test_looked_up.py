@@ -112,7 +112,7 @@ def test_a_user_pushes_out_no_names_but_their_own() -> None:
     assert of(names, "192.0.2.1") == "a.example"
     assert of(names, addresses[-1], uid=131_071) == "b.example"
     assert of(names, "10.0.0.0", uid=131_071) is None
-    assert total(names) == MAX_ADDRESSES
+    assert 7 * MAX_ADDRESSES // 8 <= total(names) <= MAX_ADDRESSES
 
 
 def test_what_a_user_claims_to_be_a_container_is_an_account_of_theirs() -> None:
