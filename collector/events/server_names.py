@@ -33,7 +33,8 @@ class ServerNames:
         if not call.blob1 or call.result <= 0 or not CALLS[call.event].flags & DescriptorFlag.HELLOS:
             return None, False
         sock = call.socket
-        if sock is None or sock.protocol not in _TCP or sock.family not in _INTERNET:
+        # Of what io_uring sends, too little is read.
+        if sock is None or call.is_io_uring or sock.protocol not in _TCP or sock.family not in _INTERNET:
             return None, False
         inode = 0 if call.file is None else call.file.ino
         before, calls = self._open.pop(inode, (b"", 0))

@@ -28,12 +28,13 @@ def test_a_call_has_the_name_in_the_hello_that_it_sends(event: str) -> None:
 
 
 def test_other_calls_and_sockets_send_no_hello() -> None:
-    """The same bytes received, by UDP or a unix socket, by a call that failed, and other bytes."""
+    """The same bytes received, by UDP, a unix socket or io_uring, by a call that failed, and other bytes."""
     names, one = ServerNames(), sent(HELLO)
     others = [
         sent(HELLO, event="read"),
         *(replace(one, socket=each) for each in (None, sock(1), sock(protocol=17, type=2))),
         sent(HELLO, result=-11),
+        replace(one, is_io_uring=True),
         sent(b"GET / HTTP/1.1"),
         sent(b""),
     ]
