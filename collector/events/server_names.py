@@ -33,7 +33,7 @@ class ServerNames:
         if not call.blob1 or call.result <= 0 or not CALLS[call.event].flags & DescriptorFlag.HELLOS:
             return None, False
         sock = call.socket
-        # Of what io_uring sends, too little is read.
+        # Too little is read of what io_uring sends.
         if sock is None or call.is_io_uring or sock.protocol not in _TCP or sock.family not in _INTERNET:
             return None, False
         inode = 0 if call.file is None else call.file.ino
