@@ -1,9 +1,10 @@
-"""Measure what it costs to know what programs are: `python -m bench.programs [ROUNDS]`, as root.
+"""Measure what it costs to know what programs are: `python -m bench.programs [ROUNDS [RULES]]`, as root.
 
 Two `lanner run` beside each other, with the shipped rules, and with one rule more that uses proc.exe.origin and
-proc.script.origin of every start. Both see the same events, so that other work on the machine is the same for both:
-ordinary work (git, make and gcc, tools, scripts), whose first round meets programs that no earlier run looked up, and
-copies of a program, each of which is new. Processor time is that of all processes of each, look-ups included.
+proc.script.origin of every start, or with the rules of a file instead of that. Both see the same events, so that other
+work on the machine is the same for both: ordinary work (git, make and gcc, tools, scripts), whose first round meets
+programs that no earlier run looked up, and copies of a program, each of which is new. Processor time is that of all
+processes of each, look-ups included.
 """
 
 import shutil
@@ -31,17 +32,17 @@ COPIES = 200
 _DRAIN_SECONDS = 1.5
 
 
-def main(rounds: int = 5) -> None:
+def main(rounds: str = "5", rules: str = "") -> None:
     """Print a line for each kind of work."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         added = Path(name, "added.yaml")
-        added.write_text(RULE, encoding="utf-8")
+        added.write_text(Path(rules).read_text(encoding="utf-8") if rules else RULE, encoding="utf-8")
         shipped = str(HERE.parent / "rules/lanner_rules.yaml")
         pids = []
-        for number, rules in enumerate(([shipped], [shipped, str(added)])):
+        for number, files in enumerate(([shipped], [shipped, str(added)])):
             folder = Path(name, str(number))
             folder.mkdir()
-            command = lanner_command(folder, rules, (f"memory.filename={folder}/state",))
+            command = lanner_command(folder, files, (f"memory.filename={folder}/state",))
             pids.append(
                 stack.enter_context(
                     started(command, folder / "messages", "watching", stdout=subprocess.DEVNULL)
@@ -71,7 +72,7 @@ def main(rounds: int = 5) -> None:
 
         without, using = taken(ordinary)
         print(f"ordinary work, first round: {without:.2f} s without, {using:.2f} s with, {using / without:.2f}")
-        found = [taken(ordinary) for _ in range(rounds)]
+        found = [taken(ordinary) for _ in range(int(rounds))]
         without, using = (sum(each) for each in zip(*found, strict=True))
         ratios = [each[1] / each[0] for each in found]
         print(
@@ -84,4 +85,4 @@ def main(rounds: int = 5) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]))
+    main(*sys.argv[1:3])
