@@ -20,8 +20,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
-from struct import pack_into, unpack_from
+from struct import pack, pack_into, unpack_from
 from typing import Any
+
+from collector.kernel import bpf_syscall
 
 LANNER = (sys.executable, "-m", "lanner")
 SHIPPED = Path(__file__).parents[2] / "rules/lanner_rules.yaml"
@@ -43,6 +45,8 @@ _RULES = f"""
 _OWN_LOSSES = frozenset({"events_over_share", "lifecycle_over_share"})
 """Losses of a user who makes more events than a user's share of a ring."""
 _NOBODY = 65534
+_PROG_GET_FD_BY_ID, _MOST_PROGRAMS = 13, 1000
+"""Source: include/uapi/linux/bpf.h; of a guest that has just booted, the numbers are small."""
 _FEW_FILES, _PAUSE_SECONDS, _WAIT_SECONDS, _MOST_NAMED = 7, 0.5, 300, 8
 
 
@@ -62,6 +66,8 @@ class Load:
     """Alerts of Lanner about itself, by rule."""
     lost: dict[str, int] = field(default_factory=dict)
     """Events that Lanner reported as lost, by reason."""
+    skipped: dict[str, int] = field(default_factory=dict)
+    """By BPF program's number, how often the kernel did not run it because it ran on that processor already."""
     memory_mib: int = 0
     """The most that it held."""
 
@@ -73,7 +79,8 @@ class Load:
         if self.alerted < self.marked:
             found.append(
                 f"alerts for {self.alerted} of {self.marked} marked actions, lost: {self.lost or 'nothing'}, "
-                f"missing: {', '.join(self.missing)}"
+                f"missing: {', '.join(self.missing)}, "
+                f"runs of programs that the kernel skipped: {self.skipped or 'none'}"
             )
         elif others:
             found.append(f"lost: {others}")
@@ -103,6 +110,7 @@ def load(seconds: float, store: Callable[[dict[str, Any]], None]) -> str:
             _act(found, folder, lanner.pid)
             wait(lambda: len(_alerted(alerts)) >= found.marked, _WAIT_SECONDS)
             found.memory_mib = max(found.memory_mib, _memory_mib(lanner.pid))
+            found.skipped = _skipped()
         finally:
             lanner.send_signal(signal.SIGINT)
             try:
@@ -204,6 +212,21 @@ def _memory_mib(pid: int) -> int:
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             found += _memory_mib(int(child))
     return found
+
+
+def _skipped() -> dict[str, int]:
+    """Return how many runs of each BPF program of this guest the kernel has skipped.
+
+    Source: bpf_prog_show_fdinfo() in kernel/bpf/syscall.c.
+    """
+    found = {}
+    for number in range(1, _MOST_PROGRAMS):
+        with suppress(OSError):
+            descriptor = bpf_syscall._bpf(_PROG_GET_FD_BY_ID, pack("I", number))  # noqa: SLF001
+            rows = (row.split() for row in Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines())
+            os.close(descriptor)
+            found[str(number)] = next((int(row[1]) for row in rows if row[0] == "recursion_misses:"), 0)
+    return {number: misses for number, misses in found.items() if misses}
 
 
 def _records(alerts: Path) -> Sequence[dict[str, Any]]:
