@@ -13,6 +13,7 @@ from io import BufferedIOBase, BufferedReader, BytesIO
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from foundation.errors import LannerError
 from processor.indicators.formats import MAX_BYTES, Format, Placed, RejectedEntry, read_entries
 from processor.indicators.tables import MAX_ENTRIES, TABLES, BadIndicator, Entry, Kind, Table
 
@@ -218,7 +219,7 @@ def _stamp(status: os.stat_result) -> _Stamp:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-class OutsideFolders(OSError):
+class OutsideFolders(LannerError, OSError):
     """A file is below none of the folders where it must be."""
 
 
