@@ -25,7 +25,7 @@ from pathlib import Path
 
 from bench.running import HERE, Running, lanner_run, workload
 from collector.kernel import bpf_syscall
-from collector.kernel_feed import COUNTERS, KERNEL_LOSSES
+from collector.kernel_feed import COUNTERS, RING_LOSSES
 
 ROUNDS = 5
 RUNS = 3
@@ -158,7 +158,7 @@ def counters(pid: int) -> Iterator[Callable[[], tuple[int, int, int]]]:
         return sum(sum(struct.unpack(f"<{cpus}Q", bpf_syscall.lookup(descriptor, key, 8 * cpus))) for key in keys)
 
     try:
-        yield lambda: (total("events", "lifecycle"), total(*KERNEL_LOSSES), total("filtered"))
+        yield lambda: (total("events", "lifecycle"), total(*RING_LOSSES), total("filtered"))
     finally:
         os.close(descriptor)
         os.close(process)

@@ -38,8 +38,11 @@ COUNTERS = (
     *("events_over_share", "lifecycle_over_share"),
 )
 """What the kernel side counts, in the order of its map."""
-KERNEL_LOSSES = ("events_ring_full", "lifecycle_ring_full", "events_over_share", "lifecycle_over_share")
+RING_LOSSES = ("events_ring_full", "lifecycle_ring_full", "events_over_share", "lifecycle_over_share")
 """Reasons of losses that the kernel side counts."""
+_SKIPPED = "recursion_misses"
+KERNEL_LOSSES = (*RING_LOSSES, _SKIPPED)
+"""The same, and runs of programs that the kernel skips and counts itself."""
 _LIFECYCLE_LOSSES = ("lifecycle_ring_full", "lifecycle_over_share")
 _SETTING_WAKING, _SETTING_SENT_WHOLE, _SETTING_FACTS_VERSION, _SETTING_HOST_MOUNTS = 1, 2, 3, 4
 _NEVER, _URGENT, _ALWAYS = 0, 1, 2
@@ -329,16 +332,16 @@ class KernelFeed:
             queue.clear()
 
     def counters(self) -> Mapping[str, int]:
-        """Return the kernel side's counters: records made, records lost per ring, and events filtered."""
-        return {name: self._counter(name) for name in COUNTERS}
+        """Return the kernel side's counters: records made, records lost by reason, and events filtered."""
+        return {**{name: self._counter(name) for name in COUNTERS}, _SKIPPED: self._program.runs_skipped()}
 
     def losses(self) -> Mapping[str, int]:
         """Return the counters of KERNEL_LOSSES only, because each takes a system call."""
-        return {name: self._counter(name) for name in KERNEL_LOSSES}
+        return {**{name: self._counter(name) for name in RING_LOSSES}, _SKIPPED: self._program.runs_skipped()}
 
     def lifecycle_lost(self) -> int:
-        """Return how many records of processes the kernel side has lost."""
-        return sum(map(self._counter, _LIFECYCLE_LOSSES))
+        """Return how many records of processes the kernel side has lost, or the kernel has skipped."""
+        return sum(map(self._counter, _LIFECYCLE_LOSSES)) + self._program.runs_skipped(only_lifecycle=True)
 
     def filtered(self) -> Mapping[str, int]:
         """Return how many events the pushdown filter has dropped, by event type."""

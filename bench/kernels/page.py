@@ -51,9 +51,11 @@ Where copies of paths are missing in the result or off, paths come from the prog
 can change while a call runs. From Linux 7.0 on, copies no longer refer to the program's memory, so a second program
 follows the kernel's function `do_getname`, and copies are off where programs can't be attached to functions.
 
-Under Linux 7.3, single events are missing during a load, not reported as lost: 2 to 5 % in emulation. The kernel
-skips runs of Lanner's programs there (`recursion_misses` in a program's `fdinfo`), as it does where a program runs on
-the same processor already. How often this happens on real processors has not been measured.
+From Linux 7.0 on, a program at a tracepoint can be preempted, and until it goes on and ends, the kernel skips its other
+runs on that processor. So single events are missing during a load: 2 to 5 % under Linux 7.3 in emulation. How often
+this happens on real processors has not been measured. All skipped runs are reported as lost (`recursion_misses`), also
+those for calls that no rule needs. A program can't avoid it by disabling preemption: the kernel makes up for that where
+the program enables it again, before it ends.
 
 A kernel older than 5.15 (on arm64: 6.0) is refused, and so is one without BTF; `lanner doctor` gives the reason.
 """

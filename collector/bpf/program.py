@@ -189,17 +189,31 @@ class LoadedProgram:
         self.path_copies = copies
         self._probes: list[int] = []
         self._connecting, self._connections = connecting, -1
+        self._counted: dict[str, int] = {}
+        """Attached programs whose skipped runs are counted, by name."""
 
     def attach(self, loaded: dict[str, int]) -> None:
         """Attach every probe, lifecycle first, so that no event comes from an unknown process."""
         for number, name in enumerate(_STEPS):
             bpf_syscall.update(self.maps["steps"], struct.pack("<I", number), struct.pack("<I", loaded[name]))
+        for name in (*_PROBES, _ENTRY, *TRACEPOINTS):
+            if name in loaded:
+                self._counted[name] = os.dup(loaded[name])
         for name in ("on_exit", "on_fork", "on_exec"):
             self._probes.append(bpf_syscall.attach_raw_tracepoint(loaded[name], _PROBES[name]))
         self._probes.append(bpf_syscall.attach_raw_tracepoint(loaded[_ENTRY], ""))
         for name, tracepoints in TRACEPOINTS.items():
             if name in loaded:
                 self._probes.append(_attach_to_any(loaded[name], tracepoints))
+
+    def runs_skipped(self, *, only_lifecycle: bool = False) -> int:
+        """Return how many runs the kernel has skipped, each of which is at most one lost record.
+
+        Not of the programs that copy paths or see TCP connect: interrupts make the kernel skip these, too, mostly where
+        nobody needs them, and otherwise the path or address comes from the caller's memory.
+        """
+        names = _PROBES if only_lifecycle else self._counted
+        return sum(bpf_syscall.recursion_misses(self._counted[name]) for name in names if name in self._counted)
 
     def watch_connections(self, *, enabled: bool) -> None:
         """See each TCP connection where the kernel begins it, or not."""
@@ -222,9 +236,9 @@ class LoadedProgram:
         if self.maps:
             self.path_copies.close()
             os.close(self._connecting)
-        for descriptor in self.maps.values():
+        for descriptor in (*self.maps.values(), *self._counted.values()):
             os.close(descriptor)
-        self.maps = {}
+        self.maps, self._counted = {}, {}
 
 
 def _attach_to_any(program: int, tracepoints: Iterable[str]) -> int:

@@ -20,6 +20,7 @@ _NR_BPF, _NR_MEMBARRIER = (280, 283) if platform.machine() == "aarch64" else (32
 _MEMBARRIER_GLOBAL = 1
 _LONG_AGO_SECONDS = 0.1
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD, _RAW_TRACEPOINT_OPEN, _BTF_LOAD = 0, 1, 2, 3, 5, 17, 18
+_GET_INFO = 15
 _INSTRUCTION, _FUNCTION_INFO = 8, 8
 """Sizes of an instruction and of a struct bpf_func_info."""
 _ATTRIBUTE_SIZE = 128
@@ -27,6 +28,8 @@ _RAW_TRACEPOINT, _TRACING = 17, 26
 _TRACE_RAW_TP = 23
 ENTRY, RETURN = 24, 25
 """Where a program is attached to a function of the kernel: BPF_TRACE_FENTRY, BPF_TRACE_FEXIT."""
+_RECURSION_MISSES = 208
+"""Where struct bpf_prog_info has recursion_misses."""
 _LICENSE = b"Dual BSD/GPL"
 _LOG_SIZE = 1 << 20
 
@@ -99,6 +102,20 @@ def attach_raw_tracepoint(program: int, tracepoint: str) -> int:
     """
     name = ctypes.create_string_buffer(tracepoint.encode())
     return _bpf(_RAW_TRACEPOINT_OPEN, struct.pack("<QI", _address(name) if tracepoint else 0, program))
+
+
+def recursion_misses(program: int) -> int:
+    """Return how many runs of a program the kernel has skipped; raises OSError.
+
+    It skips a run on a processor where the same program has begun and not ended: where it was interrupted or, from
+    Linux 7.0 on, preempted.
+
+    Source: struct bpf_prog_info in include/uapi/linux/bpf.h, and __bpf_trace_run() in kernel/trace/bpf_trace.c.
+    """
+    info = ctypes.create_string_buffer(_RECURSION_MISSES + 8)
+    _bpf(_GET_INFO, struct.pack("<IIQ", program, len(info), _address(info)))
+    found: int = struct.unpack_from("<Q", info, _RECURSION_MISSES)[0]
+    return found
 
 
 def wait_for_running_programs() -> None:

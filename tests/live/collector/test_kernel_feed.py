@@ -29,7 +29,10 @@ from collector.settings import CollectorSettings
 from foundation.errors import EnvironmentUnsupported
 from tests.live.collector.watching import MOST_SECONDS, watching
 
-NO_CODE = b64encode(zlib.compress(struct.pack("<BBhi", 0x95, 0, 0, 0))).decode()
+_ITSELF = "bpf_trace_printk"
+"""A tracepoint in the helper that prints: a program at it that prints would run itself again."""
+_RETURN = struct.pack("<BBhi", 0x95, 0, 0, 0)
+NO_CODE = b64encode(zlib.compress(_RETURN)).decode()
 """Returns, but nothing."""
 
 
@@ -128,12 +131,52 @@ def test_a_kernel_without_some_members_is_watched_without_what_reads_them(
 
 def test_a_program_that_the_verifier_refuses_is_reported_with_its_reason() -> None:
     """The kernel's code for it is also one for missing rights, which another message is about."""
-    returns_nothing = struct.pack("<BBhi", 0x95, 0, 0, 0)
-
     with pytest.raises(OSError, match=r"the kernel refused nothing: .*R0 !read_ok") as refused:
-        bpf_syscall.load_program("nothing", returns_nothing)
+        bpf_syscall.load_program("nothing", _RETURN)
 
     assert refused.value.errno == errno.EACCES
+
+
+def test_runs_that_the_kernel_skips_are_counted() -> None:
+    """It doesn't run a program again on a processor where it has not ended; other tools show the same number."""
+    code = (
+        (0x85, 0, 0, 14),  # r0 = bpf_get_current_pid_tgid()
+        (0x77, 0, 0, 32),  # r0 >>= 32
+        (0x55, 0, 6, os.getpid()),  # others print nothing
+        (0xB7, 1, 0, ord("x")),
+        (0x7B, 0x1A, -8, 0),  # *(u64 *)(r10 - 8) = r1
+        (0xBF, 0xA1, 0, 0),  # r1 = r10
+        (0x07, 1, 0, -8),
+        (0xB7, 2, 0, 2),
+        (0x85, 0, 0, 6),  # bpf_trace_printk(r1, r2)
+        (0xB7, 0, 0, 0),
+    )
+    program = bpf_syscall.load_program("prints", b"".join(struct.pack("<BBhi", *each) for each in code) + _RETURN)
+    try:
+        assert bpf_syscall.recursion_misses(program) == 0
+        links = [bpf_syscall.attach_raw_tracepoint(program, name) for name in (_ITSELF, "sys_enter")]
+        os.getppid()
+        for link in links:
+            os.close(link)
+        found = bpf_syscall.recursion_misses(program)
+        shown = Path(f"/proc/self/fdinfo/{program}").read_text()
+    finally:
+        os.close(program)
+
+    assert found > 0
+    assert f"recursion_misses:\t{found}\n" in shown
+
+
+def test_skipped_runs_are_losses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of all programs that report events are, and those about processes let the process table be compared."""
+    feed = KernelFeed.open(("openat",), tmp_path, RingSizes())
+    try:
+        assert feed.losses()["recursion_misses"] == feed.counters()["recursion_misses"] == feed.lifecycle_lost() == 0
+        monkeypatch.setattr(bpf_syscall, "recursion_misses", lambda _program: 5)
+        assert feed.losses()["recursion_misses"] >= 4 * 5
+        assert feed.lifecycle_lost() == 3 * 5
+    finally:
+        feed.close()
 
 
 def test_a_kernel_that_is_too_old_is_reported_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
