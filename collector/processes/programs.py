@@ -142,7 +142,9 @@ class KnownPrograms:
             return False
         known = self._known.get(key)
         if known is None:
-            known = _Known(_UNKNOWN, is_pending=True)
+            # So much is known without the file, which its process may take with it before it is looked up.
+            in_memory = file is None and entry.program.is_from_memfd
+            known = _Known(ProgramFile(origin="memory") if in_memory else _UNKNOWN, is_pending=True)
         elif known.until == _FOREVER or time.monotonic() < known.until:
             return known.is_pending
         if self._in_flight >= MAX_IN_FLIGHT:

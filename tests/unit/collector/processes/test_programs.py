@@ -116,6 +116,15 @@ def test_a_program_is_looked_up_once_even_over_a_restart(
     assert not doubted.is_pending(doubted.key(entry), entry)
 
 
+def test_a_program_in_memory_is_known_at_once(known: Callable[[], KnownPrograms]) -> None:
+    """Its process may have ended before it is looked up."""
+    entry = process(Path("/usr/bin/true"))
+    entry.program = replace(entry.program, is_from_memfd=True)
+    made = known()
+    assert made.is_pending(made.key(entry), entry)
+    assert made.file(entry) == ProgramFile(origin="memory")
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", '{"programs": [[1]]}', '{"programs": {"a": 1}}', '{"programs": [[1,2,3,4,5,6]]}']
 )
