@@ -28,8 +28,8 @@ passed*.
 |---|---|---|---|---|---|---|---|
 """
 _TAIL = """
-*Load*: the other user's actions per second, marked actions that raised an alert, events lost (all of that user's), the
-most memory that Lanner held. A *flood* is from before this was checked: writes and new processes for so many seconds,
+*Load*: the other user's actions per second, marked actions that raised an alert, events lost (all of that user's, but
+for skipped runs), the most memory that Lanner held. A *flood* is from before this was checked: writes and new processes for so many seconds,
 after which Lanner alerted.
 
 *Attached in* is from the compiled program to the end of the self-test. Emulation makes it ten to thirty times
@@ -54,8 +54,9 @@ follows the kernel's function `do_getname`, and copies are off where programs ca
 From Linux 7.0 on, a program at a tracepoint can be preempted, and until it goes on and ends, the kernel skips its other
 runs on that processor. So single events are missing during a load: 2 to 5 % under Linux 7.3 in emulation. How often
 this happens on real processors has not been measured. All skipped runs are reported as lost (`recursion_misses`), also
-those for calls that no rule needs. A program can't avoid it by disabling preemption: the kernel makes up for that where
-the program enables it again, before it ends.
+those for calls that no rule needs. Programs that preempt each other build their records in different memory, 120 KiB
+more per processor, so that no record is of mixed content. A program can't avoid skipped runs by disabling preemption:
+the kernel makes up for that where the program enables it again, before it ends.
 
 A kernel older than 5.15 (on arm64: 6.0) is refused, and so is one without BTF; `lanner doctor` gives the reason.
 """

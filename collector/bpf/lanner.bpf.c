@@ -314,6 +314,8 @@ BPF_ARRAY(socketcalls, struct descriptor, 32);
 BPF_ARRAY(settings, u64, S_COUNT);
 BPF_HASH(ignored, u32, u8, 64);
 BPF_PERCPU_ARRAY(counters, u64, C_COUNT);
+/* Of these, the loader gives each entry program its own: from Linux 7.0 on, one may be preempted, and others run meanwhile.
+ * The kernel doesn't run the same one again on that CPU until it ends. */
 BPF_PERCPU_ARRAY(syscall_scratch, struct syscall_record, 1);
 BPF_PERCPU_ARRAY(process_scratch, struct process_record, 1);
 BPF_PERCPU_ARRAY(path_scratch, struct path_buffer, 1);
@@ -404,6 +406,12 @@ static void *(*cast)(void *, u32) = (void *)CAST_CALL;
 static __always_inline void count(u32 which) {
   u64 *n = counters.lookup(&which);
   if (n) *n += 1;
+}
+
+/* The same where one program may preempt another that counts the same. */
+static __always_inline void count_shared(u32 which) {
+  u64 *n = counters.lookup(&which);
+  if (n) __sync_fetch_and_add(n, 1);
 }
 
 static __always_inline void *cgroup_of(void *task) {
@@ -896,15 +904,15 @@ static __always_inline enum outcome write_record(enum ring ring, void *record, u
 
 static __always_inline bool send_event(void *record, u64 size) {
   enum outcome outcome = write_record(RING_EVENTS, record, size);
-  count(C_EVENTS);
-  if (outcome != SENT) count(outcome == OVER_SHARE ? C_EVENTS_OVER_SHARE : C_EVENTS_LOST);
+  count_shared(C_EVENTS);
+  if (outcome != SENT) count_shared(outcome == OVER_SHARE ? C_EVENTS_OVER_SHARE : C_EVENTS_LOST);
   return outcome == SENT;
 }
 
 static __always_inline void send_lifecycle(void *record, u64 size) {
   enum outcome outcome = write_record(RING_LIFECYCLE, record, size);
-  count(C_LIFECYCLE);
-  if (outcome != SENT) count(outcome == OVER_SHARE ? C_LIFECYCLE_OVER_SHARE : C_LIFECYCLE_LOST);
+  count_shared(C_LIFECYCLE);
+  if (outcome != SENT) count_shared(outcome == OVER_SHARE ? C_LIFECYCLE_OVER_SHARE : C_LIFECYCLE_LOST);
 }
 
 /* Facts of a process, or of one of its ancestors, are about to change: its repeated calls are sent whole again. */
@@ -1951,7 +1959,7 @@ int on_sys_exit(u64 *ctx) {
     for (int i = 0; i < 6; i++) r->arguments[i] = words[i];
   }
   if (d->flags & D_CLONE_ARGUMENTS) r->arguments[2] = clone_flags(task, r->arguments[0], result);
-  /* From here on nothing else runs on this CPU. */
+  /* From here on, nothing else uses these maps on this CPU. */
   call->names = names;
   call->result = is_restarted ? INTERRUPTED : result;
   call->compat = compat;

@@ -144,6 +144,8 @@ _AT_FUNCTIONS = {_PUTNAME: (PUTNAME, bpf_syscall.ENTRY), _GETNAME: (GETNAME, bpf
 _CONNECTING, _TCP_STATE = "on_connecting", "inet_sock_set_state"
 _STEPS = ("tell_state", "judge_call", "judge_path", "tell_call", "send_call")
 """Programs that the entry point tail-calls, by enum step."""
+_SCRATCH = "_scratch"
+"""How the names of maps end in which a program builds a record."""
 TYPED, UNTYPED = "typed", "untyped"
 FUNCTIONS = (*_PROBES, _FREED, *_AT_FUNCTIONS, _CONNECTING, _ENTRY, *_STEPS, *TRACEPOINTS)
 """All programs of the source."""
@@ -258,9 +260,11 @@ def load(compilation: Compilation, sizes: RingSizes) -> tuple[LoadedProgram, dic
     entries = {"events": sizes.events, "lifecycle": sizes.lifecycle, "repeats": slots, "repeated_records": slots}
     entries |= {} if GETNAME in compilation.numbers else {"copied_from": 1}
     maps: dict[str, int] = {}
+    sources = {name: name for name in compilation.maps} | _own_maps(compilation)
     try:
-        for name, layout in compilation.maps.items():
-            maps[name] = bpf_syscall.create_map(
+        for own_name, name in sources.items():
+            layout = compilation.maps[name]
+            maps[own_name] = bpf_syscall.create_map(
                 name,
                 kind=layout["map_type"],
                 key_size=layout["key_size"],
@@ -279,6 +283,23 @@ def load(compilation: Compilation, sizes: RingSizes) -> tuple[LoadedProgram, dic
     return LoadedProgram(maps, copies, loaded.pop(_CONNECTING)), loaded
 
 
+def _own_maps(compilation: Compilation) -> dict[str, str]:
+    """Return the maps that belong to one program, and those of the source that they are made like."""
+    absent = _absent(compilation.numbers)
+    return {
+        own_name: map_name
+        for variant in compilation.variants.values()
+        for name, program in variant.items()
+        for _, map_name in program["maps"]
+        if (own_name := _map_of(name, map_name)) != map_name and name not in absent
+    }
+
+
+def _map_of(name: str, map_name: str) -> str:
+    """Return which map a program has for one of the source: the steps of the entry point share theirs with it."""
+    return map_name if name in {_ENTRY, *_STEPS} or not map_name.endswith(_SCRATCH) else f"{name}.{map_name}"
+
+
 def _load_programs(compilation: Compilation, maps: Mapping[str, int]) -> dict[str, int]:
     if CAST in compilation.numbers:
         # Some kernels have the function, but their verifier refuses what is done with it.
@@ -287,11 +308,16 @@ def _load_programs(compilation: Compilation, maps: Mapping[str, int]) -> dict[st
     return _load_variant(compilation, UNTYPED, maps)
 
 
-def _load_variant(compilation: Compilation, variant: str, maps: Mapping[str, int]) -> dict[str, int]:
-    numbers = compilation.numbers
+def _absent(numbers: Mapping[str, int]) -> set[str]:
+    """Return the programs that a kernel doesn't need, or can't have."""
     absent = {*(() if numbers.get(URING) else TRACEPOINTS), _FREED if GETNAME in numbers else _GETNAME}
     absent |= {name for name, (function, _) in _AT_FUNCTIONS.items() if function not in numbers}
-    absent |= set() if numbers.get(PATH_COPIES) else {_FREED, *_AT_FUNCTIONS}
+    return absent | (set() if numbers.get(PATH_COPIES) else {_FREED, *_AT_FUNCTIONS})
+
+
+def _load_variant(compilation: Compilation, variant: str, maps: Mapping[str, int]) -> dict[str, int]:
+    numbers = compilation.numbers
+    absent = _absent(numbers)
     loaded: dict[str, int] = {}
     try:
         for name, program in compilation.variants[variant].items():
@@ -299,7 +325,7 @@ def _load_variant(compilation: Compilation, variant: str, maps: Mapping[str, int
                 continue
             code = bytearray(zlib.decompress(b64decode(program["code"])))
             for at, map_name in program["maps"]:
-                struct.pack_into("<i", code, at + 4, maps[map_name])
+                struct.pack_into("<i", code, at + 4, maps[_map_of(name, map_name)])
             relocations.apply(code, [Relocation(*each) for each in program["relocations"]], numbers)
             relocations.redirect(code, CAST_CALL, numbers.get(CAST, 0))
             if name in _AT_FUNCTIONS:

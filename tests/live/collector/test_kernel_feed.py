@@ -1,6 +1,7 @@
 """The kernel as a stream of records: a sleeper is woken, and both rings are merged."""
 
 import contextlib
+import ctypes
 import errno
 import os
 import platform
@@ -11,7 +12,7 @@ import time
 import zlib
 from base64 import b64encode
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import pytest
@@ -31,9 +32,34 @@ from tests.live.collector.watching import MOST_SECONDS, watching
 
 _ITSELF = "bpf_trace_printk"
 """A tracepoint in the helper that prints: a program at it that prints would run itself again."""
+_MOST_MAPS = 64
 _RETURN = struct.pack("<BBhi", 0x95, 0, 0, 0)
 NO_CODE = b64encode(zlib.compress(_RETURN)).decode()
 """Returns, but nothing."""
+
+
+def _map_numbers(program: int) -> set[int]:
+    """Return the numbers of the maps that a program uses.
+
+    Source: struct bpf_prog_info in include/uapi/linux/bpf.h.
+    """
+    numbers, info = ctypes.create_string_buffer(4 * _MOST_MAPS), ctypes.create_string_buffer(64)
+    struct.pack_into("<IQ", info, 52, _MOST_MAPS, ctypes.addressof(numbers))
+    _get_info(program, info)
+    [count] = struct.unpack_from("<I", info, 52)
+    return set(struct.unpack_from(f"<{count}I", numbers))
+
+
+def _number(map_: int) -> int:
+    """Return a map's number, from struct bpf_map_info."""
+    info = ctypes.create_string_buffer(8)
+    _get_info(map_, info)
+    number: int = struct.unpack_from("<I", info, 4)[0]
+    return number
+
+
+def _get_info(descriptor: int, info: "ctypes.Array[ctypes.c_char]") -> None:
+    bpf_syscall._bpf(bpf_syscall._GET_INFO, struct.pack("<IIQ", descriptor, len(info), ctypes.addressof(info)))
 
 
 def test_who_sleeps_is_woken_by_what_is_sent(tmp_path: Path) -> None:
@@ -177,6 +203,26 @@ def test_skipped_runs_are_losses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert feed.lifecycle_lost() == 3 * 5
     finally:
         feed.close()
+
+
+def test_programs_that_preempt_each_other_build_their_records_in_different_maps(tmp_path: Path) -> None:
+    """From Linux 7.0 on, one may run while another is preempted on the same processor."""
+    program, loaded = load(build.compiled(tmp_path), RingSizes())
+    try:
+        scratch = {_number(map_): name for name, map_ in program.maps.items() if name.endswith("_scratch")}
+        used: dict[str, set[int]] = {}
+        for name, descriptor in (*loaded.items(), ("on_connecting", program._connecting)):
+            # The steps of a call run one after another, as if they were one program.
+            entry = name if name.startswith("on_") else "on_sys_exit"
+            used.setdefault(entry, set()).update(_map_numbers(descriptor) & scratch.keys())
+    finally:
+        program.close()
+        for descriptor in loaded.values():
+            os.close(descriptor)
+
+    assert {"on_sys_exit", "on_exec", "on_connecting"} <= {name for name, maps in used.items() if maps}
+    shared = [scratch[each] for one, other in combinations(used.values(), 2) for each in one & other]
+    assert shared == []
 
 
 def test_a_kernel_that_is_too_old_is_reported_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
