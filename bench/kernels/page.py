@@ -29,8 +29,8 @@ passed*.
 """
 _TAIL = """
 *Load*: the other user's actions per second, marked actions that raised an alert, events lost (all of that user's, but
-for skipped runs), the most memory that Lanner held. A *flood* is from before this was checked: writes and new processes for so many seconds,
-after which Lanner alerted.
+for skipped runs), the most memory that Lanner held. A *flood* is from before this was checked: writes and new processes
+for so many seconds, after which Lanner alerted.
 
 *Attached in* is from the compiled program to the end of the self-test. Emulation makes it ten to thirty times
 slower: these figures only compare kernels.
