@@ -101,6 +101,8 @@ enum counter {
 enum setting { S_INTEREST, S_WAKING, S_SENT_WHOLE, S_FACTS_VERSION, S_HOST_MOUNTS, S_COUNT };
 enum variable_use { FOR_RULES = 1, FOR_PROGRAMS = 2, FOR_SCRIPTS = 4 };
 enum watching { UNWATCHED, WATCHED, WATCHED_BY_NAME };
+enum doubled { AT_SYS_EXIT, AT_EXEC, AT_FORK, AT_EXIT, DOUBLED };
+enum turn { ONLY, FIRST, SECOND };
 enum ring { RING_EVENTS, RING_LIFECYCLE, RING_COUNT };
 /* Whom a record is charged to, each within the one before: the first levels of its cgroup's path, a user, a process. */
 enum account { OF_USER = CGROUP_LEVELS, OF_PROCESS, ACCOUNTS };
@@ -314,6 +316,8 @@ BPF_ARRAY(socketcalls, struct descriptor, 32);
 BPF_ARRAY(settings, u64, S_COUNT);
 BPF_HASH(ignored, u32, u8, 64);
 BPF_PERCPU_ARRAY(counters, u64, C_COUNT);
+/* The task for which each doubled program's first copy has run last on this CPU; 0 if the second has seen it. */
+BPF_PERCPU_ARRAY(begun, u64, DOUBLED);
 /* Of these, the loader gives each entry program its own: from Linux 7.0 on, one may be preempted, and others run meanwhile.
  * The kernel doesn't run the same one again on that CPU until it ends. */
 BPF_PERCPU_ARRAY(syscall_scratch, struct syscall_record, 1);
@@ -412,6 +416,23 @@ static __always_inline void count(u32 which) {
 static __always_inline void count_shared(u32 which) {
   u64 *n = counters.lookup(&which);
   if (n) __sync_fetch_and_add(n, 1);
+}
+
+/* From Linux 7.0 on, a program may be preempted, and until it ends, the kernel skips its runs on that CPU. So some programs
+ * are attached twice, and the second copy does what the first one was skipped for: has the first copy run for this task? A
+ * task that is preempted between both is reported twice. */
+static __always_inline bool is_done(u32 which) {
+  u64 turn = NUMBER(N_TURN);
+  if (turn == ONLY) return false;
+  u64 task = (u64)bpf_get_current_task(), *by = begun.lookup(&which);
+  if (!by) return false;
+  if (turn == FIRST) {
+    *by = task;
+    return false;
+  }
+  if (*by != task) return false;
+  *by = 0;
+  return true;
 }
 
 static __always_inline void *cgroup_of(void *task) {
@@ -1508,8 +1529,13 @@ static __always_inline enum verdict verdict_of(struct call *call, u32 generation
 
 static __always_inline void leave_out(u32 event) {
   u64 *n = filtered.lookup(&event);
-  if (n) *n += 1;
-  count(C_FILTERED);
+  if (NUMBER(N_TURN) == ONLY) {
+    if (n) *n += 1;
+    count(C_FILTERED);
+  } else {
+    if (n) __sync_fetch_and_add(n, 1);
+    count_shared(C_FILTERED);
+  }
 }
 
 /* The call changed facts in the process table. */
@@ -1773,7 +1799,8 @@ static __always_inline void send_or_count(void) {
   u64 whole = size;
   MASK(whole, 32767);
   if (whole > sizeof(*r)) return;
-  /* Each part of a stream is needed, even if it equals another. */
+  /* Counts of repeats belong to the first copy. Each part of a stream is needed, even if it equals another. */
+  if (NUMBER(N_TURN) == SECOND) goto send;
   if (!*sent_whole || size > REPEAT_BYTES - 8 || call->search == FOUND_IN_STREAM) goto send;
   /* Bytes that an earlier record left behind are not part of this one. */
   u64 end = size;
@@ -1925,7 +1952,7 @@ int on_sys_exit(u64 *ctx) {
   void *regs = (void *)ctx[0];
   u32 key = WORD(regs, O_CALL);
   u8 *is_watched = watched.lookup(&key);
-  if (!is_watched || !*is_watched) return 0;
+  if (!is_watched || !*is_watched || is_done(AT_SYS_EXIT)) return 0;
   void *task = CURRENT_TASK();
   u32 names = *is_watched == WATCHED_BY_NAME ? take_names(task) : 0;
   bool compat = is_compat(task);
@@ -2163,6 +2190,7 @@ u64 append_variables(void *none) {
 }
 
 int on_exec(struct bpf_raw_tracepoint_args *ctx) {
+  if (is_done(AT_EXEC)) return 0;
   void *task = CURRENT_TASK();
   if (is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
   u32 zero = 0;
@@ -2231,6 +2259,7 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx) {
 }
 
 int on_fork(struct bpf_raw_tracepoint_args *ctx) {
+  if (is_done(AT_FORK)) return 0;
   void *task = CURRENT_TASK();
   void *child = (void *)ctx->args[1];
   struct fork_record r = {};
@@ -2248,6 +2277,7 @@ int on_fork(struct bpf_raw_tracepoint_args *ctx) {
 }
 
 int on_exit(struct bpf_raw_tracepoint_args *ctx) {
+  if (is_done(AT_EXIT)) return 0;
   void *task = CURRENT_TASK();
   struct exit_record r = {};
   void *signal = POINTER(task, O_TASK_SIGNAL);

@@ -13,6 +13,7 @@ from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from collector.bpf import relocations
@@ -20,7 +21,7 @@ from collector.bpf.relocations import Relocation
 from collector.events.system_calls import PATHS_ONLY
 from collector.kernel import bpf_syscall
 from collector.kernel.architecture import HERE
-from collector.kernel.offsets import CAST, CAST_CALL, GETNAME, PATH_COPIES, PUTNAME, SYS_EXIT, TRACEPOINTS, URING
+from collector.kernel.offsets import CAST, CAST_CALL, GETNAME, PATH_COPIES, PUTNAME, SYS_EXIT, TRACEPOINTS, TURN, URING
 from collector.records.repeat_counts import REPEAT_SLOTS
 from foundation.errors import EnvironmentUnsupported
 
@@ -146,6 +147,14 @@ _STEPS = ("tell_state", "judge_call", "judge_path", "tell_call", "send_call")
 """Programs that the entry point tail-calls, by enum step."""
 _SCRATCH = "_scratch"
 """How the names of maps end in which a program builds a record."""
+_PREEMPTED_FROM = (7, 0)
+"""The first Linux that may preempt a program at a tracepoint."""
+_DOUBLED = (*_PROBES, _ENTRY, *_STEPS)
+"""Programs of which a second copy does what the kernel skips the first one for."""
+_STEPS_MAP = "steps"
+_SECOND = "second."
+"""How the names of second copies begin, and of their maps."""
+_ONLY, _TWICE = (0,), (1, 2)
 TYPED, UNTYPED = "typed", "untyped"
 FUNCTIONS = (*_PROBES, _FREED, *_AT_FUNCTIONS, _CONNECTING, _ENTRY, *_STEPS, *TRACEPOINTS)
 """All programs of the source."""
@@ -196,26 +205,29 @@ class LoadedProgram:
 
     def attach(self, loaded: dict[str, int]) -> None:
         """Attach every probe, lifecycle first, so that no event comes from an unknown process."""
-        for number, name in enumerate(_STEPS):
-            bpf_syscall.update(self.maps["steps"], struct.pack("<I", number), struct.pack("<I", loaded[name]))
-        for name in (*_PROBES, _ENTRY, *TRACEPOINTS):
-            if name in loaded:
-                self._counted[name] = os.dup(loaded[name])
-        for name in ("on_exit", "on_fork", "on_exec"):
-            self._probes.append(bpf_syscall.attach_raw_tracepoint(loaded[name], _PROBES[name]))
-        self._probes.append(bpf_syscall.attach_raw_tracepoint(loaded[_ENTRY], ""))
+        for copy in ("", _SECOND) if _SECOND + _ENTRY in loaded else ("",):
+            for number, name in enumerate(_STEPS):
+                step = struct.pack("<I", loaded[copy + name])
+                bpf_syscall.update(self.maps[copy + _STEPS_MAP], struct.pack("<I", number), step)
+            for name in ("on_exit", "on_fork", "on_exec", _ENTRY):
+                program = loaded[copy + name]
+                self._counted[copy + name] = os.dup(program)
+                self._probes.append(bpf_syscall.attach_raw_tracepoint(program, _PROBES.get(name, "")))
         for name, tracepoints in TRACEPOINTS.items():
             if name in loaded:
+                self._counted[name] = os.dup(loaded[name])
                 self._probes.append(_attach_to_any(loaded[name], tracepoints))
 
     def runs_skipped(self, *, only_lifecycle: bool = False) -> int:
         """Return how many runs the kernel has skipped, each of which is at most one lost record.
 
-        Not of the programs that copy paths or see TCP connect: interrupts make the kernel skip these, too, mostly where
-        nobody needs them, and otherwise the path or address comes from the caller's memory.
+        Of a program with two copies, both miss what is lost. Not of the programs that copy paths or see TCP connect:
+        interrupts make the kernel skip these, too, mostly where nobody needs them, and otherwise the path or address
+        comes from the caller's memory.
         """
-        names = _PROBES if only_lifecycle else self._counted
-        return sum(bpf_syscall.recursion_misses(self._counted[name]) for name in names if name in self._counted)
+        names = _PROBES if only_lifecycle else (*_PROBES, _ENTRY, *TRACEPOINTS)
+        copies = ([self._counted[each] for each in (name, _SECOND + name) if each in self._counted] for name in names)
+        return sum(min(map(bpf_syscall.recursion_misses, each), default=0) for each in copies)
 
     def watch_connections(self, *, enabled: bool) -> None:
         """See each TCP connection where the kernel begins it, or not."""
@@ -260,7 +272,8 @@ def load(compilation: Compilation, sizes: RingSizes) -> tuple[LoadedProgram, dic
     entries = {"events": sizes.events, "lifecycle": sizes.lifecycle, "repeats": slots, "repeated_records": slots}
     entries |= {} if GETNAME in compilation.numbers else {"copied_from": 1}
     maps: dict[str, int] = {}
-    sources = {name: name for name in compilation.maps} | _own_maps(compilation)
+    copies = _TWICE if _release() >= _PREEMPTED_FROM else _ONLY
+    sources = {name: name for name in compilation.maps} | _own_maps(compilation, copies)
     try:
         for own_name, name in sources.items():
             layout = compilation.maps[name]
@@ -272,40 +285,48 @@ def load(compilation: Compilation, sizes: RingSizes) -> tuple[LoadedProgram, dic
                 entries=entries.get(name, layout["max_entries"]),
                 flags=layout["map_flags"],
             )
-        loaded = _load_programs(compilation, maps)
+        loaded = _load_programs(compilation, maps, copies)
     except OSError as error:
         for descriptor in maps.values():
             os.close(descriptor)
         raise EnvironmentUnsupported(*_refusal(error)) from error
     programs = {name: loaded.pop(name) for name in (_FREED, *_AT_FUNCTIONS) if name in loaded}
     copy_bytes = compilation.maps["copied_names"]["value_size"]
-    copies = PathCopies(maps, copy_bytes, programs, needs_getname=GETNAME in compilation.numbers)
-    return LoadedProgram(maps, copies, loaded.pop(_CONNECTING)), loaded
+    path_copies = PathCopies(maps, copy_bytes, programs, needs_getname=GETNAME in compilation.numbers)
+    return LoadedProgram(maps, path_copies, loaded.pop(_CONNECTING)), loaded
 
 
-def _own_maps(compilation: Compilation) -> dict[str, str]:
+def _own_maps(compilation: Compilation, copies: tuple[int, ...]) -> dict[str, str]:
     """Return the maps that belong to one program, and those of the source that they are made like."""
     absent = _absent(compilation.numbers)
     return {
         own_name: map_name
+        for copy in copies
         for variant in compilation.variants.values()
         for name, program in variant.items()
         for _, map_name in program["maps"]
-        if (own_name := _map_of(name, map_name)) != map_name and name not in absent
+        if (own_name := _map_of(name, copy, map_name)) != map_name and not _is_left_out(name, copy, absent)
     }
 
 
-def _map_of(name: str, map_name: str) -> str:
+def _is_left_out(name: str, copy: int, absent: set[str]) -> bool:
+    return name in absent or (copy == _TWICE[1] and name not in _DOUBLED)
+
+
+def _map_of(name: str, copy: int, map_name: str) -> str:
     """Return which map a program has for one of the source: the steps of the entry point share theirs with it."""
-    return map_name if name in {_ENTRY, *_STEPS} or not map_name.endswith(_SCRATCH) else f"{name}.{map_name}"
+    if map_name != _STEPS_MAP and not map_name.endswith(_SCRATCH):
+        return map_name
+    owner = "" if name in {_ENTRY, *_STEPS} else f"{name}."
+    return f"{_SECOND if copy == _TWICE[1] else ''}{owner}{map_name}"
 
 
-def _load_programs(compilation: Compilation, maps: Mapping[str, int]) -> dict[str, int]:
+def _load_programs(compilation: Compilation, maps: Mapping[str, int], copies: tuple[int, ...]) -> dict[str, int]:
     if CAST in compilation.numbers:
         # Some kernels have the function, but their verifier refuses what is done with it.
         with suppress(OSError):
-            return _load_variant(compilation, TYPED, maps)
-    return _load_variant(compilation, UNTYPED, maps)
+            return _load_variant(compilation, TYPED, maps, copies)
+    return _load_variant(compilation, UNTYPED, maps, copies)
 
 
 def _absent(numbers: Mapping[str, int]) -> set[str]:
@@ -315,18 +336,20 @@ def _absent(numbers: Mapping[str, int]) -> set[str]:
     return absent | (set() if numbers.get(PATH_COPIES) else {_FREED, *_AT_FUNCTIONS})
 
 
-def _load_variant(compilation: Compilation, variant: str, maps: Mapping[str, int]) -> dict[str, int]:
+def _load_variant(
+    compilation: Compilation, variant: str, maps: Mapping[str, int], copies: tuple[int, ...] = _ONLY
+) -> dict[str, int]:
     numbers = compilation.numbers
     absent = _absent(numbers)
     loaded: dict[str, int] = {}
     try:
-        for name, program in compilation.variants[variant].items():
-            if name in absent:
+        for copy, (name, program) in product(copies, compilation.variants[variant].items()):
+            if _is_left_out(name, copy, absent):
                 continue
             code = bytearray(zlib.decompress(b64decode(program["code"])))
             for at, map_name in program["maps"]:
-                struct.pack_into("<i", code, at + 4, maps[_map_of(name, map_name)])
-            relocations.apply(code, [Relocation(*each) for each in program["relocations"]], numbers)
+                struct.pack_into("<i", code, at + 4, maps[_map_of(name, copy, map_name)])
+            relocations.apply(code, [Relocation(*each) for each in program["relocations"]], {**numbers, TURN: copy})
             relocations.redirect(code, CAST_CALL, numbers.get(CAST, 0))
             if name in _AT_FUNCTIONS:
                 function, place = _AT_FUNCTIONS[name]
@@ -335,7 +358,8 @@ def _load_variant(compilation: Compilation, variant: str, maps: Mapping[str, int
                     loaded[name] = bpf_syscall.load_program(name, bytes(code), numbers[function], place=place)
                 continue
             typed = numbers[SYS_EXIT] if name == _ENTRY or name in _STEPS else 0
-            loaded[name] = bpf_syscall.load_program(name, bytes(code), typed, called=program["called"])
+            key = f"{_SECOND}{name}" if copy == _TWICE[1] else name
+            loaded[key] = bpf_syscall.load_program(name, bytes(code), typed, called=program["called"])
     except (OSError, EnvironmentUnsupported):
         for descriptor in loaded.values():
             os.close(descriptor)
@@ -351,14 +375,17 @@ def check_rights() -> None:
         raise EnvironmentUnsupported(*_refusal(error)) from error
 
 
+def _release() -> tuple[int, ...]:
+    """Return the first two numbers of the kernel's release."""
+    return tuple(int(part) for part in re.findall(r"\d+", platform.release())[:2])
+
+
 def _refusal(error: OSError) -> tuple[str, str]:
-    release = platform.release()
     # Some distributions add to older kernels what the programs need; before 5.11, too large maps give EPERM.
-    if tuple(int(part) for part in re.findall(r"\d+", release)[:2]) < HERE.OLDEST and (
-        error.errno != errno.EPERM or not os.geteuid()
-    ):
-        return f"this kernel ({release}) is too old for the BPF program", "use a kernel from {}.{} on".format(
-            *HERE.OLDEST
+    if _release() < HERE.OLDEST and (error.errno != errno.EPERM or not os.geteuid()):
+        return (
+            f"this kernel ({platform.release()}) is too old for the BPF program",
+            "use a kernel from {}.{} on".format(*HERE.OLDEST),
         )
     if error.errno == errno.EPERM:
         return (

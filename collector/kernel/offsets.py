@@ -257,6 +257,8 @@ _GETNAME_RESULT = "O_GETNAME_RESULT"
 """Where a program at its end finds what it returned, behind its parameters."""
 URING = "N_URING"
 """1 if the kernel has everything that the programs for io_uring read."""
+TURN = "N_TURN"
+"""No number of the kernel: 0 for a program's only copy, or 1 and 2 for its first and its second one."""
 _UPID_BYTES, _PIDS_ON_V1, _OVERLAY = "N_UPID_BYTES", "N_PIDS_ON_V1", "N_OVERLAY"
 _CSS_SET_PIDS, _OVL_UPPER = "O_CSS_SET_PIDS", "O_OVL_UPPER"
 _PIECE = 1 << 16
@@ -336,6 +338,7 @@ def names() -> list[str]:
     """Return the names of all numbers that appear in the program, sorted."""
     members = (*_OFFSETS_MEMBERS, *HERE.REGISTERS, *_MEMBERS)
     others = (
+        TURN,
         URING,
         _COMPLETE_HAS_CQE,
         _RING_HAS_NODES,

@@ -25,7 +25,7 @@ from collector.kernel.btf import VMLINUX
 from collector.kernel.offsets import features_off, numbers_of
 from collector.kernel_feed import KernelFeed, ProgramLoading
 from collector.records.decode import decode
-from collector.records.types import Exec
+from collector.records.types import Exec, Exit, Fork, Record, Syscall
 from collector.settings import CollectorSettings
 from foundation.errors import EnvironmentUnsupported
 from tests.live.collector.watching import MOST_SECONDS, watching
@@ -60,6 +60,14 @@ def _number(map_: int) -> int:
 
 def _get_info(descriptor: int, info: "ctypes.Array[ctypes.c_char]") -> None:
     bpf_syscall._bpf(bpf_syscall._GET_INFO, struct.pack("<IIQ", descriptor, len(info), ctypes.addressof(info)))
+
+
+def _of(record: Record) -> tuple[type[Record], int]:
+    """Return what a record is and the process that it is about."""
+    if isinstance(record, Fork):
+        return Fork, record.pid
+    who = record.state.who if isinstance(record, Exec) else record.who
+    return type(record), who.pid
 
 
 def test_who_sleeps_is_woken_by_what_is_sent(tmp_path: Path) -> None:
@@ -223,6 +231,33 @@ def test_programs_that_preempt_each_other_build_their_records_in_different_maps(
     assert {"on_sys_exit", "on_exec", "on_connecting"} <= {name for name, maps in used.items() if maps}
     shared = [scratch[each] for one, other in combinations(used.values(), 2) for each in one & other]
     assert shared == []
+
+
+@pytest.mark.parametrize("first_is_skipped", [False, True])
+def test_a_second_copy_does_what_the_first_is_skipped_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_is_skipped: bool
+) -> None:
+    """Where programs may be preempted, each call, start and end is reported once, whichever copy runs."""
+    monkeypatch.setattr(platform, "release", lambda: "7.0.1")
+    feed = KernelFeed.open(("openat",), tmp_path, RingSizes(), sent_whole=0)
+    path = tmp_path / "opened"
+    path.touch()
+    try:
+        if first_is_skipped:
+            for probe in feed._program._probes[:4]:
+                os.dup2(feed._program.maps["settings"], probe)
+        feed.read()
+        with subprocess.Popen(["sh", "-c", f"for i in 1 2 3 4 5 6 7 8 9; do read x <{path}; done"]) as child:
+            child.wait()
+        records = feed.read()
+    finally:
+        feed.close()
+
+    found = [_of(each) for each in map(decode, records)]
+    kinds = [kind for kind, pid in found if pid == child.pid]
+    assert [*dict.fromkeys(kinds)] == [Fork, Exec, Syscall, Exit]
+    assert len(kinds) == 3 + kinds.count(Syscall)
+    assert sum(bytes(path) in record for record in records) == 9 + 1  # and the shell's arguments
 
 
 def test_a_kernel_that_is_too_old_is_reported_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

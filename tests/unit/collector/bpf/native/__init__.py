@@ -73,7 +73,7 @@ class NativeKernel:
         names = sorted(set(re.findall(r"\bO_([A-Z0-9_]+)", source)) - _TIED.keys())
         self._at = {name: 32 * number for number, name in enumerate(names)} | _TIED
         flags: dict[str, int | str] = {f"O_{name}": offset for name, offset in self._at.items()}
-        flags |= {"N_PIDS_ON_V1": 1, "N_UPID_BYTES": 16, "N_OVERLAY": 0, "N_URING": 0, "N_GETNAME": 0}
+        flags |= {"N_PIDS_ON_V1": 1, "N_UPID_BYTES": 16, "N_OVERLAY": 0, "N_URING": 0, "N_GETNAME": 0, "N_TURN": 0}
         flags |= {"N_TTY": 1, "N_LOGINUID": 1, "N_UNIX": 1, "N_IPV6": 1} | x86_64.CONSTANTS
         flags |= {"PLACEHOLDER": 0, "EVENT_PAGES": 1, "LIFECYCLE_PAGES": 1}
         flags |= {"MASK_WORDS": MASK_BITS // 64, "MAX_PREFIX": MAX_PREFIX, "CLASSES": CLASSES}
