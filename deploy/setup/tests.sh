@@ -3,7 +3,7 @@
 #
 #   tests.sh 'TIER…' [ARGUMENTS]     with arguments: only pytest with these, whatever the tiers
 #
-# Three workers per core, one file per worker, because tests that wait for a broker use little CPU. Tests that watch
+# Five workers per two cores, one file per worker, because tests that wait for a broker use little CPU. Tests that watch
 # the kernel have three, and those that flood the machine, or take all its events for their own, run alone. Both leave a
 # third of the processor time to tests that only compute, which give way to the others.
 set -uo pipefail
@@ -25,7 +25,7 @@ if [ $# -gt 0 ]; then
     exit
 fi
 cores=$(nproc)
-declare -A workers=([parallel]=$((3 * cores)) [computing]=$cores [live]=$((3 * cores / 2)) [alone]=0)
+declare -A workers=([parallel]=$((2 * cores + 1)) [computing]=$cores [live]=$((3 * cores / 2)) [alone]=0)
 [ "${tiers[*]}" != fast ] || workers[parallel]=$cores
 status=0
 run() {

@@ -89,8 +89,9 @@ def test_a_processor_shows_alerts_rules_and_lag(
     assert processor.stop() == 0
 
 
-def test_a_processor_that_is_behind_reports_it(connection: Connection, processes: Processes, tmp_path: Path) -> None:
+def test_a_processor_that_is_behind_reports_it(broker: Broker, processes: Processes, tmp_path: Path) -> None:
     """By an alert that names who sends most, on its page, and in `lanner hosts`; another alert ends it."""
+    connection = with_topics(broker, 1)
     loud, quiet = Host("loud", others=400), Host("quiet", others=400)
     generator = Generator(connection, hosts=0)
     for number in range(2_000):

@@ -415,7 +415,8 @@ class TestHostileFiles:
         for _ in range(20):
             self.read(root)
 
-        assert len(list(Path("/proc/self/fd").iterdir())) == before
+        # Fewer if something of another test's has been closed.
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 def test_a_path_with_dots_is_refused_where_openat2_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
