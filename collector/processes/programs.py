@@ -172,16 +172,17 @@ class KnownPrograms:
         return _UNKNOWN if not file.is_certain and known.origin in {"package", "image"} else known
 
     def _file(self, key: Key | None) -> ProgramFile | None:
-        known = None if key is None else self._known.get(key)
-        if key is None or known is None:
+        if key is None:
             return None
-        writer = self._writers.get(key[:2])
-        if writer is None or known.file.origin in {"package", "image"}:
-            return known.file
+        known, writer = self._known.get(key), self._writers.get(key[:2])
+        file = None if known is None else known.file
+        if writer is None or (file is not None and file.origin in {"package", "image"}):
+            return file
         name, user, at = writer
-        # It may be gone before it is looked up, but was made on this host.
-        origin = "dropped" if known.file.origin == "unknown" else known.file.origin
-        return replace(known.file, origin=origin, written_by=name, written_by_user=user, written_at=at)
+        file = file or _UNKNOWN
+        # It may be gone before it is looked up, or too many wait for that, but it was made on this host.
+        origin = "dropped" if file.origin == "unknown" else file.origin
+        return replace(file, origin=origin, written_by=name, written_by_user=user, written_at=at)
 
     def poll(self) -> list[Key]:
         """Take in responses; return the programs that are no longer pending."""

@@ -174,10 +174,10 @@ def test_three_thousand_arguments_are_cut_and_nothing_breaks(watch: Watching) ->
     """The first 4 KiB of a command line are retained."""
     watch.run("/bin/cat", "/etc/issue", *["/dev/null"] * 3000)
 
-    event = next(e for e in watch.events(proc__name="cat", fd__name="/etc/issue"))
-
-    assert event["proc.cmdline"].startswith("cat /etc/issue /dev/null")
-    assert len(event["proc.cmdline"]) < 4200
+    found = [e["proc.cmdline"] for e in watch.events(proc__name="cat", fd__name="/etc/issue")]
+    # Other tests run it, too.
+    command = next(each for each in found if each.startswith("cat /etc/issue /dev/null"))
+    assert len(command) < 4200
 
 
 def test_descriptors_that_are_no_files_have_their_type(watch: Watching, tmp_path: Path) -> None:

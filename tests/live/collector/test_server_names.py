@@ -14,6 +14,7 @@ from processor.language.event_types import event_types
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
 from tests.live.collector.watching import Watching, watching
+from tests.ports import free_port
 
 RULE = parse("tls.client.server_name exists")
 CONNECT = """
@@ -64,7 +65,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    # The lower port counts as the server's: this one is below those that clients get.
+    with socket.create_server(("127.0.0.1", free_port())) as listener:
 
         def serve() -> None:
             while True:
