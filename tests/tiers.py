@@ -61,6 +61,7 @@ ALONE = (
     "tests/live/lanner/test_tutorials.py",
     "tests/live/test_floor.py",
     "tests/live/test_introduction_rules.py",
+    "tests/live/test_io_uring_rules.py",
     "tests/live/test_quiet.py",
 )
 """They flood the machine, take its events for their own, do what other tests do, or need mounts that nobody changes, or
