@@ -166,7 +166,8 @@ class TestCodeOfOthers:
 
         new_alert(watch, before, UNTRUSTED, proc__cmdline="passwd -S root")
         lines = {alert.output_fields["proc.cmdline"] for alert in watch.alerts[before:] if alert.rule == UNTRUSTED}
-        assert lines == {"passwd -S root"}
+        # Other tests read the file, too.
+        assert {line for line in lines if line.startswith("passwd")} == {"passwd -S root"}
 
     def test_a_user_has_a_package_manager_run_a_program(self, watch: Watch) -> None:
         """Only what root installs may set the bit."""
