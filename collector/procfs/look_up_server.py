@@ -28,6 +28,9 @@ MAX_TEXT = 4096
 """Limit of the characters of a text, which no path exceeds."""
 MAX_ANSWER = 1 << 20
 
+_OF_PACKAGES = ("program", "packages", "code", "loaded")
+"""Kinds of queries that need much memory."""
+
 READY = b"{}\n"
 """Written first, when queries can be processed."""
 
@@ -74,13 +77,36 @@ def pruned(value: "Any") -> "Any":
     return None if isinstance(value, str) and len(value) > MAX_TEXT else value
 
 
+def _responder(kind: str) -> "Callable[[str, str], Callable[[Any], Any]]":
+    """Return what makes the function that responds to queries of a kind; if it is empty, to those about accounts.
+
+    What a kind needs is imported here, by name, so that the tarball has it.
+    """
+    if kind not in _OF_PACKAGES:
+        from collector.procfs import accounts  # noqa: PLC0415 - 3 MB
+
+        return accounts.responder
+    limit_memory(MAX_PACKAGES_MEMORY)
+    if kind == "program":
+        from collector.procfs import program_files  # noqa: PLC0415
+
+        return program_files.responder
+    if kind == "packages":
+        from collector.procfs import installed_packages  # noqa: PLC0415
+
+        return installed_packages.responder
+    if kind == "code":
+        from collector.procfs import package_files  # noqa: PLC0415
+
+        return package_files.responder
+    from collector.procfs import loaded_files  # noqa: PLC0415
+
+    return loaded_files.responder
+
+
 def serve(questions: "Iterable[bytes]", answers: "BinaryIO", proc: str, host_root: str) -> None:
     """Respond to each query; the response to one that fails is null."""
-    accounts: Callable[[dict[str, Any]], dict[str, Any]] | None = None
-    programs: Callable[[dict[str, Any]], dict[str, Any]] | None = None
-    packages: Callable[[dict[str, Any]], dict[str, Any]] | None = None
-    code: Callable[[dict[str, Any]], list[bool]] | None = None
-    loaded: Callable[[int], dict[str, Any]] | None = None
+    responders: dict[str, Callable[[Any], Any]] = {}
     answers.write(READY)
     answers.flush()
     for line in questions:
@@ -92,40 +118,11 @@ def serve(questions: "Iterable[bytes]", answers: "BinaryIO", proc: str, host_roo
                 answer = [None if part is None else part.decode("utf-8", "surrogateescape") for part in parts]
             elif "json" in request:
                 answer = json_of(request["json"])
-            elif "program" in request:
-                if programs is None:
-                    from collector.procfs.program_files import responder as programs_responder  # noqa: PLC0415
-
-                    limit_memory(MAX_PACKAGES_MEMORY)
-                    programs = programs_responder(proc, host_root)
-                answer = programs(request["program"])
-            elif "packages" in request:
-                if packages is None:
-                    from collector.procfs.installed_packages import responder as packages_responder  # noqa: PLC0415
-
-                    limit_memory(MAX_PACKAGES_MEMORY)
-                    packages = packages_responder(proc, host_root)
-                answer = packages(request["packages"])
-            elif "code" in request:
-                if code is None:
-                    from collector.procfs.package_files import responder as code_responder  # noqa: PLC0415
-
-                    limit_memory(MAX_PACKAGES_MEMORY)
-                    code = code_responder(proc, host_root)
-                answer = code(request["code"])
-            elif "loaded" in request:
-                if loaded is None:
-                    from collector.procfs.loaded_files import responder as loaded_responder  # noqa: PLC0415
-
-                    limit_memory(MAX_PACKAGES_MEMORY)
-                    loaded = loaded_responder(proc, host_root)
-                answer = loaded(request["loaded"])
             else:
-                if accounts is None:
-                    from collector.procfs.accounts import responder  # noqa: PLC0415 - 3 MB
-
-                    accounts = responder(proc, host_root)
-                answer = accounts(request)
+                kind = next((each for each in _OF_PACKAGES if each in request), "")
+                if kind not in responders:
+                    responders[kind] = _responder(kind)(proc, host_root)
+                answer = responders[kind](request[kind] if kind else request)
         except (OSError, ValueError, MemoryError, RecursionError):
             pass
         answers.write(json.dumps(answer).encode() + b"\n")
