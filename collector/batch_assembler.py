@@ -134,6 +134,13 @@ class BatchAssembler:
         """Read now what may be gone when the row of a process is written."""
         self._rows.prepare(entry)
 
+    def note_writer(self, call: Syscall, entry: TrackedProcess) -> None:
+        """Note who opens a file for writing, before the event waits: another process may use the file meanwhile."""
+        if self._rows.programs is not None and call.file is not None and opens_for_writing(call):
+            user = self._users.names(entry.credentials.uid, None, None, entry.container, (entry.pid,)).user
+            at = call.who.time + self._table.boot_to_epoch
+            self._rows.programs.wrote((call.file.dev, call.file.ino), entry.program.name, user, at)
+
     def repeat(self, records: Sequence[bytes], start: int) -> int:
         """Add the events of consecutive records, from an index on, by reusing earlier ones.
 
@@ -186,9 +193,6 @@ class BatchAssembler:
             for answer in answers[1:]:
                 add_syscall(self._builder, record, origin, time_of_event, outer, answer=answer, names=names)
                 self.events += 1
-            if programs is not None and record.file is not None and opens_for_writing(record):
-                writer = origin.process
-                programs.wrote((record.file.dev, record.file.ino), writer.name, writer.user, time_of_event)
             self.events += record.repeats
             back = exchanged_back(record)
             if back is not None:

@@ -272,8 +272,10 @@ class RecordIntake:
             return
         # What is known of a script comes after what is known of its interpreter.
         file = None
-        if programs.has_opened and isinstance(record, Syscall) and loads_code(record):
-            file = record.located = programs.opened(record, entry)
+        if isinstance(record, Syscall):
+            self._batch.note_writer(record, entry)
+            if programs.has_opened and loads_code(record):
+                file = record.located = programs.opened(record, entry)
         own = programs.key(entry)
         for key, other in ((file and file.key, file), (programs.script_key(entry), entry.script_file), (own, None)):
             if key and self._unidentified.should_hold(key, is_pending=programs.is_pending(key, entry, other)):
