@@ -136,10 +136,14 @@ class BatchAssembler:
 
     def note_writer(self, call: Syscall, entry: TrackedProcess) -> None:
         """Note who opens a file for writing, before the event waits: another process may use the file meanwhile."""
-        if self._rows.programs is not None and call.file is not None and opens_for_writing(call):
+        if self._rows.programs is not None and call.file is not None and self._notes_writer(call):
             user = self._users.names(entry.credentials.uid, None, None, entry.container, (entry.pid,)).user
             at = call.who.time + self._table.boot_to_epoch
             self._rows.programs.wrote((call.file.dev, call.file.ino), entry.program.name, user, at)
+
+    def _notes_writer(self, call: Syscall) -> bool:
+        """Return whether a call makes its process a file's writer: each such call counts, however similar."""
+        return self._rows.programs is not None and call.file is not None and opens_for_writing(call)
 
     def repeat(self, records: Sequence[bytes], start: int) -> int:
         """Add the events of consecutive records, from an index on, by reusing earlier ones.
@@ -198,7 +202,7 @@ class BatchAssembler:
             if back is not None:
                 add_syscall(self._builder, back, origin, time_of_event, outer)
                 self.events += 1 + back.repeats
-            elif raw and not entry.is_stale and not is_hello and file is None:
+            elif raw and not entry.is_stale and not is_hello and file is None and not self._notes_writer(record):
                 self._repeated.remember(self._builder, raw, record, event, entry, names=names)
             self.is_urgent = True
         elif isinstance(record, Exit):
