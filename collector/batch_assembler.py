@@ -136,7 +136,7 @@ class BatchAssembler:
 
     def note_writer(self, call: Syscall, entry: TrackedProcess) -> None:
         """Note who opens a file for writing, before the event waits: another process may use the file meanwhile."""
-        if self._rows.programs is not None and call.file is not None and self._notes_writer(call):
+        if self._rows.programs is not None and call.file is not None and opens_for_writing(call):
             user = self._users.names(entry.credentials.uid, None, None, entry.container, (entry.pid,)).user
             at = call.who.time + self._table.boot_to_epoch
             self._rows.programs.wrote((call.file.dev, call.file.ino), entry.program.name, user, at)
