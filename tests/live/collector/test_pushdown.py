@@ -114,6 +114,7 @@ def test_links_and_removals_that_no_clause_matches_stay_in_the_kernel(tmp_path: 
         with watching(*types, pushdown_filter=pushdown_filter) as watch:
             watch.run("/usr/bin/python3", "-I", "-c", code, str(tmp_path))
             filtered = watch.collector.counters()["filtered"]
+            assert not any(watch.collector.losses.values()), watch.collector.losses
         alerts = [alert for batch in watch.batches for alert in detector.process(BatchView(batch))]
         found.append(Counter(each.rule for each in alerts if str(tmp_path) in str(each.output_fields["proc.args"])))
         for name in ("link", "root/log/2"):

@@ -33,9 +33,8 @@ def sighting(
     return Sighting("macro", (group,), value, identity, 7, round(arrival * SECOND), host, bringer=bringer)
 
 
-def restarted(held: Sightings) -> Sightings:
-    """Return the store of another process that read the records of this one, in another order."""
-    other = empty()
+def loaded(held: Sightings, other: Sightings) -> Sightings:
+    """Return the empty store of another process after it read the records of this one, in another order."""
     for (owner, group, _), host, record in reversed(list(held.records())):
         entry = decode_record(encode_entry(SeenEntry(owner, group, host, record)))
         assert isinstance(entry, SeenEntry)
@@ -69,7 +68,7 @@ def test_first_seen_equals_keeping_every_sighting(given_events: list[Arrival], m
         answers.append(answer.value if isinstance(answer, UpdateOutcome) else answer)
         assert len(held) <= most
         if restarts:
-            held = restarted(held)
+            held = loaded(held, empty())
             held.group_maximum = most
 
     numbered = [

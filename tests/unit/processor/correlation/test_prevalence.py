@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 from foundation.caches import NEWCOMERS
 from processor.correlation.first_seen import SPARE_HOSTS, Sightings
 from processor.correlation.first_seen_group import HostCount, Sighting
-from processor.correlation.groups import SeenEntry, decode_record, encode_entry
 from processor.correlation.windows import UpdateOutcome
 from processor.evaluator import Evaluator
 from processor.matching.pre_match import PARTS, Span
 from processor.output.internal_alerts import VALUES_UNSTORED
-from tests.unit.processor.correlation.rules import SECOND, Host, rule, ruleset_of
-from tests.unit.processor.correlation.rules import restarted as restarted_correlator
+from tests.unit.processor.correlation.rules import SECOND, Host, restarted, rule, ruleset_of
 from tests.unit.processor.correlation.test_clock import Fleet
+from tests.unit.processor.correlation.test_first_seen import loaded
 from tests.unit.processor.matching.test_gathered import sent
 
 HOUR, DAY = 3600, 86_400
@@ -45,16 +44,6 @@ def hosts(held: Sightings, digest: str, host: str, arrival: float, *, is_establi
     count = held.count_hosts(sighting(digest, host, arrival, round(arrival * 1000), is_established=is_established))
     assert isinstance(count, HostCount), count
     return count.hosts
-
-
-def restarted(held: Sightings) -> Sightings:
-    """Return the store of another process that read the records of this one, in another order."""
-    other = empty()
-    for (owner, group, _), host, record in reversed(list(held.records())):
-        entry = decode_record(encode_entry(SeenEntry(owner, group, host, record)))
-        assert isinstance(entry, SeenEntry)
-        other.load(entry.owner, entry.group, entry.host, entry.state)
-    return other
 
 
 def test_a_connection_is_reported_although_its_program_was_just_seen() -> None:
@@ -99,7 +88,7 @@ def test_one_host_knows_after_a_restart_since_when_it_has_a_program() -> None:
     evaluator, host = Evaluator(WRITES), Host("a")
     evaluator.replay(host.run(0, "sh"))
     evaluator.replay(host.run(DAY))
-    evaluator.correlator = restarted_correlator(evaluator.correlator, WRITES)
+    evaluator.correlator = restarted(evaluator.correlator, WRITES)
 
     [alert] = evaluator.replay(host.write(3 * DAY, "/x", "evil"))
     assert alert.output == "evil on 1 since 2026-11-25T14:20:00.000000000Z: a"
@@ -183,7 +172,7 @@ def test_the_number_equals_that_of_an_oracle(steps: list[tuple[str, str, int]], 
         assert isinstance(answer, HostCount)
         assert min(answer.hosts, THRESHOLD) == min(len(current), THRESHOLD)
         if restarts:
-            held = restarted(held)
+            held = loaded(held, empty())
 
 
 def test_a_host_that_has_too_many_is_named() -> None:
