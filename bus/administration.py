@@ -66,10 +66,19 @@ class Administration:
             )
         return found
 
-    def existing(self, names: Sequence[str]) -> frozenset[str]:
-        """Return the topics that exist and that this client may see."""
-        topics = self._metadata().topics
-        return frozenset(name for name in names if name in topics and not topics[name].error)
+    def existing(self, names: Sequence[str], wait_seconds: float = 0) -> frozenset[str]:
+        """Return the topics that exist and that this client may see.
+
+        The controller creates a topic before all brokers know of it: with wait_seconds, wait that long for those that
+        are missing.
+        """
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            topics = self._metadata().topics
+            found = frozenset(name for name in names if name in topics and not topics[name].error)
+            if len(found) == len(names) or time.monotonic() >= deadline:
+                return found
+            time.sleep(_POLL_SECONDS)
 
     def _check_hidden(self, names: Sequence[str]) -> None:
         """Raise BusUnavailable for a topic that this client may not see; it would otherwise look like a missing one."""
@@ -169,17 +178,14 @@ class Created:
 def create_missing(connection: Connection, plans: Sequence[TopicPlan], *, dry_run: bool = False) -> Created:
     """Create the topics that don't exist; leave the others unchanged. Raises BusUnavailable.
 
-    The controller answers before brokers know of a topic, so this waits until they do: otherwise, a processor that is
-    started next might report that it is missing.
+    Wait until brokers know of them: otherwise, a processor that is started next might report that one is missing.
     """
     administration = Administration(connection)
     states = administration.states([each.name for each in plans])
     missing = tuple(each for each in plans if each.name not in states)
     administration.create(missing, dry_run=dry_run)
     if not dry_run:
-        names, deadline = [each.name for each in missing], time.monotonic() + TIMEOUT_SECONDS
-        while len(administration.existing(names)) < len(names) and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
+        administration.existing([each.name for each in missing], TIMEOUT_SECONDS)
     return Created(missing, tuple(states.values()))
 
 

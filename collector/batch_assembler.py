@@ -135,7 +135,7 @@ class BatchAssembler:
         self._rows.prepare(entry)
 
     def note_writer(self, call: Syscall, entry: TrackedProcess) -> None:
-        """Note who opens a file for writing, before the event waits: another process may use the file meanwhile."""
+        """Note who opens a file for writing, before the event waits: others may use the file until it is known."""
         if self._rows.programs is not None and call.file is not None and opens_for_writing(call):
             user = self._users.names(entry.credentials.uid, None, None, entry.container, (entry.pid,)).user
             at = call.who.time + self._table.boot_to_epoch

@@ -51,6 +51,8 @@ from schemas.published_rules import MAX_AHEAD, BadRules
 
 _NAME_SECONDS = 5
 """How long to wait for the addresses of host names in new rules before they become active."""
+_NEW_TOPIC_SECONDS = 5
+"""How long to wait for a topic that may just have been created."""
 _MAX_ERRORS = 5
 _FORMER_MS = 600_000
 """How long after the next version was published pre-matches of a version may still be in flight, ms."""
@@ -248,7 +250,10 @@ def json_stage(settings: Settings, connection: Connection, detect: DetectStage) 
     """
     sources = topics_of(settings)
     if sources:
-        existing = persist(lambda: Administration(connection).existing(tuple(sources)), Retry("The start", note))
+        administration = Administration(connection)
+        existing = persist(
+            lambda: administration.existing(tuple(sources), _NEW_TOPIC_SECONDS), Retry("The start", note)
+        )
         if missing := [name for name in sources if name not in existing]:
             raise BadInput(*(f"json_sources: topic {name} does not exist, or may not be read." for name in missing))
     return JsonStage(detect, sources, settings.stateful_rules.messages_per_second)
