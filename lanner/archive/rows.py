@@ -1,0 +1,351 @@
+"""Makes rows of event batches: Arrow tables in the schema of events, sorted by host and time.
+
+A batch refers to tables of texts, processes and containers; a row has all that an event refers to. The work is done by
+column for many batches at once, and texts are compared once for each batch, not for each row.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lanner.archive.schema import (
+    CONTAINER_FLAGS,
+    CONTAINER_TEXTS,
+    EVENT_TEXTS,
+    EVENTS,
+    IDENTITY,
+    NUMBERS,
+    PROCESS,
+    archived_text,
+)
+from lanner.recorder.store import StoredBatch
+from schemas.batch import (
+    ARGUMENT_COLUMNS,
+    EVENT_COLUMNS,
+    FILE_FACTS,
+    MISSING_INT,
+    STRING_COLUMNS,
+    Container,
+    EventBatch,
+    Process,
+    ProgramFile,
+)
+from schemas.encoding.columns import FILES, KNOWN_BITS, LISTS, PROCESS_COLUMNS, TEXTS, pack_processes
+from schemas.encoding.limits import TextTable
+
+MAX_ANCESTORS = 64
+"""Ancestors of an event that are archived; hosts have fewer than 20. A hostile batch may have a line of all its
+processes, which each of its events would repeat."""
+MAX_RELATIVES = 32
+_SLICE = 200_000
+"""Ancestors and relatives in one table: they take some 300 bytes each."""
+_MISSING = {"thread": MISSING_INT, "vthread": MISSING_INT, "fd_num": MISSING_INT, "local_port": -1, "remote_port": -1}
+"""The numbers that mean a missing value."""
+
+Numbers = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedBatch:
+    """A batch and the place of its message."""
+
+    stored: StoredBatch
+    partition: int
+    offset: int
+
+
+def tables(batches: Sequence[ArchivedBatch]) -> Iterator[pa.Table]:
+    """Yield the rows of all events of batches, ordered by host and time.
+
+    The columns of texts are dictionaries that have only the texts of the table, so they can be written as they are.
+    """
+    events = _Events(batches)
+    if not events.count:
+        return
+    order = events.order()
+    related = np.cumsum(events.lineages.sizes[events.lineage[order]])
+    start = 0
+    while start < events.count:
+        before = related[start - 1] if start else 0
+        end = max(int(np.searchsorted(related, before + _SLICE)), start + 1)
+        yield events.table(order[start:end])
+        start = end
+
+
+class Columns:
+    """The texts that a table refers to, and columns of them."""
+
+    def __init__(self) -> None:
+        self.texts = TextTable([None])
+
+    def of(self, indices: Numbers) -> pa.Array:
+        """Return a column of texts by their indices, null for 0."""
+        used = np.zeros(len(self.texts.texts), np.bool_)
+        used[indices] = True
+        used[0] = False
+        values = [archived_text(self.texts.texts[index]) for index in np.flatnonzero(used)]
+        places = (np.cumsum(used, dtype=np.int32) - np.int32(1))[indices]
+        return pa.DictionaryArray.from_arrays(
+            pa.array(places, mask=indices == 0), pa.array(values, pa.string()), safe=False
+        )
+
+    def of_texts(self, texts: Sequence[str | None]) -> pa.Array:
+        """Return a column of texts."""
+        return self.of(np.fromiter(map(self.texts.__getitem__, texts), np.int32, len(texts)))
+
+    def of_lists(self, lists: Sequence[Sequence[str] | None]) -> pa.Array:
+        """Return a column of lists of texts."""
+        return _lists(lists, self.of_texts([text for each in lists for text in each or ()]))
+
+
+def _lists(lists: Sequence[Sequence[Any] | None], values: pa.Array) -> pa.Array:
+    sizes = np.fromiter((len(each or ()) for each in lists), np.int32, len(lists))
+    return of_sizes(sizes, values, np.fromiter((each is None for each in lists), np.bool_, len(lists)))
+
+
+def of_sizes(sizes: Numbers, values: pa.Array, missing: Numbers | None = None) -> pa.ListArray:
+    """Return a column of lists from their sizes and all their values."""
+    offsets = np.zeros(len(sizes) + 1, np.int32)
+    np.cumsum(sizes, out=offsets[1:])
+    mask = None if missing is None else pa.array(missing)
+    return pa.ListArray.from_arrays(pa.array(offsets), values, mask=mask)
+
+
+class _Lineages:
+    """The rows of each process that has events, those of its ancestors, relatives and of their containers."""
+
+    def __init__(self) -> None:
+        self.ancestors: list[list[int]] = []
+        self.relatives: list[list[int]] = []
+        self.containers: list[list[int]] = []
+
+    @property
+    def sizes(self) -> Numbers:
+        """How many rows of processes each has."""
+        return np.fromiter(map(len, self.ancestors), np.int64) + np.fromiter(map(len, self.relatives), np.int64)
+
+    def add(self, processes: Sequence[Process], row: int, first_process: int, first_container: int) -> None:
+        """Add those of one process. The first process and container are those of its batch among all batches."""
+        line: dict[int, None] = {row: None}
+        above = processes[row].parent
+        while above >= 0 and len(line) <= MAX_ANCESTORS:
+            line[above] = None
+            above = processes[above].parent
+        ancestors = list(line)[1:]
+        found = dict(line)
+        for known in list(found):
+            _add_leaders(processes, known, found)
+        relatives = list(found)[len(line) :]
+        own = processes[row].container
+        others = dict.fromkeys(processes[each].container for each in (*ancestors, *relatives))
+        self.ancestors.append([first_process + each for each in ancestors])
+        self.relatives.append([first_process + each for each in relatives])
+        self.containers.append([first_container + each for each in others if each not in (-1, own)])
+
+
+def _add_leaders(processes: Sequence[Process], row: int, found: dict[int, None]) -> None:
+    """Add the leaders of a process, and what leads to them: their ancestors and leaders."""
+    waiting = [row]
+    while waiting:
+        process = processes[waiting.pop()]
+        for each in (process.session_leader, process.group_leader):
+            leader = each
+            while leader >= 0 and leader not in found and len(found) <= MAX_ANCESTORS + MAX_RELATIVES:
+                found[leader] = None
+                waiting.append(leader)
+                leader = processes[leader].parent
+
+
+class _Events:
+    """The columns of all events of some batches."""
+
+    def __init__(self, batches: Sequence[ArchivedBatch]) -> None:
+        self._batches = [each for each in batches if each.stored.batch.count]
+        self._columns = Columns()
+        self.lineages = _Lineages()
+        inner = [each.stored.batch for each in self._batches]
+        counts = np.fromiter((each.count for each in inner), np.int64, len(inner))
+        self.count = int(counts.sum())
+        if not self.count:
+            return
+        self._batch = np.repeat(np.arange(len(inner)), counts)
+        self._index = np.concatenate([np.arange(each.count, dtype=np.int32) for each in inner])
+        self._numbers = {
+            name: np.concatenate([_column(each, name) for each in inner])
+            for name in EVENT_COLUMNS
+            if name not in STRING_COLUMNS
+        }
+        self._read_texts(inner)
+        self._read_processes(inner)
+
+    def order(self) -> Numbers:
+        """Return the order of the rows: by host, time, and place in the topic."""
+        hosts = [each.stored.batch.host_id for each in self._batches]
+        ranks = {host: rank for rank, host in enumerate(sorted(set(hosts)))}
+        rank = np.fromiter((ranks[host] for host in hosts), np.int64, len(hosts))[self._batch]
+        places = [(each.partition, each.offset) for each in self._batches]
+        place = np.empty(len(places), np.int64)
+        place[sorted(range(len(places)), key=places.__getitem__)] = np.arange(len(places))
+        return np.lexsort((self._index, place[self._batch], self._numbers["time"], rank))
+
+    def table(self, order: Numbers) -> pa.Table:
+        """Return some rows."""
+        batches = [each.stored.batch for each in self._batches]
+        batch, of = self._batch[order], self._columns
+        found: dict[str, Any] = {
+            "time": pa.array(self._numbers["time"][order]).cast(pa.timestamp("ns")),
+            "appended": _of_batches([each.stored.appended for each in self._batches], batch).cast(pa.timestamp("ms")),
+            "partition": _of_batches([each.partition for each in self._batches], batch).cast(pa.int32()),
+            "offset": _of_batches([each.offset for each in self._batches], batch),
+            "index": pa.array(self._index[order]),
+            "arguments": self._arguments.take(pa.array(order)),
+        }
+        for name in IDENTITY:
+            values = [getattr(each, name) for each in batches]
+            if name in ("host_id", "hostname", "boot_id"):
+                indices = np.fromiter(map(of.texts.__getitem__, values), np.int32, len(values))
+                found[name] = of.of(indices[batch])
+            else:
+                found[name] = _of_batches(values, batch)
+        numbers = [each.numbers or range(each.first_number, each.first_number + each.count) for each in batches]
+        found["number"] = pa.array(np.concatenate([np.asarray(each, np.int64) for each in numbers])[order])
+        for name in EVENT_TEXTS:
+            found[name] = of.of(self._texts[name][order])
+        facts = [of.texts.texts[index] if index else None for index in self._texts["fd_file"][order]]
+        found["fd_file"] = of.of_lists([None if text is None else text.split("\0") for text in facts])
+        for name in NUMBERS:
+            column, missing = self._numbers[name][order], _MISSING.get(name)
+            found[name] = pa.array(column, mask=None if missing is None else column == missing)
+        found |= self._of_processes(order)
+        return pa.Table.from_arrays([found[name] for name in EVENTS.names], EVENTS.names)
+
+    def _of_processes(self, order: Numbers) -> dict[str, Any]:
+        process, lineage = self._process[order], pa.array(self.lineage[order])
+        own = self._processes.take(pa.array(process))
+        found = {f"proc_{own.type[at].name}": each for at, each in enumerate(own.flatten())}
+        for name, rows in self._related.items():
+            found[name] = _taken(rows.take(lineage), self._processes)
+        container = self._container[process]
+        own = self._containers.take(pa.array(container, mask=container < 0))
+        found |= {f"container_{own.type[at].name}": each for at, each in enumerate(own.flatten())}
+        del found["container_row"]
+        found["containers"] = _taken(self._others.take(lineage), self._containers)
+        return found
+
+    def _read_texts(self, batches: Sequence[EventBatch]) -> None:
+        texts = self._columns.texts
+        maps = [np.fromiter(map(texts.__getitem__, each.strings), np.int32, len(each.strings)) for each in batches]
+        pairs = list(zip(batches, maps, strict=True))
+        self._texts = {name: np.concatenate([to[_column(each, name)] for each, to in pairs]) for name in STRING_COLUMNS}
+        names, values = (
+            np.concatenate([to[_column(each, name)] for each, to in pairs]) for name in ("arg_name", "arg_value")
+        )
+        raw = np.concatenate([_column(each, "arg_raw") for each in batches])
+        sizes = np.concatenate([np.diff(_column(each, "arg_start").astype(np.int64)) for each in batches])
+        made = [self._columns.of(names), self._columns.of(values), pa.array(raw)]
+        self._arguments = of_sizes(sizes, pa.StructArray.from_arrays(made, ["name", "value", "raw"]))
+
+    def _read_processes(self, batches: Sequence[EventBatch]) -> None:
+        """Read the processes of all batches, numbered throughout; likewise the containers."""
+        files: dict[ProgramFile | None, int] = {None: 0}
+        for batch in batches:
+            for process in batch.processes:
+                files.setdefault(process.file, len(files))
+                files.setdefault(process.script, len(files))
+        packed = [pack_processes(each.processes, self._columns.texts, files) for each in batches]
+        sizes = [len(each.processes) for each in batches]
+        starts = np.concatenate(([0], np.cumsum(sizes)))
+        containers = np.concatenate(([0], np.cumsum([len(each.containers) for each in batches])))
+        self._process = self._numbers["process"].astype(np.int64) + starts[self._batch]
+        used, self.lineage = np.unique(self._process, return_inverse=True)
+        owners = np.searchsorted(starts, used, "right") - 1
+        for row, owner in zip(used.tolist(), owners.tolist(), strict=True):
+            first = int(starts[owner])
+            self.lineages.add(batches[owner].processes, row - first, first, int(containers[owner]))
+        columns = self._columns
+        self._processes = _processes(packed, sizes, columns, _files(list(files), columns))
+        self._related = {
+            name: _lists(rows, pa.array([row for each in rows for row in each], pa.int64()))
+            for name, rows in (("ancestors", self.lineages.ancestors), ("relatives", self.lineages.relatives))
+        }
+        others = self.lineages.containers
+        self._others = _lists(others, pa.array([row for each in others for row in each], pa.int64()))
+        self._containers = _containers([each.containers for each in batches], columns)
+        own = np.concatenate([_packed(each, "container", size) for each, size in zip(packed, sizes, strict=True)])
+        self._container = np.where(own < 0, -1, own + np.repeat(containers[:-1], sizes))
+
+
+def _column(batch: EventBatch, name: str) -> Numbers:
+    code = EVENT_COLUMNS.get(name) or ARGUMENT_COLUMNS[name]
+    return np.frombuffer(batch.columns[name], np.dtype(code))  # type: ignore[call-overload, no-any-return]
+
+
+def _packed(columns: Mapping[str, bytes], name: str, count: int) -> Numbers:
+    """Return a column of processes; one without bytes is all 0."""
+    code = np.dtype(PROCESS_COLUMNS[name])
+    return np.frombuffer(columns[name], code) if columns[name] else np.zeros(count, code)
+
+
+def _of_batches(values: Sequence[int], batch: Numbers) -> pa.Array:
+    return pa.array(np.fromiter(values, np.int64, len(values))[batch])
+
+
+def _taken(rows: pa.ListArray, table: pa.StructArray) -> pa.ListArray:
+    """Replace row numbers by rows of a table."""
+    return of_sizes(rows.value_lengths().to_numpy(zero_copy_only=False), table.take(rows.flatten()))
+
+
+def _files(files: Sequence[ProgramFile | None], columns: Columns) -> pa.StructArray:
+    names = (*(name for name in FILE_FACTS if name != "written_at"), "path")
+    made = {name: columns.of_texts([None if file is None else getattr(file, name) for file in files]) for name in names}
+    made["written_at"] = pa.array([file and file.written_at for file in files], pa.int64())
+    ordered = (*names[:-1], "written_at", "path")
+    missing = pa.array([file is None for file in files])
+    return pa.StructArray.from_arrays([made[name] for name in ordered], list(ordered), mask=missing)
+
+
+def _processes(
+    packed: Sequence[Mapping[str, bytes]], sizes: Sequence[int], columns: Columns, files: pa.StructArray
+) -> pa.StructArray:
+    def numbers(name: str) -> Numbers:
+        return np.concatenate([_packed(each, name, size) for each, size in zip(packed, sizes, strict=True)])
+
+    known = numbers("known")
+    found: dict[str, Any] = {"row": pa.array(np.concatenate([np.arange(size, dtype=np.int32) for size in sizes]))}
+    for name, kind in PROCESS.items():
+        missing = known & KNOWN_BITS[name] == 0 if name in KNOWN_BITS else None
+        if name in LISTS:
+            raw = b"".join(each[name] for each in packed)
+            found[name] = of_sizes(numbers(LISTS[name]), columns.of(np.frombuffer(raw, np.int32)), missing)
+        elif name in TEXTS:
+            found[name] = columns.of(numbers(name))
+        elif name in FILES:
+            found[name] = files.take(pa.array(numbers(name)))
+        elif name != "row":
+            values = numbers(name)
+            is_flag = pa.types.is_boolean(kind)
+            found[name] = pa.array(values.astype(np.bool_) if is_flag else values, mask=missing)
+    return pa.StructArray.from_arrays([found[name] for name in PROCESS], list(PROCESS))
+
+
+def _containers(tables_: Sequence[Sequence[Container]], columns: Columns) -> pa.StructArray:
+    rows = [each for table in tables_ for each in table]
+    found: dict[str, Any] = {"row": pa.array([row for table in tables_ for row in range(len(table))], pa.int32())}
+    for name in CONTAINER_TEXTS:
+        found[name] = columns.of_texts([getattr(each, name) for each in rows])
+    for name in CONTAINER_FLAGS:
+        found[name] = pa.array([getattr(each, name) for each in rows], pa.bool_())
+    found["start_ts"] = pa.array([each.start_ts for each in rows], pa.int64())
+    mounts = [mount for each in rows for mount in each.mounts or ()]
+    parts = ("source", "dest", "mode", "propagation")
+    texts = [columns.of_texts([getattr(mount, part) for mount in mounts]) for part in parts]
+    made = pa.StructArray.from_arrays([*texts, pa.array([each.rw for each in mounts], pa.bool_())], [*parts, "rw"])
+    found["mounts"] = _lists([each.mounts for each in rows], made)
+    for name in ("labels", "pod_labels"):
+        lists = [getattr(each, name) for each in rows]
+        keys, values = (columns.of_texts([pair[at] for each in lists for pair in each or ()]) for at in (0, 1))
+        found[name] = _lists(lists, pa.StructArray.from_arrays([keys, values], ["key", "value"]))
+    return pa.StructArray.from_arrays(list(found.values()), list(found))
