@@ -19,8 +19,10 @@ from schemas.batch import FILE_FACTS, NUMBER_COLUMNS, STRING_COLUMNS
 from schemas.encoding.columns import FILES, LISTS, MARKS, NULLABLE, SURE, TEXTS
 
 VERSION = "1"
-"""The version of these schemas, in each file's metadata. Columns may be added without a new version; readers take their absence for
-missing values."""
+"""The version of these schemas, in each file's metadata.
+
+Columns may be added without a new version: readers take their absence for missing values.
+"""
 
 _FIRST_BYTE = 0x10FF80
 _SURROGATE = 0xDC80
