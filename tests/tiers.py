@@ -32,19 +32,13 @@ MAIN = {
 }
 """The tests of each kind of real part that find most."""
 
-COMPUTING = (
-    *("tests/conformance", "tests/fuzz", "tests/unit/rules", "tests/unit/schemas", "tests/unit/test_walls.py"),
-    *(f"tests/unit/collector/{each}" for each in ("bpf", "events", "kernel")),
-    *(
-        f"tests/unit/processor/{each}"
-        for each in ("compiler", "correlation", "detection", "fields", "language", "loading")
-    ),
-    *(f"tests/unit/processor/{each}" for each in ("matching", "output", "pushdown", "test_filter_bounds.py")),
-    *(f"tests/unit/lanner/{each}" for each in ("captures", "console", "ruleset/lint", "ruleset/test_triage.py")),
-    *(f"tests/unit/lanner/{each}" for each in ("sigma", "sources", "test_libraries.py", "tuning", "wiring/routing")),
-    "tests/unit/test_site.py",
+COMPUTING = ("tests/conformance", "tests/fuzz", "tests/unit")
+"""They raise no alert and wait for no service, so they can run whenever a processor is idle."""
+STARTING = (
+    *(f"tests/unit/collector/{each}" for each in ("containers", "processes", "procfs", "publishing")),
+    *("tests/unit/lanner/commands/services", "tests/unit/test_setup_scripts.py"),
 )
-"""They wait for no other process and raise no alert, so they can run whenever a processor is idle."""
+"""Those of the former that mount file systems or start processes that others would see."""
 LIVE = ("tests/live", "tests/e2e", "tests/adversary/host")
 """They watch the kernel, or run a container daemon or a cluster, and go by their own processes' events."""
 ALONE = (
@@ -98,7 +92,7 @@ def lane(file: str) -> Lane:
     """Return beside what a file's tests run."""
     if _is_in(file, ALONE):
         return "alone"
-    if _is_in(file, COMPUTING):
+    if _is_in(file, COMPUTING) and not _is_in(file, STARTING):
         return "computing"
     return "live" if _is_in(file, LIVE) and not _is_in(file, BESIDE) else "parallel"
 

@@ -25,7 +25,7 @@ if [ $# -gt 0 ]; then
     exit
 fi
 cores=$(nproc)
-declare -A workers=([parallel]=$((2 * cores + 1)) [computing]=$cores [live]=$((3 * cores / 2)) [alone]=0)
+declare -A workers=([parallel]=$((2 * cores + 1)) [computing]=$((3 * cores / 2)) [live]=$((3 * cores / 2)) [alone]=0)
 [ "${tiers[*]}" != fast ] || workers[parallel]=$cores
 status=0
 run() {

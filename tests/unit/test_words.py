@@ -1,4 +1,4 @@
-"""The word list finds what it lists, in prose alone, and the documentation is clean."""
+"""The word list finds what it lists, in prose alone. deploy/setup/lint.sh checks the documentation."""
 
 import subprocess
 import sys
@@ -11,15 +11,8 @@ SCRIPT = ROOT / "deploy" / "setup" / "words.py"
 
 
 def check(*files: Path) -> subprocess.CompletedProcess[str]:
-    """Run the script on files, or on those that it checks by itself."""
+    """Run the script on files."""
     return subprocess.run([sys.executable, SCRIPT, *files], capture_output=True, text=True, check=False, timeout=120)
-
-
-def test_the_documentation_is_clean() -> None:
-    """Every page and file that the script lists passes."""
-    done = check()
-
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize(

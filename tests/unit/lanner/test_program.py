@@ -12,12 +12,9 @@ from tests.unit.lanner.program import Stage, fresh, lanner, stage
 
 _COMMANDS = [
     ["config", "check", "-o", "priority=\udcff"],
-    ["config", "show"],
-    ["fields", "--format", "json"],
     ["nonsense"],
     ["replay", "none.avro"],
     ["rules", "list"],
-    ["rules", "show", "Destroy data"],
 ]
 
 
