@@ -10,12 +10,7 @@ import pytest
 from tests.unit.lanner import program
 from tests.unit.lanner.program import Stage, fresh, lanner, stage
 
-_COMMANDS = [
-    ["config", "check", "-o", "priority=\udcff"],
-    ["nonsense"],
-    ["replay", "none.avro"],
-    ["rules", "list"],
-]
+_COMMANDS = [["config", "check", "-o", "priority=\udcff"], ["nonsense"], ["replay", "none.avro"], ["rules", "list"]]
 
 
 @pytest.mark.parametrize("arguments", _COMMANDS, ids=" ".join)
