@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from foundation.yaml.text import Span
-from processor.compiler.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, STRING_TYPES, BadLiteral
+from processor.compiler.literals import ADDRESS_TYPES, FIELDS, NET_TYPES, NUMBER_TYPES, STRING_TYPES, BadLiteral
 from processor.compiler.operators import BYTE_OPERATORS, NO_FIELD_OPERATORS, ORDER_OPERATORS, TEXT_OPERATORS, predicate
 from processor.compiler.types import BadOperand, Shape, side_shape, transformed_field
 from processor.language.ast import (
@@ -143,7 +143,7 @@ def _of_right_field(node: Check, left: Shape, right: FieldValue | Transformer) -
     own, other = transformed_field(node.left), transformed_field(right)
     if own is not None and own.no_rhs:
         yield _error(f"field '{own.name}' doesn't support right-hand side fields", node.left.span)
-    elif other is not None and other.no_rhs:
+    elif other is not None and other.no_rhs and other.name not in FIELDS:
         yield _error(f"field '{other.name}' can't be used as a right-hand side field", right.span)
     elif (shape.kind, shape.is_list) != (left.kind, left.is_list):
         name = f"field '{own.name}'" if own is not None else "the left-hand side"

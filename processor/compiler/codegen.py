@@ -179,9 +179,12 @@ class Emitter:
                 return Expression(f"{guard}bool(t) and {test})", sources)
             return Expression(f"{guard}t in {pool})", sources)
         compare = self.constants.add(operators.compare(node.operator), ("compare", node.operator))
-        if left.several:
-            return Expression(f"{guard}any({compare}(v, u) for v in t))", sources)
-        return Expression(f"{guard}{compare}(t, u))", sources)
+        if not left.several and not other.several:
+            return Expression(f"{guard}{compare}(t, u))", sources)
+        own, others = "t" if left.several else "(t,)", "u" if other.several else "(u,)"
+        # Any value may match; unlike all that there are, of which there is at least one.
+        given, quantify = ("bool(u) and ", "all") if other.several and node.operator == "!=" else ("", "any")
+        return Expression(f"{guard}{given}{quantify}({compare}(v, w) for v in {own} for w in {others}))", sources)
 
     def _around(self, node: Check) -> Expression:
         shape = field_shape(node.left) if isinstance(node.left, Field) else Shape("UINT64")

@@ -45,7 +45,7 @@ _EFFECTS = {
 }
 _HINT = "Falco does not load a rule that uses it"
 _FIELD = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, OWN_FIELDS))}|{_OWN_ARGUMENTS}|%correlation\b)(?![\w])")
-_OWN_WORD = re.compile(rf"(?<![\w.])(?:{ANCESTOR}\(|{IN_INDICATORS}\b)")
+_OWN_WORD = re.compile(rf"(?<![\w.])(?:{ANCESTOR}\(|{IN_INDICATORS}\b|val\(\s*fd\.[cslr]ip\.name\s*\))")
 _TEXTS = ("condition", "output", "exceptions")
 
 
@@ -91,7 +91,7 @@ def _of_item(item: MappingNode, kind: str, name: str) -> Iterator[Problem]:
                 message = f"Falco has no field '{found[1].lstrip('%')}'"
                 yield Problem(ProblemCode.LOAD_ERR_EXTENSION, message, kind, name, traced.locate(found.span()), _HINT)
             for found in _OWN_WORD.finditer(text.value) if key == "condition" else ():
-                own = IN_INDICATORS if found[0] == IN_INDICATORS else f"{ANCESTOR}(...)"
+                own = f"{ANCESTOR}(...)" if found[0] == f"{ANCESTOR}(" else found[0]
                 message = f"Falco has no '{own}'"
                 yield Problem(ProblemCode.LOAD_ERR_EXTENSION, message, kind, name, traced.locate(found.span()), _HINT)
 

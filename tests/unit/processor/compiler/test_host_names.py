@@ -1,3 +1,5 @@
+from typing import cast
+
 import pytest
 
 from processor.compiler.batch import compile_rules
@@ -23,13 +25,13 @@ def connection(remote: str | None, **more: object) -> EventBatch:
     return batch
 
 
-def matches(condition: str, batch: EventBatch) -> bool:
+def matches(condition: str, batch: EventBatch, event: str = "connect") -> bool:
     """Evaluate a condition for the batch's event."""
 
     def fail(_index: int, problem: BaseException) -> None:
         raise AssertionError(problem)
 
-    matcher = compile_rules([parse(condition)]).matchers.get("connect")
+    matcher = compile_rules([parse(condition)]).matchers.get(event)
     return matcher is not None and bool(matcher.bind(batch, fail)(0))
 
 
@@ -84,6 +86,36 @@ def test_names_that_a_user_looked_up_match_except_by_equality(condition: str, ex
     assert matches(condition, batch) is expected
     assert extract(batch, 0, "fd.sip.name") == "www.example.org"
     assert extract(batch, 0, "fd.cip.name") is None
+
+
+@pytest.mark.parametrize(
+    ("operator", "requested", "expected"),
+    [
+        ("=", "cdn.example.net", True),
+        ("=", "x.example", False),
+        ("!=", "cdn.example.net", False),
+        ("!=", "x.example", True),
+        ("in", "www.example.org", True),
+        ("in", "x.example", False),
+        ("startswith", "cdn.example.net", True),
+    ],
+)
+def test_a_field_is_compared_with_each_name_of_an_address(operator: str, requested: str, expected: bool) -> None:
+    """As in a condition on the names, any may match, and `!=` requires that all differ."""
+    names = "www.example.org cdn.example.net"
+    batch = connection("203.0.113.9", type="write", remote_names=names, server_name=requested)
+    condition = f"tls.client.server_name {operator} val(fd.sip.name)"
+
+    assert matches(condition, batch, "write") is expected
+    assert BatchEvaluator(batch, 0).check(cast("Check", parse(condition))) is expected
+    assert has_looked_up_names([condition])
+
+
+def test_a_field_is_compared_with_no_name_if_the_address_has_none() -> None:
+    """As with any field on the right that is missing, not even `!=` is true."""
+    for operator in ("=", "!=", "in"):
+        condition = f"tls.client.server_name {operator} val(fd.sip.name)"
+        assert not matches(condition, connection("198.51.100.1", type="write", server_name="x.example"), "write")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ TEXT = """
 - rule: A
   desc: d
   condition: seldom and (ancestor(proc.name = x) or fd.realpath = /etc/a) and not proc.cmdline contains "my.fd.realpath"
+    and not proc.name = val(fd.sip.name)
   output: "%evt.io_uring seen %correlation.count times"
   priority: INFO
   suppress: {by: [fd.name], for: 1m}
@@ -41,6 +42,7 @@ def test_each_use_of_a_lanner_extension_is_located() -> None:
         ("A", "it"),
         ("A", "'fd.realpath'"),
         ("A", "'ancestor(...)'"),
+        ("A", "'val(fd.sip.name)'"),
         ("A", "'evt.io_uring'"),
         ("A", "'correlation'"),
         ("A", "'fd.realpath'"),
@@ -51,6 +53,7 @@ def test_each_use_of_a_lanner_extension_is_located() -> None:
         "response:",
         "fd.realpath",
         "ancestor(",
+        "val(fd.sip.name)",
         "evt.io_uring",
         "%correlation",
         "fd.realpath, fd.name",
