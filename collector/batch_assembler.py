@@ -180,7 +180,7 @@ class BatchAssembler:
                 was_used = self.looked_up.is_used
                 answers = self.looked_up.receive(record, entry.container, origin.process.user)
                 names = self.looked_up.reader(record, entry.container)
-                server_name, is_hello = self.server_names.receive(record)
+                server_name, is_hello = self.server_names.receive(record, entry.container)
                 if names is not None and not was_used:
                     # So far, nobody has noted which events have names.
                     self._repeated.clear()

@@ -48,6 +48,11 @@ _SETTING_WAKING, _SETTING_SENT_WHOLE, _SETTING_FACTS_VERSION, _SETTING_HOST_MOUN
 _NEVER, _URGENT, _ALWAYS = 0, 1, 2
 """Which records wake the reader."""
 _SOON_SECONDS = 0.002
+MAX_HELLOS = 1024
+"""TLS ClientHellos of which the kernel side awaits the rest: those that all accounts may begin in HELLO_SECONDS."""
+HELLO_SECONDS = 4.0
+_OPEN_HELLOS = 2
+"""The number of their share in the map of ring uses, which has those of both rings before."""
 SENT_WHOLE = 10
 """Equal calls of one process that are sent whole per second and CPU."""
 _SWITCH_SECONDS = 0.000_5
@@ -116,7 +121,8 @@ class KernelFeed:
         self._off: Mapping[str, str] = {}
         self.read_until = 0
         """All records before this boot-clock time, in nanoseconds, have been returned."""
-        self._uses = RingUses(program.maps["ring_uses"], (sizes.events, sizes.lifecycle))
+        self._uses = RingUses(program.maps["ring_uses"], (sizes.events, sizes.lifecycle, MAX_HELLOS))
+        self._age_hellos_at = 0
         records = program.maps["repeated_records"]
         self._repeats = RepeatSlots(
             program.maps["repeats"],
@@ -249,7 +255,7 @@ class KernelFeed:
         after the last one read from a ring that has more, wait for the next call. A ring with many records queued is
         not read, so that a flood in one ring doesn't pull the whole other ring into memory.
         """
-        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        started = now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         for number, (ring, queue) in enumerate(self._queues):
             is_whole = False
             if len(queue) < _AHEAD:
@@ -259,6 +265,9 @@ class KernelFeed:
             if queue and not is_whole:
                 now = min(now, queue[-1][0])
         self.read_until = now
+        if started >= self._age_hellos_at:
+            self._age_hellos_at = started + int(HELLO_SECONDS * 1e9)
+            self._uses.age(_OPEN_HELLOS)
         ready: list[tuple[int, bytes]] = []
         for _, queue in self._queues:
             queue.sort(key=_by_time)

@@ -43,8 +43,9 @@ What may be off, and why:
 - **operations of io_uring**: the kernel's structs for its requests differ from those that we know, so that they are
   invisible. Disable it by `sysctl kernel.io_uring_disabled=2`, or use another kernel.
 - **terminals of processes**, **login users**, **names of Unix sockets**, **addresses of IPv6 sockets**, **the kernel's
-  copies of paths**: each is off where the kernel lacks a member of a struct that only this feature reads. The log at
-  start, the check `kernel` of a collector's `/readyz` and `lanner doctor` name both.
+  copies of paths**, **which end of a TCP connection is the server, in calls that neither connect nor accept**: each is
+  off where the kernel lacks a member that only this feature reads. The log at start, the check `kernel` of a
+  collector's `/readyz` and `lanner doctor` name both.
 - **fast reads**: before Linux 6.2, kernel objects are read by calls of a helper, which takes longer. No fact is
   missing.
 - **cheap copies of paths**: where a program can't be attached to the kernel's function `putname`, copies are taken when

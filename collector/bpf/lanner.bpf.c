@@ -26,6 +26,9 @@
 /* Counters in a row, by which bytes in a ring are charged to accounts. */
 #define CHARGES 4096
 #define CHARGE_BITS 12
+/* The same for begun ClientHellos. */
+#define HELLO_CHARGES 512
+#define HELLO_CHARGE_BITS 9
 #define CGROUP_LEVELS 3
 /* Threads whose paths are copied at a time. */
 #define MAX_NAMING 2048
@@ -41,9 +44,10 @@
 /* Pieces of memory of one call that are read; messages of one call, each of which takes two of 33 tail calls. */
 #define MAX_PIECES 8
 #define MAX_MESSAGES 8
-/* Bytes read of a TLS ClientHello, at most; and sockets on which one may go on. */
+/* Bytes read of a TLS ClientHello, at most; and sockets on which one may go on: twice as many as accounts may begin (user
+ * space's MAX_HELLOS), so that none is evicted that an account has a share for. */
 #define HELLO_BYTES 2047
-#define MAX_HELLOS 1024
+#define MAX_HELLOS 2048
 #define SAME_BYTES 112
 /* Threads whose connections are noted at a time. */
 #define MAX_CONNECTING 4096
@@ -103,10 +107,12 @@ enum variable_use { FOR_RULES = 1, FOR_PROGRAMS = 2, FOR_SCRIPTS = 4 };
 enum watching { UNWATCHED, WATCHED, WATCHED_BY_NAME };
 enum doubled { AT_SYS_EXIT, AT_EXEC, AT_FORK, AT_EXIT, DOUBLED };
 enum turn { ONLY, FIRST, SECOND };
-enum ring { RING_EVENTS, RING_LIFECYCLE, RING_COUNT };
+/* The room for begun ClientHellos is shared as that in a ring is; what is older than some seconds counts as read. */
+enum ring { RING_EVENTS, RING_LIFECYCLE, RING_COUNT, OPEN_HELLOS = RING_COUNT };
 /* Whom a record is charged to, each within the one before: the first levels of its cgroup's path, a user, a process. */
 enum account { OF_USER = CGROUP_LEVELS, OF_PROCESS, ACCOUNTS };
 enum outcome { SENT, NO_ROOM, OVER_SHARE };
+enum role { ROLE_UNKNOWN, ROLE_CLIENT, ROLE_SERVER };
 enum step { STEP_STATE, STEP_JUDGE, STEP_PATH, STEP_TELL, STEP_SEND, STEP_COUNT };
 
 struct descriptor {
@@ -137,7 +143,7 @@ struct syscall_record {
 
 struct socket_info {
   u16 family, type, protocol, local_port, remote_port, unix_length;
-  u8 state, pad[3];
+  u8 state, role, pad[2];
   u8 local[16], remote[16];
   char unix_name[128];
 };
@@ -341,13 +347,13 @@ BPF_LPM_TRIE(variables, struct variable_key, u8, 4096);
 BPF_PROG_ARRAY(steps, STEP_COUNT);
 BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
 BPF_RINGBUF_OUTPUT(lifecycle, LIFECYCLE_PAGES);
-BPF_F_TABLE("array", u32, struct ring_use, ring_uses, RING_COUNT, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct ring_use, ring_uses, RING_COUNT + 1, BPF_F_MMAPABLE);
 /* Slots of all CPUs, one CPU after another; user space sizes the maps by the number of CPUs. */
 BPF_F_TABLE("array", u32, struct repeat, repeats, REPEAT_SLOTS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, struct repeated_record, repeated_records, REPEAT_SLOTS, 0);
 /* Increases whenever the facts of any process may have changed. */
 BPF_ARRAY(facts_version, u64, 1);
-BPF_ARRAY(charges, struct charge, RING_COUNT * 4 * CHARGES);
+BPF_ARRAY(charges, struct charge, 4 * (RING_COUNT * CHARGES + HELLO_CHARGES));
 /* By thread: it may run on another CPU between the freeing of a path and the end of the call. */
 BPF_TABLE("lru_hash", u32, struct copied_names, copied_names, MAX_NAMING);
 /* By the kernel's copy of a path, from when it is made until it is freed: the path's address in user memory, where the copy
@@ -639,6 +645,20 @@ static __always_inline void *socket_of(void *task, s32 fd) {
   return (mode & 0170000) == 0140000 ? MEMBER(MEMBER(file, FILE, O_FILE_PRIVATE), SOCKET, O_SOCKET_SK) : 0;
 }
 
+/* Which end of a TCP connection is this? An accepted socket is a copy of the one that listens, with its backlog. A port that
+ * connect has chosen is marked as one that no socket may bind itself to (inet_hash_connect() in net/ipv4/inet_hashtables.c). */
+static __always_inline enum role role_of(void *sk) {
+  u32 backlog = 0;
+  signed char reuse = 0;
+  if (!NUMBER(N_TCP_ROLES)) return ROLE_UNKNOWN;
+  FIELD(backlog, sk, SOCK, O_SOCK_MAX_ACK_BACKLOG);
+  void *port = follow(sk, O_CONNECTION_BIND_HASH);
+  if (port) READ(reuse, port, O_BUCKET_FASTREUSE);
+  /* A program can have a socket listen before it connects. */
+  if (reuse < 0) return backlog ? ROLE_UNKNOWN : ROLE_CLIENT;
+  return backlog ? ROLE_SERVER : ROLE_UNKNOWN;
+}
+
 static __always_inline void fill_socket(struct socket_info *s, void *sk) {
   u16 port = 0;
   __builtin_memset(s, 0, sizeof(*s));
@@ -650,6 +670,7 @@ static __always_inline void fill_socket(struct socket_info *s, void *sk) {
     FIELD(s->local_port, sk, SOCK, O_SOCK_NUM);
     FIELD(port, sk, SOCK, O_SOCK_DPORT);
     s->remote_port = (port >> 8) | (port << 8);
+    if (s->type == SOCK_STREAM && s->protocol == TCP) s->role = role_of(sk);
     if (s->family == 2) {
       bpf_probe_read_kernel(s->local, 4, AT(sk, O_SOCK_RCV_SADDR));
       bpf_probe_read_kernel(s->remote, 4, AT(sk, O_SOCK_DADDR));
@@ -832,8 +853,9 @@ static __always_inline u64 mix(u64 hash, u64 value) {
  * Journal of Algorithms 55(1), 2005). So no charge is forgotten, however many accounts there are. Processes, of which there
  * are most, have rows of their own. */
 static __always_inline struct charge *charge_of(u32 ring, bool is_process, u32 row, u64 account) {
-  u32 at = row ? account >> (64 - CHARGE_BITS) : account & (CHARGES - 1);
-  at += (4 * ring + 2 * is_process + row) * CHARGES;
+  u32 bits = ring == OPEN_HELLOS ? HELLO_CHARGE_BITS : CHARGE_BITS;
+  u32 at = row ? account >> (64 - bits) : account & ((1 << bits) - 1);
+  at += 4 * ring * CHARGES + ((2 * is_process + row) << bits);
   return charges.lookup(&at);
 }
 
@@ -1240,6 +1262,15 @@ static __always_inline bool begins_hello(u8 *b, u64 size) {
   return size && b[0] == 0x16 && (size < 2 || b[1] == 3) && (size < 3 || b[2] <= 4) && (size < 6 || b[5] == 1);
 }
 
+/* Has the account of the current process room for one more ClientHello that goes on? */
+static __always_inline bool may_begin_hello(void) {
+  u32 key = OPEN_HELLOS;
+  struct ring_use *use = ring_uses.lookup(&key);
+  if (!use || take_share(OPEN_HELLOS, use, 1) != SENT) return false;
+  __sync_fetch_and_add(&use->written, 1);
+  return true;
+}
+
 /* Collects what a call sends over TCP, if it is a ClientHello or a further part of one; returns whether it is. */
 u64 find_hello(void *none) {
   u32 zero = 0;
@@ -1310,7 +1341,7 @@ u64 find_hello(void *none) {
     /* Shorter only if one record has all of it. */
     if (have > 8 && message + 4 <= record && message + 9 < whole) whole = message + 9;
     h->left = whole > have ? whole - have : 0;
-    if (h->left) open = open_hellos.lookup_or_try_init(&key, &zero);
+    if (h->left && !open && may_begin_hello()) open = open_hellos.lookup_or_try_init(&key, &zero);
   } else {
     if (have > h->left) have = h->left;
     h->left -= have;

@@ -119,7 +119,7 @@ class LookedUpNames:
         sock = call.socket
         if sock is None or not _is_answered(call, sock):
             return []
-        account = _account(container, call.who.uid)
+        account = account_of(container, call.who.uid)
         counts_for = _counts_for(account, sock, container, user)
         texts = []
         try:
@@ -136,7 +136,7 @@ class LookedUpNames:
 
     def reader(self, call: Syscall, container: ContainerName | None) -> "NamesOf | None":
         """Return the names that the caller's user looked up; None if there are no names. Arguments as for receive."""
-        return NamesOf(self, _account(container, call.who.uid), call.who.time) if self._known else None
+        return NamesOf(self, account_of(container, call.who.uid), call.who.time) if self._known else None
 
     def names(self, account: Account, now: int, address: str) -> str | None:
         """Return the names of an address that count for an account at a time, ns; None if there are none.
@@ -254,7 +254,8 @@ def _is_answered(call: Syscall, sock: Socket) -> bool:
     return server is not None and server[1] == PORT and sock.family in _INTERNET
 
 
-def _account(container: ContainerName | None, uid: int) -> Account:
+def account_of(container: ContainerName | None, uid: int) -> Account:
+    """Return the account of a process. container: where it runs; None on the host."""
     return "" if container is None else container.certain_key, uid if uid < _BLOCK else uid - uid % _BLOCK
 
 

@@ -148,7 +148,7 @@ def _describe_ip(number: int, sock: Socket, event: str, address: tuple[str, int]
     if event == "bind" and address and not local_port:
         local_ip, local_port = address
     has_remote, has_local = remote_port > 0, local_port > 0
-    is_server = _ip_role(event, sock.state, local_port, remote_port)
+    is_server = _ip_role(event, sock, local_port, remote_port)
     local, remote = f"{local_ip}:{local_port}", f"{remote_ip}:{remote_port}"
     name = local if has_local else ""
     if has_remote:
@@ -177,13 +177,13 @@ def _protocol(sock: Socket) -> str | None:
     return _PROTOCOLS.get(sock.protocol)
 
 
-def _ip_role(event: str, state: int, local_port: int, remote_port: int) -> bool:
+def _ip_role(event: str, sock: Socket, local_port: int, remote_port: int) -> bool:
     """Return whether the local side is the server; by default the side with the lower port, as Falco guesses."""
     if event == "connect":
         return False
-    if event.startswith("accept") or event in ("listen", "bind") or state == _LISTEN or not remote_port:
+    if event.startswith("accept") or event in ("listen", "bind") or sock.state == _LISTEN or not remote_port:
         return True
-    return 0 < local_port < remote_port
+    return 0 < local_port < remote_port if sock.is_server is None else sock.is_server
 
 
 def describe(call_event: str, syscall: Syscall) -> Descriptor | None:

@@ -179,7 +179,9 @@ _NAMED_AS_THEIR_MEMBERS = (
     ("PID", "pid.", "numbers level"),
     ("SOCKET", "socket.", "sk"),
     ("SOCK", "sock_common.skc_", "family state daddr rcv_saddr dport num v6_daddr v6_rcv_saddr"),
-    ("SOCK", "sock.sk_", "protocol type"),
+    ("SOCK", "sock.sk_", "protocol type max_ack_backlog"),
+    ("CONNECTION", "inet_connection_sock.icsk_", "bind_hash"),
+    ("BUCKET", "inet_bind_bucket.", "fastreuse"),
     ("UNIX", "unix_sock.", "addr peer"),
     ("UNIX_ADDRESS", "unix_address.", "name len"),
     ("BINPRM", "linux_binprm.", "filename interp"),
@@ -211,6 +213,10 @@ _LACKING = {
     "N_LOGINUID": ("login users (user.loginuid)", "TASK_LOGINUID"),
     "N_UNIX": ("names of Unix sockets", "UNIX_ADDR UNIX_PEER UNIX_ADDRESS_NAME UNIX_ADDRESS_LEN"),
     "N_IPV6": ("addresses of IPv6 sockets", "SOCK_V6_DADDR SOCK_V6_RCV_SADDR"),
+    "N_TCP_ROLES": (
+        "which end of a TCP connection is the server, in calls that neither connect nor accept",
+        "SOCK_MAX_ACK_BACKLOG CONNECTION_BIND_HASH BUCKET_FASTREUSE",
+    ),
     "N_PATH_COPIES": (
         "the kernel's copies of paths, without which threads can change paths unseen",
         "FILENAME_NAME FILENAME_UPTR FILENAME_INAME FILENAME_REFCNT KMEM_CACHE_NAME",

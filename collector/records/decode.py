@@ -76,7 +76,7 @@ SYSCALL = Layout(
 
 SOCKET = Layout(
     SYSCALL.end,
-    "H family, H type, H protocol, H local_port, H remote_port, H unix_length, B state, 3x padding, 16s local, "
+    "H family, H type, H protocol, H local_port, H remote_port, H unix_length, B state, B role, 2x padding, 16s local, "
     "16s remote, 128s name",
 )
 """The first part after a system call, if its descriptor is a socket."""
@@ -98,6 +98,8 @@ _COMPAT, _KERNEL_PATH_CUT, _OVERLAY, _UPPER, _PSEUDO, _ARGS_CUT, _CREATED, _LAST
 _ENV_CUT, _SCRIPT, _SECURE, _CODE_UNKNOWN, _NEW_SETUID = 512, 1024, 2048, 4096, 8192
 _UNTOLD, _MULTISHOT, _CONNECTS = 1, 2, 8
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
+_CLIENT, _SERVER = 1, 2
+"""Roles of a socket; 0 if it isn't known."""
 _UNSET = 0xFFFFFFFF
 _INT64_MAX = (1 << 63) - 1
 _NANOSECONDS = 0x7FFFFFFF
@@ -185,6 +187,7 @@ def _syscall(record: bytes, who: ProcessIdentity, flags: int, cpu: int) -> Sysca
         record[blob1_at:blob2_at],
         record[blob2_at:end],
         is_last_whole=bool(flags & _LAST_WHOLE),
+        socket_inode=ino if sock else 0,
     )
 
 
@@ -205,7 +208,8 @@ def _request(record: bytes, who: ProcessIdentity, flags: int, cpu: int) -> Reque
 
 @lru_cache(maxsize=512)
 def _socket(data: bytes) -> Socket:
-    family, kind, protocol, local_port, remote_port, unix_length, state, local, remote, name = _SOCKET.unpack(data)
+    family, kind, protocol, local_port, remote_port, unix_length, state, role, *rest = _SOCKET.unpack(data)
+    local, remote, name = rest
     return Socket(
         family=family,
         type=kind,
@@ -216,6 +220,7 @@ def _socket(data: bytes) -> Socket:
         local_port=local_port,
         remote_port=remote_port,
         unix_path=unix_text(name[:unix_length]) if family == _AF_UNIX else "",
+        is_server={_CLIENT: False, _SERVER: True}.get(role),
     )
 
 

@@ -110,12 +110,14 @@ class RingUses:
 
         Args:
             descriptor: the BPF map, which begins with the bytes written; it must stay open.
-            sizes: sizes of the rings' data in bytes, in the order of the map.
+            sizes: sizes of the rings' data in bytes, in the order of the map. The last may be of something else that
+                is shared in the same way, in whatever unit.
         """
         self._map = mmap.mmap(descriptor, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         self._words = memoryview(self._map)[: _USE_WORDS * 8 * len(sizes)].cast("Q")
         self._epochs = [(0, 0, 0)] * len(sizes)
         """The number of each ring's epoch, and where the previous one began and ended, in bytes written."""
+        self._aged = 0
         for ring, size in enumerate(sizes):
             self._words[_USE_WORDS * ring + 2] = size
             # Nobody can choose to share another account's counters.
@@ -130,6 +132,12 @@ class RingUses:
             epoch, began, ended = self._epochs[ring] = epoch + 1, ended, max(position, self._words[at])
         unread = 256 * (ended - position) // max(ended - began, 1)
         self._words[at + 4] = epoch << _UNREAD_BITS | unread
+
+    def age(self, ring: int) -> None:
+        """Count as read what was written before the last call: for what nobody reads, and is forgotten after a time."""
+        written = self._words[_USE_WORDS * ring]
+        self.read(ring, self._aged)
+        self._aged = written
 
     def close(self) -> None:
         """Unmap the counters."""

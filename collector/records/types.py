@@ -167,6 +167,8 @@ class Socket:
     remote_port: int
     unix_path: str
     """An abstract name begins with @."""
+    is_server: bool | None = None
+    """Whether a TCP socket was accepted, or has connected; None where the kernel doesn't show it."""
 
 
 @dataclass(slots=True)
@@ -202,6 +204,8 @@ class Syscall:
     """The LocatedFile of the code that it opened or mapped, if that is looked up."""
     is_last_whole: bool = False
     """The process repeats the call: equal calls are counted from now on and come as RepeatCount."""
+    socket_inode: int = 0
+    """Identifies the socket, from when it is made until it is closed; 0 if there is none."""
 
     @property
     def is_below_other_root(self) -> bool:

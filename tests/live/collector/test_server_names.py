@@ -15,7 +15,6 @@ from processor.language.event_types import event_types
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
 from tests.live.collector.watching import Watching, watching
-from tests.ports import free_port
 
 RULE = parse("tls.client.server_name exists")
 CONNECT = """
@@ -66,8 +65,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    # The lower port counts as the server's: this one is below those that clients get.
-    with socket.create_server(("127.0.0.1", free_port())) as listener:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
             while True:
@@ -136,8 +134,9 @@ def test_the_program_openssl_states_the_name_that_it_requests(watch: Watching, s
         "[s.send(hello[at:at + 9]) for at in range(0, len(hello), 9)]",
         "s.send(b'EHLO x'); s.send(b'STARTTLS'); s.send(hello); s.send(hello[5:])",
         "s.send(records)",
+        "t = socket.create_connection(s.getpeername()); t.send(hello[:60]); s.send(hello[:60]); s.send(hello[60:])",
     ],
-    ids=["sendto", "write", "writev", "sendmsg", "two calls", "many calls", "STARTTLS", "records"],
+    ids=["sendto", "write", "writev", "sendmsg", "two calls", "many calls", "STARTTLS", "records", "two sockets"],
 )
 def test_a_hello_is_seen_however_it_is_sent(watch: Watching, how: str) -> None:
     """In pieces of memory, in calls one after the other, after another protocol, and in records of a byte."""
@@ -172,3 +171,59 @@ s.send(b"GET / HTTP/1.1"); s.send(endless); s.send(bytes(100_000)); s.send(bytes
     assert {event["tls.client.server_name"] for event in sent} == {None}
     assert max(len(event["evt.buffer"]) for event in sent) <= 80
     assert watch.collector.batch.server_names.unreadable == before + 1
+
+
+def test_whoever_connected_is_the_client_also_by_the_lower_port(watch: Watching) -> None:
+    """And whoever accepted is the server, even if it sends a hello; whatever the ports are."""
+    pid, server, client = watch.python(
+        """
+import json, os, socket, sys
+hello = bytes.fromhex(sys.argv[1])
+# Above the ports that the kernel chooses.
+for port in range(65_535, 61_000, -1):
+    try:
+        listening = socket.create_server(("127.0.0.1", port))
+        break
+    except OSError:
+        pass
+s = socket.create_connection(("127.0.0.1", port))
+t, _ = listening.accept()
+# A connection outlives the socket that listened.
+s.send(hello); t.send(hello); listening.close(); t.send(hello)
+print(json.dumps([os.getpid(), port, s.getsockname()[1]]))
+""",
+        written("roles.example.org").hex(),
+    )
+
+    assert client < server
+    sent = watch.events(proc__pid=pid)
+    assert [(event["fd.is_server"], event["fd.sport"], event["fd.cport"]) for event in sent] == [
+        (False, server, client),
+        *[(True, server, client)] * 2,
+    ]
+    assert {event["fd.name"] for event in sent} == {f"127.0.0.1:{client}->127.0.0.1:{server}"}
+
+
+def test_another_user_who_begins_many_hellos_takes_none_away(watch: Watching) -> None:
+    """Three times as many as there is room for in the kernel, while the hello of an honest user is not complete."""
+    before = watch.collector.batch.server_names.unreadable
+    pid = watch.python(
+        SEND
+        + """
+hello = bytes.fromhex(sys.argv[1])
+s.send(hello[:50])
+if not (child := os.fork()):
+    os.setuid(65534)
+    other = socket.create_server(("127.0.0.1", 0))
+    for _ in range(3 * 2048):
+        with socket.create_connection(other.getsockname()) as begun, other.accept()[0]:
+            begun.send(hello[:9])
+    os._exit(0)
+os.waitpid(child, 0)
+s.send(hello[50:])
+""",
+        written("honest.example.org").hex(),
+    )
+
+    assert [event["tls.client.server_name"] for event in watch.events(proc__pid=pid)] == [None, "honest.example.org"]
+    assert watch.collector.batch.server_names.unreadable > before + 2048

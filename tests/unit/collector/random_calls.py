@@ -178,6 +178,7 @@ def _internet(chance: Random) -> Socket:
         type=kind,
         protocol=protocol,
         state=chance.choice([1, 7, 10]),
+        is_server=chance.choice([None, False, True]) if (kind, protocol) == (1, 6) else None,
     )
 
 

@@ -5,20 +5,19 @@ from dataclasses import replace
 import pytest
 
 from collector.events.server_names import MAX_CALLS, MAX_OPEN, ServerNames
+from collector.processes.container_names import container_of
 from collector.records.tls import MAX_BYTES, written
-from collector.records.types import File, Syscall
-from tests.unit.collector.calls import call, file, sock
+from collector.records.types import Syscall
+from tests.unit.collector.calls import WHO, call, sock
 
 SERVER = sock(remote_ip="192.0.2.7", remote_port=443)
 HELLO = written("www.example.org")
 
 
-def sent(data: bytes, inode: int = 1, event: str = "write", result: int | None = None) -> Syscall:
+def sent(data: bytes, inode: int = 1, event: str = "write", result: int | None = None, uid: int = 0) -> Syscall:
     """Return a call that sends data by a socket with this inode."""
-    of = replace(file(""), ino=inode)
-    assert isinstance(of, File)
     size = len(data) if result is None else result
-    return call(event, [3], result=size, fd=3, file=of, socket=SERVER, blob1=data)
+    return call(event, [3], result=size, fd=3, socket=SERVER, blob1=data, who=replace(WHO, uid=uid), socket_inode=inode)
 
 
 @pytest.mark.parametrize("event", ["write", "writev", "send", "sendto", "sendmsg", "sendmmsg"])
@@ -69,4 +68,19 @@ def test_what_stays_without_a_name_is_counted() -> None:
     assert names.unreadable == 3
     for inode in range(MAX_OPEN + 1):
         names.receive(sent(HELLO[:50], inode))
-    assert names.unreadable == 4
+    assert names.unreadable == 3 + MAX_OPEN // 8 + 1
+
+
+@pytest.mark.parametrize("is_in_container", [False, True], ids=["a user", "root of a container"])
+def test_whoever_begins_many_hellos_takes_no_room_of_others(is_in_container: bool) -> None:
+    """Neither by many sockets, nor by many users in one container or of one user's block."""
+    names, container = ServerNames(), container_of("/docker/" + "1" * 64) if is_in_container else None
+    for inode in (1, 2):
+        assert names.receive(sent(HELLO[:50], inode, uid=1000 + inode)) == (None, True)
+
+    for inode in range(3, 3 * MAX_OPEN):
+        uid = inode if is_in_container else 100_000 + inode
+        assert names.receive(sent(HELLO[:50], inode, uid=uid), container) == (None, True)
+
+    assert [names.receive(sent(HELLO[50:], inode)) for inode in (1, 2)] == [("www.example.org", True)] * 2
+    assert names.receive(sent(HELLO[50:], 3 * MAX_OPEN - 1), container) == ("www.example.org", True)

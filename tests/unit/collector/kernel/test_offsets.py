@@ -121,6 +121,7 @@ def test_objects_are_read_by_helper_calls_where_the_kernel_has_no_cast(tmp_path:
         ("task_struct.loginuid", "login users"),
         ("unix_sock.peer", "names of Unix sockets"),
         ("sock_common.skc_v6_daddr", "addresses of IPv6 sockets"),
+        ("inet_bind_bucket.fastreuse", "which end of a TCP connection is the server"),
         ("filename.uptr", "the kernel's copies of paths"),
     ],
 )

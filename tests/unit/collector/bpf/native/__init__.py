@@ -31,7 +31,7 @@ _NEW_USER, _NEW_NAMESPACES = 0x10000000, 0x6E020080
 _DESCRIPTORS = 1024
 _SETTING_FILTER = 0
 _RING_BYTES = 1 << 32
-_CHARGES = 1 << 19
+_CHARGES = (1 << 19) + (1 << 15)
 """Bytes of all counters of what is charged to accounts."""
 _PORTABLE = {
     "NUMBER": "((u64)(n))",
@@ -74,7 +74,7 @@ class NativeKernel:
         self._at = {name: 32 * number for number, name in enumerate(names)} | _TIED
         flags: dict[str, int | str] = {f"O_{name}": offset for name, offset in self._at.items()}
         flags |= {"N_PIDS_ON_V1": 1, "N_UPID_BYTES": 16, "N_OVERLAY": 0, "N_URING": 0, "N_GETNAME": 0, "N_TURN": 0}
-        flags |= {"N_TTY": 1, "N_LOGINUID": 1, "N_UNIX": 1, "N_IPV6": 1} | x86_64.CONSTANTS
+        flags |= {"N_TTY": 1, "N_LOGINUID": 1, "N_UNIX": 1, "N_IPV6": 1, "N_TCP_ROLES": 1} | x86_64.CONSTANTS
         flags |= {"PLACEHOLDER": 0, "EVENT_PAGES": 1, "LIFECYCLE_PAGES": 1}
         flags |= {"MASK_WORDS": MASK_BITS // 64, "MAX_PREFIX": MAX_PREFIX, "CLASSES": CLASSES}
         flags |= {"MAX_ROWS": MAX_ROWS, "MAX_TESTS": MAX_TESTS, "MAX_VALUES": MAX_VALUES}
@@ -382,8 +382,12 @@ class NativeKernel:
             *(("SOCK_FAMILY", sock.family, 2), ("SOCK_TYPE", sock.type, 2), ("SOCK_PROTOCOL", sock.protocol, 2)),
             *(("SOCK_STATE", sock.state, 1), ("SOCK_NUM", sock.local_port, 2)),
             ("SOCK_DPORT", int.from_bytes(sock.remote_port.to_bytes(2, "big"), "little"), 2),
+            ("SOCK_MAX_ACK_BACKLOG", 8 if sock.is_server else 0, 4),
         ):
             self._put(address, name, value, size)
+        bucket = self._new()
+        self._put(bucket, "BUCKET_FASTREUSE", -1 if sock.is_server is False else 0, 1)
+        self._put(address, "CONNECTION_BIND_HASH", bucket)
         for name, text in (("RCV_SADDR", sock.local_ip), ("DADDR", sock.remote_ip)):
             if not text:
                 continue
