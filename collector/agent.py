@@ -12,6 +12,7 @@ from collector.kernel_feed import KERNEL_LOSSES, KernelFeed, ProgramLoading
 from collector.processes.container_names import Isolation, Naming, host_mount_namespaces
 from collector.processes.files import ProcessFiles
 from collector.processes.programs import KnownPrograms
+from collector.processes.servers import SECONDS, KnownServers
 from collector.processes.sweep import Sweep
 from collector.processes.table import ProcessTable
 from collector.processes.users import UserFiles
@@ -83,6 +84,8 @@ class Collector:
         self._look_ups = LookUps(on_start=self._ignore, on_end=self._unignore)
         self._programs: KnownPrograms | None = None
         """What the files of programs are, once a rule uses that."""
+        self._servers: KnownServers | None = None
+        """Which processes listen, if the settings require it."""
         self._users = UserFiles(look=self._look_ups.accounts)
         self._reader = ProcessFiles(variables=self.settings.variables - _FILES, memory=self._look_ups.memory)
         naming = Naming(self.settings.container_parents)
@@ -207,6 +210,9 @@ class Collector:
             self._look_ups.close()
             raise
         self._use_programs(self.settings.variables & _FILES)
+        if self.settings.server_packages:
+            self._servers = KnownServers(self.own_look_ups(SECONDS))
+            self.batch.use_servers(self._servers)
         for feature, reason in self._feed.off.items():
             self._on_note(f"off: {feature}: {reason}")
         # Attached first, so that a fork during the read of /proc comes as a record.
@@ -343,6 +349,8 @@ class Collector:
         self.intake.drain()
         self._flush(stopping=True)
         self._use_programs(frozenset())
+        if self._servers is not None:
+            self._servers.close()
         self.containers.close()
         self.batch.mounts.close()
         self._look_ups.close()

@@ -9,7 +9,15 @@ from functools import partial
 
 from collector.containers.lookup import KnownContainers
 from collector.events.batch_builder import BatchBuilder
-from collector.events.build import EventSource, add_exec, add_exit, add_syscall, exchanged_back, opens_for_writing
+from collector.events.build import (
+    EventSource,
+    add_exec,
+    add_exit,
+    add_syscall,
+    begins_to_listen,
+    exchanged_back,
+    opens_for_writing,
+)
 from collector.events.looked_up import LookedUpNames
 from collector.events.repeat_cache import RepeatCache
 from collector.events.server_names import ServerNames
@@ -18,6 +26,7 @@ from collector.processes.host_mounts import HostMounts
 from collector.processes.process import TrackedProcess
 from collector.processes.programs import KnownPrograms
 from collector.processes.rows import ProcessRows
+from collector.processes.servers import KnownServers
 from collector.processes.table import ProcessTable
 from collector.processes.users import UserFiles
 from collector.procfs.reading import read_file
@@ -103,6 +112,7 @@ class BatchAssembler:
         self._on_full = on_full
         self.mounts = HostMounts()
         self._rows = ProcessRows(table, users, containers)
+        self._servers: KnownServers | None = None
         self._builder = BatchBuilder()
         self._repeated = RepeatCache(table, containers)
         self.looked_up = LookedUpNames(self._repeated.forget)
@@ -129,6 +139,10 @@ class BatchAssembler:
     def use_programs(self, programs: KnownPrograms | None) -> None:
         """Put what programs are into the rows of processes from now on."""
         self._rows.programs = programs
+
+    def use_servers(self, servers: KnownServers) -> None:
+        """Put which processes listen on the network into their rows from now on."""
+        self._rows.servers = self._servers = servers
 
     def prepare(self, entry: TrackedProcess) -> None:
         """Read now what may be gone when the row of a process is written."""
@@ -205,6 +219,8 @@ class BatchAssembler:
             elif raw and not entry.is_stale and not is_hello and file is None and not self._notes_writer(record):
                 self._repeated.remember(self._builder, raw, record, event, entry, names=names)
             self.is_urgent = True
+            if self._servers is not None and begins_to_listen(record):
+                self._servers.listened()
         elif isinstance(record, Exit):
             add_exit(self._builder, record, origin, time_of_event)
         else:

@@ -41,6 +41,8 @@ class CollectorSettings:
     """True if pid and mount namespaces of its own put a process into a container, whatever its cgroup's name."""
     container_parents: tuple[str, ...] = ()
     """Further cgroups below which runtimes create those of containers; `*` matches any part of one name."""
+    server_packages: bool = False
+    """Whether to find out which processes listen on the network, and of which packages they are."""
     sent_whole: int = SENT_WHOLE
     """Equal calls of one process that are sent whole per second and CPU; further ones are counted and sent as one. 0:
     all are sent."""

@@ -162,15 +162,34 @@ class ProgramFile:
     """When it did, nanoseconds since the epoch."""
     path: str | None = None
     """Its path; None for an executable, whose path its process states."""
+    package_type: str | None = None
+    """The package's: deb, rpm, apk, snap or flatpak."""
 
 
-FILE_FACTS = ("sha256", "origin", "package", "package_version", "written_by", "written_by_user", "written_at")
-"""Members of ProgramFile, in the order in which the column fd_file has them."""
+FILE_FACTS = (
+    *("sha256", "origin", "package", "package_version", "written_by", "written_by_user", "written_at"),
+    "package_type",
+)
+"""Members of ProgramFile, in the order in which the column fd_file has them; those that are new come last."""
 
 
 def file_text(file: ProgramFile) -> str:
     """Return the facts about a file of code as the column fd_file has them."""
     return "\0".join("" if (fact := getattr(file, name)) is None else str(fact) for name in FILE_FACTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What a process is that listens where other machines may reach it. None means unknown."""
+
+    listening: tuple[str, ...]
+    """Such as tcp 0.0.0.0:22."""
+    package: str | None = None
+    """That of its program."""
+    package_version: str | None = None
+    package_type: str | None = None
+    libraries: tuple[str, ...] = ()
+    """Packages of what else it has mapped, with versions."""
 
 
 NOBODY = 1 << 32
@@ -247,6 +266,8 @@ class Process:
     """What the executable is; None if no rule uses that."""
     script: ProgramFile | None = None
     """What the script is that it was asked to run; None if there is none, or no rule uses that."""
+    server: Server | None = None
+    """What listens in it; None if nothing does, or the collector's settings don't require that."""
 
 
 @dataclass(slots=True)

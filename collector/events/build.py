@@ -269,6 +269,11 @@ def opens_for_writing(call: Syscall) -> bool:
     return spec.opens_file and call.result >= 0 and (spec.flags_at < 0 or bool(_flags_of(spec, call) & os.O_ACCMODE))
 
 
+def begins_to_listen(call: Syscall) -> bool:
+    """Return whether a call made a socket listen."""
+    return CALLS[call.event].event == "listen" and call.result == 0
+
+
 def loads_code(call: Syscall) -> bool:
     """Return whether a call mapped a file as code, or opened one that looks like a library, a module or a plugin."""
     spec = CALLS[call.event]

@@ -263,7 +263,8 @@ def _cost(answer: Mapping[str, Any] | None, elapsed: float) -> float:
 
 
 def _file(answer: Mapping[str, Any]) -> ProgramFile:
-    return ProgramFile(answer.get("sha256"), answer.get("origin"), answer.get("package"), answer.get("package_version"))
+    stated = ("sha256", "origin", "package", "package_version", "package_type")
+    return ProgramFile(**{name: answer.get(name) for name in stated})
 
 
 def _read(store: Path) -> dict[Key, ProgramFile]:

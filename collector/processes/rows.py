@@ -14,7 +14,7 @@ from collector.processes.parts import is_exe_writable
 from collector.processes.process import LocatedFile, TrackedProcess
 from collector.processes.relatives import ancestors
 from collector.processes.users import Names
-from schemas.batch import Container, Process, ProgramFile
+from schemas.batch import Container, Process, ProgramFile, Server
 from schemas.encoding.limits import encoded_length
 from schemas.limits import clipped
 
@@ -88,6 +88,16 @@ class ProgramFacts(Protocol):
         """Remember who opened a file for writing last."""
 
 
+class ServerFacts(Protocol):
+    """The parts of the look-up of servers that rows need."""
+
+    version: int
+    """Increases whenever something else is known."""
+
+    def server(self, entry: TrackedProcess) -> Server | None:
+        """Return what is known of a process as a server; None if it isn't known to listen."""
+
+
 class ContainerFacts(Protocol):
     """The parts of the container look-up that rows need."""
 
@@ -98,7 +108,7 @@ class ContainerFacts(Protocol):
         """Return what is known of a container so far."""
 
 
-_Key = tuple[int, int, int, int, int, bool, ProgramFile | None, ProgramFile | None]
+_Key = tuple[int, int, int, int, int, bool, ProgramFile | None, ProgramFile | None, Server | None]
 
 
 @dataclass(slots=True)
@@ -123,6 +133,8 @@ class ProcessRows:
     def __init__(self, table: Leaders, names: NamesOfIds, containers: ContainerFacts) -> None:
         self.programs: ProgramFacts | None = None
         """What programs are, if rules use it."""
+        self.servers: ServerFacts | None = None
+        """Which processes listen, if the settings require it."""
         self.processes: list[Process] = []
         self.containers: list[Container] = []
         self.size = 0
@@ -163,6 +175,8 @@ class ProcessRows:
         stamp = self._table.changes + self._facts.version
         if self.programs is not None:
             stamp += self.programs.version
+        if self.servers is not None:
+            stamp += self.servers.version
         written = self._rows.get(entry)
         if (
             written is not None
@@ -232,7 +246,7 @@ class ProcessRows:
         if row is None:
             row = self._gaps[left_out, parent] = len(self.processes)
             self._append(Process(pid=0, name=f"[truncated, {left_out} more ancestors]", parent=parent))
-        return _Written(-1, (0, parent, -1, -1, -1, False, None, None), row, 0, is_complete=False)
+        return _Written(-1, (0, parent, -1, -1, -1, False, None, None, None), row, 0, is_complete=False)
 
     def _append(self, process: Process) -> None:
         self.processes.append(process)
@@ -242,6 +256,9 @@ class ProcessRows:
         if texts not in self._measured:
             self._measured.add(texts)
             self._add_texts({*single, *args, *env})
+        if (server := process.server) is not None:
+            self.size += _INDEX_BYTES * (len(server.listening) + len(server.libraries))
+            self._add_texts({*server.listening, *server.libraries, server.package, server.package_version})
 
     def _add_texts(self, texts: set[str | None]) -> None:
         fresh = texts - self._texts
@@ -266,7 +283,9 @@ class ProcessRows:
         file = script = None
         if self.programs is not None:
             file, script = self.programs.file(entry), self.programs.script(entry)
-        key = (entry.version, parent, session, group, self._container_row(entry.container), is_clipped, file, script)
+        server = None if self.servers is None else self.servers.server(entry)
+        container = self._container_row(entry.container)
+        key = (entry.version, parent, session, group, container, is_clipped, file, script, server)
         written = self._rows.get(entry)
         if written is None or written.key != key:
             row = len(self.processes)
@@ -325,7 +344,7 @@ class ProcessRows:
 
     def _process(self, entry: TrackedProcess, row: int, key: _Key) -> Process:
         program, credentials, context = entry.program, entry.credentials, entry.context
-        _, parent, session, group, container, _, *files = key
+        _, parent, session, group, container, _, file, script, server = key
         names = self._names.names(
             credentials.uid,
             credentials.gid,
@@ -380,7 +399,9 @@ class ProcessRows:
             parent,
             row if session == _ITSELF else session,
             row if group == _ITSELF else group,
-            *files,
+            file,
+            script,
+            server,
         )
 
     def _insiders(self, entry: TrackedProcess) -> tuple[int, ...]:

@@ -61,7 +61,9 @@ def _find_snap(found: Attributes, host: Sequence[Mounted], host_root: str) -> Li
             if cached_stat(root).device == found.device:
                 read = read_below(root, "meta/snap.yaml", links=False, limit=_MAX_SNAP_YAML)
                 version = read and _SNAP_VERSION.search(read[0])
-                return ListedFile(place[2], version[1].decode("utf-8", "replace") if version else place[3], "", "")
+                return ListedFile(
+                    place[2], version[1].decode("utf-8", "replace") if version else place[3], "", "", "snap"
+                )
     return None
 
 
@@ -74,7 +76,7 @@ def _find_flatpak(
             with suppress(OSError), closing(open_made_by_root(outer, host_root)) as file:
                 same = cached_stat(file)
                 if (same.device, same.inode) == (found.device, found.inode):
-                    return ListedFile(place[1], place[2], "", "")
+                    return ListedFile(place[1], place[2], "", "", "flatpak")
     return None
 
 

@@ -6,13 +6,14 @@ Runs in the look-up server: a container decides what its databases contain, and 
 import os
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
 from collector.procfs.foreign_files import closing, open_below, read_below
+from collector.procfs.loaded_files import LoadedFile
 from collector.procfs.packages import APK, DISTROLESS, MAX_APK, MAX_FILES, MAX_STATUS, STATUS, Packages, rpm_headers
 
 _OS_RELEASE = ("etc/os-release", "usr/lib/os-release")
@@ -41,6 +42,23 @@ class InstalledPackage:
     source: str
     """The source package that it was built from; for apk the origin."""
     source_version: str
+
+
+def owner_of_files(
+    packages: Iterable[InstalledPackage], owners: Mapping[str, tuple[str, str]]
+) -> Callable[[LoadedFile], InstalledPackage | None]:
+    """Return a function that finds the package of a file of a root directory.
+
+    Args:
+        packages: those that its databases list.
+        owners: for each path that one lists, the package manager and the name, perhaps with architecture.
+    """
+    by_name: dict[tuple[str, str], InstalledPackage] = {}
+    for package in packages:
+        by_name.setdefault((package.manager, package.name), package)
+        # dpkg names packages that may be installed for several architectures so.
+        by_name[package.manager, f"{package.name}:{package.arch}"] = package
+    return lambda file: by_name.get(owners.get(file.path, ("", "")))
 
 
 def responder(proc: str, host_root: str) -> Callable[[dict[str, Any]], dict[str, Any]]:

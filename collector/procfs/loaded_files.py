@@ -147,6 +147,27 @@ def responder(proc: str, host_root: str) -> Callable[[int], dict[str, Any]]:
     return look
 
 
+def listening_responder(proc: str, _: str) -> Callable[[int], list[tuple[int, int, str, list[str]]]]:
+    """Return the function that finds processes which listen where other machines may reach them, at most so many.
+
+    Each has its process id, start in ticks, name and addresses. The first process of the host is none: it listens for
+    services that it starts, so it would be everybody's server.
+    """
+
+    def look(most: int) -> list[tuple[int, int, str, list[str]]]:
+        networks: BoundedMap[str, Mapping[int, str]] = BoundedMap(_MAX_NETWORKS)
+        found: list[tuple[int, int, str, list[str]]] = []
+        for pid in sorted(int(name) for name in os.listdir(proc) if name.isdigit()):  # noqa: PTH208 - names only
+            folder = f"{proc}/{pid}"
+            every = [*islice(_listening(folder, networks), _MAX_LISTENING)] if pid > 1 else []
+            stat = parse_stat(_small(f"{folder}/stat")) if any(map(is_network_facing, every)) else None
+            if stat is not None and len(found) < most:
+                found.append((pid, stat.start_ticks, stat.comm, every))
+        return found
+
+    return look
+
+
 def _below(path: str, prefix: str) -> str:
     """Return the path that a process has after chroot for one of the host."""
     return path.removeprefix(prefix) if prefix and path.startswith(f"{prefix}/") else path

@@ -28,7 +28,7 @@ MAX_TEXT = 4096
 """Limit of the characters of a text, which no path exceeds."""
 MAX_ANSWER = 1 << 20
 
-_OF_PACKAGES = ("program", "packages", "code", "loaded")
+_OF_PACKAGES = ("program", "packages", "code", "loaded", "listening")
 """Kinds of queries that need much memory."""
 
 READY = b"{}\n"
@@ -101,7 +101,7 @@ def _responder(kind: str) -> "Callable[[str, str], Callable[[Any], Any]]":
         return package_files.responder
     from collector.procfs import loaded_files  # noqa: PLC0415
 
-    return loaded_files.responder
+    return loaded_files.responder if kind == "loaded" else loaded_files.listening_responder
 
 
 def serve(questions: "Iterable[bytes]", answers: "BinaryIO", proc: str, host_root: str) -> None:

@@ -29,6 +29,8 @@ MAX_LEFT_BEHIND = 8
 """Abandoned servers at a time; further queries fail until one of them ends."""
 MAX_LEFT_BY_FILES = 4
 """Limit for queries about files. Only they block after SIGKILL, and reading command lines must stay possible."""
+MAX_LISTENERS = 1024
+"""Processes that listen, of which more are not looked for."""
 PATIENCE = 3.0
 """Budget in seconds for waiting in vain. It refills slowly, so that nobody can stall the collector."""
 PATIENCE_REGAINED = 0.02
@@ -126,6 +128,13 @@ class LookUps:
     def loaded(self, pid: int) -> Any:
         """Read which files a process has loaded, as collector.procfs.loaded_files does; None if it was abandoned."""
         return self._ask({"loaded": pid}, MAX_LEFT_BEHIND)
+
+    def listening(self) -> Any:
+        """Return which processes listen where other machines may reach them; None if it was abandoned.
+
+        Each is a list of process id, start in ticks, name and addresses, as collector.procfs.loaded_files has them.
+        """
+        return self._ask({"listening": MAX_LISTENERS}, MAX_LEFT_BEHIND)
 
     def packages(self, pid: int, paths: Sequence[str]) -> Any:
         """List the packages of a process's root and those that brought files there; None if it was abandoned.

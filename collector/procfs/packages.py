@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from collector.procfs.foreign_files import closing, open_below, read_below
+from collector.procfs.foreign_files import closing, open_below, open_made_by_root, read_below
 from collector.procfs.reading import read_up_to
 from foundation.caches import BoundedMap
 
@@ -29,6 +29,8 @@ DISTROLESS = "var/lib/dpkg/status.d"
 _DIVERSIONS = "var/lib/dpkg/diversions"
 APK = "lib/apk/db/installed"
 _RPM = ("var/lib/rpm/rpmdb.sqlite", "usr/lib/sysimage/rpm/rpmdb.sqlite")
+DATABASES = (INFO, STATUS, DISTROLESS, APK, *_RPM)
+"""Where databases are, below a root directory."""
 _LOCKS = ("var/lib/dpkg/lock", "var/lib/rpm/.rpm.lock", "usr/lib/sysimage/rpm/.rpm.lock")
 _SUMS = ".md5sums"
 MAX_STATUS, _MAX_SUMS, _MAX_DIVERSIONS, MAX_APK, _MAX_RPM = 32 << 20, 4 << 20, 1 << 20, 32 << 20, 256 << 20
@@ -52,6 +54,8 @@ class ListedFile:
     """As hashlib names it."""
     digest: str
     """In hexadecimal; empty if the package states none."""
+    type: str
+    """The package's: deb, rpm, apk, snap or flatpak."""
 
 
 class Packages:
@@ -97,7 +101,7 @@ class Packages:
     def _find_dpkg(self, root: int, path: str) -> ListedFile | None:
         for folder, name, digest in self._dpkg_lists(root, path):
             package = name.partition(":")[0]
-            return ListedFile(package, _version(root, folder, package), "md5", digest)
+            return ListedFile(package, _version(root, folder, package), "md5", digest, "deb")
         return None
 
     def _dpkg_lists(self, root: int, path: str) -> Iterator[tuple[int, str, str]]:
@@ -118,10 +122,24 @@ class Packages:
 
 def exist(root: int) -> bool:
     """Return whether a root directory has a database that can be read."""
-    for path in (INFO, DISTROLESS, APK, *_RPM):
+    for path in DATABASES:
         with suppress(OSError), closing(open_below(root, path)):
             return True
     return False
+
+
+def are_made_by_root(root: str) -> bool:
+    """Return whether a root directory, given by its path, has databases, none of which others than root can change."""
+    has_any = False
+    for path in DATABASES:
+        try:
+            with closing(open_made_by_root(path, root)):
+                has_any = True
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            return False
+    return has_any
 
 
 def are_changing(root: int) -> bool:
@@ -245,6 +263,7 @@ def _find_apk(root: int, path: str) -> ListedFile | None:
                     "" if version is None else version[1].decode("utf-8", "replace"),
                     "sha1" if found[1] == b"1" else "sha256",
                     base64.b64decode(found[2]).hex(),
+                    "apk",
                 )
         at += len(wanted) - 1
     return None
@@ -368,4 +387,4 @@ def _listed(header: RpmHeader, index: int, folder: str) -> ListedFile | None:
     if directory is None or header.text(_DIRECTORIES, directory) != folder:
         return None
     algorithm = _ALGORITHMS.get(header.number(_ALGORITHM) or 1, "")
-    return ListedFile(header.name, header.version, algorithm, header.text(_DIGESTS, index))
+    return ListedFile(header.name, header.version, algorithm, header.text(_DIGESTS, index), "rpm")

@@ -25,7 +25,7 @@ from collector.procfs.foreign_files import (
     open_made_by_root,
     upper_directory,
 )
-from collector.procfs.packages import ListedFile, Packages, are_changing, exist
+from collector.procfs.packages import DATABASES, ListedFile, Packages, are_changing, are_made_by_root, exist
 from collector.procfs.parse import Mounted, parse_mountinfo
 from collector.procfs.reading import read_file
 
@@ -33,6 +33,8 @@ MAX_SIZE = 256 << 20
 """Bytes of the largest file that is read; a larger one has no digest."""
 _CHUNK = 1 << 20
 _MAX_MOUNTINFO = 1 << 20
+_MAX_DEPTH = 16
+"""Directories above a file that may be root directories with packages of their own."""
 _FIRST, _LAST = -(2**63) + 1, 2**63 - 1
 
 
@@ -111,14 +113,13 @@ class ProgramFiles:
 
     def _read(self, location: int, found: Attributes, query: ProgramQuery, mounts: "_MountTables") -> dict[str, Any]:
         listed, has_database, is_changing = None, False, False
-        root = None if query.is_from_memfd else self._root(found, query, mounts)
-        if root is not None:
+        for root, path in [] if query.is_from_memfd else self._roots(found, query, mounts):
             with closing(root):
-                listed, has_database, is_changing = (
-                    self._packages.find(root, query.path),
-                    exist(root),
-                    are_changing(root),
-                )
+                listed = self._packages.find(root, path)
+                has_database |= exist(root)
+                is_changing |= are_changing(root)
+            if listed is not None:
+                break
         algorithms = {"sha256"} | ({listed.algorithm} if listed and listed.digest else set())
         digests, size = _digests(location, algorithms)
         answer: dict[str, Any] = {"bytes": size}
@@ -130,31 +131,43 @@ class ProgramFiles:
         app = None if listed else self._app(found, query, mounts)
         if app is not None:
             # Nobody can have changed it since it was installed.
-            return answer | {"package": app.package, "package_version": app.version, "origin": "package"}
+            return answer | _stated(app) | {"origin": "package"}
         origin = self._origin(listed, digests, query, has_database=has_database)
         if is_changing and origin in {"modified", "dropped"}:
             return answer | {"is_early": True}
         if listed is not None:
-            answer |= {"package": listed.package, "package_version": listed.version}
+            answer |= _stated(listed)
         return answer | {"origin": origin}
 
-    def _root(self, found: Attributes, query: ProgramQuery, mounts: "_MountTables") -> int | None:
-        """Open the root whose packages may have brought a file: the host's, if the file is there by root's doing.
+    def _roots(self, found: Attributes, query: ProgramQuery, mounts: "_MountTables") -> Iterator[tuple[int, str]]:
+        """Open the roots whose packages may have brought a file, each with the file's path below it.
 
-        In a container, only files of its image count: whoever writes others can write the databases as well.
+        That is the host's, if the file is there by root's doing, and then a root directory that contains it, such as
+        one for chroot. In a container, only files of its image count: whoever writes others can write the databases.
         """
-        if mounts.are_local(query.path, mounts.host):
-            with suppress(OSError), closing(open_made_by_root(query.path, self._host_root)) as location:
-                own = cached_stat(location)
-                if (own.device, own.inode) == (found.device, found.inode):
-                    return os.open(self._host_root, os.O_PATH | os.O_CLOEXEC)
+        for path in self._host_paths(query):
+            if mounts.are_local(path, mounts.host) and _is_made_by_root(path, self._host_root, found):
+                yield os.open(self._host_root, os.O_PATH | os.O_CLOEXEC), path
+                parts = path.split("/")
+                for number in range(min(len(parts) - 1, _MAX_DEPTH), 1, -1):
+                    above = f"{self._host_root.rstrip('/')}{'/'.join(parts[:number])}"
+                    places = ("/".join((*parts[:number], place)) for place in DATABASES)
+                    if all(mounts.are_local(place, mounts.host) for place in places) and are_made_by_root(above):
+                        yield os.open(above, os.O_PATH | os.O_CLOEXEC), "/".join(("", *parts[number:]))
+                        break
+                return
         if query.is_contained and query.is_lower_layer:
             for pid in reversed(query.pids):
-                try:
-                    return os.open(f"{self._proc}/{pid}/root", os.O_PATH | os.O_CLOEXEC)
-                except OSError:
-                    continue
-        return None
+                with suppress(OSError):
+                    yield os.open(f"{self._proc}/{pid}/root", os.O_PATH | os.O_CLOEXEC), query.path
+                    return
+
+    def _host_paths(self, query: ProgramQuery) -> Iterator[str]:
+        """Yield the paths that a file may have outside of its process's root: a script's is that after chroot."""
+        yield query.path
+        for pid in query.pids if query.is_script and query.is_host else ():
+            with suppress(OSError):
+                yield os.readlink(f"{self._proc}/{pid}/root").rstrip("/") + query.path  # noqa: PTH115
 
     def _with_layer(self, query: ProgramQuery, mounts: "_MountTables") -> ProgramQuery:
         """Return a query about a container's script with its layer of the overlay, which only programs' start shows.
@@ -194,6 +207,18 @@ class ProgramFiles:
             with closing(os.open(self._host_root, os.O_PATH | os.O_CLOEXEC)) as root:
                 has_database = exist(root)
         return "dropped" if has_database else "unknown"
+
+
+def _stated(listed: ListedFile) -> dict[str, str]:
+    return {"package": listed.package, "package_version": listed.version, "package_type": listed.type}
+
+
+def _is_made_by_root(path: str, root: str, found: Attributes) -> bool:
+    """Return whether the file at a path is a certain one, and nobody but root can have put it there."""
+    with suppress(OSError), closing(open_made_by_root(path, root)) as location:
+        own = cached_stat(location)
+        return (own.device, own.inode) == (found.device, found.inode)
+    return False
 
 
 # Processes of a mount namespace have the same table, and it seldom changes.

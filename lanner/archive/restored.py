@@ -23,6 +23,7 @@ from lanner.archive.schema import (
     IDENTITY,
     NUMBERS,
     PROCESS,
+    SERVER_LISTS,
     archived_text,
     restored_text,
 )
@@ -36,8 +37,9 @@ from schemas.batch import (
     Mount,
     Process,
     ProgramFile,
+    Server,
 )
-from schemas.encoding.columns import LISTS, MARKS
+from schemas.encoding.columns import LISTS, MARKS, SERVER
 from schemas.encoding.limits import TextTable
 
 _MISSING = {"local_port": -1, "remote_port": -1, "thread": MISSING_INT, "vthread": MISSING_INT, "fd_num": MISSING_INT}
@@ -207,6 +209,8 @@ def _process(row: Mapping[str, Any], row_of: Mapping[int, int], container_of: Ma
             value = None if value is None else tuple(map(restored_text, value))
         elif isinstance(value, str):
             value = restored_text(value)
+        elif each.name == SERVER and value is not None:
+            value = Server(**_texts(value))
         elif isinstance(value, dict):
             value = ProgramFile(**_texts(value))
         elif value is None:
@@ -216,7 +220,16 @@ def _process(row: Mapping[str, Any], row_of: Mapping[int, int], container_of: Ma
 
 
 def _texts(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: restored_text(value) if isinstance(value, str) else value for name, value in row.items()}
+    return {
+        name: (
+            restored_text(value)
+            if isinstance(value, str)
+            else tuple(map(restored_text, value))
+            if name in SERVER_LISTS
+            else value
+        )
+        for name, value in row.items()
+    }
 
 
 def _container(row: Mapping[str, Any]) -> Container:

@@ -19,6 +19,8 @@ from lanner.archive.schema import (
     IDENTITY,
     NUMBERS,
     PROCESS,
+    SERVER_LISTS,
+    SERVER_TEXTS,
     archived_text,
 )
 from lanner.recorder.store import StoredBatch
@@ -32,8 +34,9 @@ from schemas.batch import (
     EventBatch,
     Process,
     ProgramFile,
+    Server,
 )
-from schemas.encoding.columns import FILES, KNOWN_BITS, LISTS, PROCESS_COLUMNS, TEXTS, pack_processes
+from schemas.encoding.columns import FILES, KNOWN_BITS, LISTS, PROCESS_COLUMNS, SERVER, TEXTS, pack_processes
 from schemas.encoding.limits import TextTable
 
 MAX_ANCESTORS = 64
@@ -251,11 +254,13 @@ class _Events:
     def _read_processes(self, batches: Sequence[EventBatch]) -> None:
         """Read the processes of all batches, numbered throughout; likewise the containers."""
         files: dict[ProgramFile | None, int] = {None: 0}
+        servers: dict[Server | None, int] = {None: 0}
         for batch in batches:
             for process in batch.processes:
                 files.setdefault(process.file, len(files))
                 files.setdefault(process.script, len(files))
-        packed = [pack_processes(each.processes, self._columns.texts, files) for each in batches]
+                servers.setdefault(process.server, len(servers))
+        packed = [pack_processes(each.processes, self._columns.texts, files, servers) for each in batches]
         sizes = [len(each.processes) for each in batches]
         starts = np.concatenate(([0], np.cumsum(sizes)))
         containers = np.concatenate(([0], np.cumsum([len(each.containers) for each in batches])))
@@ -266,7 +271,9 @@ class _Events:
             first = int(starts[owner])
             self.lineages.add(batches[owner].processes, row - first, first, int(containers[owner]))
         columns = self._columns
-        self._processes = _processes(packed, sizes, columns, _files(list(files), columns))
+        self._processes = _processes(
+            packed, sizes, columns, _files(list(files), columns), _servers(list(servers), columns)
+        )
         self._related = {
             name: _lists(rows, pa.array([row for each in rows for row in each], pa.int64()))
             for name, rows in (("ancestors", self.lineages.ancestors), ("relatives", self.lineages.relatives))
@@ -307,8 +314,22 @@ def _files(files: Sequence[ProgramFile | None], columns: Columns) -> pa.StructAr
     return pa.StructArray.from_arrays([made[name] for name in ordered], list(ordered), mask=missing)
 
 
+def _servers(servers: Sequence[Server | None], columns: Columns) -> pa.StructArray:
+    def values(name: str) -> list[Any]:
+        return [None if server is None else getattr(server, name) for server in servers]
+
+    made = {name: columns.of_lists(values(name)) for name in SERVER_LISTS}
+    made |= {name: columns.of_texts(values(name)) for name in SERVER_TEXTS}
+    missing = pa.array([server is None for server in servers])
+    return pa.StructArray.from_arrays([*made.values()], [*made], mask=missing)
+
+
 def _processes(
-    packed: Sequence[Mapping[str, bytes]], sizes: Sequence[int], columns: Columns, files: pa.StructArray
+    packed: Sequence[Mapping[str, bytes]],
+    sizes: Sequence[int],
+    columns: Columns,
+    files: pa.StructArray,
+    servers: pa.StructArray,
 ) -> pa.StructArray:
     def numbers(name: str) -> Numbers:
         return np.concatenate([_packed(each, name, size) for each, size in zip(packed, sizes, strict=True)])
@@ -324,6 +345,8 @@ def _processes(
             found[name] = columns.of(numbers(name))
         elif name in FILES:
             found[name] = files.take(pa.array(numbers(name)))
+        elif name == SERVER:
+            found[name] = servers.take(pa.array(numbers(name)))
         elif name != "row":
             values = numbers(name)
             is_flag = pa.types.is_boolean(kind)

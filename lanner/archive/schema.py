@@ -16,7 +16,7 @@ from types import MappingProxyType
 import pyarrow as pa
 
 from schemas.batch import FILE_FACTS, NUMBER_COLUMNS, STRING_COLUMNS
-from schemas.encoding.columns import FILES, LISTS, MARKS, NULLABLE, SURE, TEXTS
+from schemas.encoding.columns import FILES, LISTS, MARKS, NULLABLE, SERVER, SURE, TEXTS
 
 VERSION = "1"
 """The version of these schemas, in each file's metadata.
@@ -56,12 +56,19 @@ FILE = pa.struct([
     pa.field("path", TEXT),
 ])  # fmt: skip
 
+SERVER_LISTS, SERVER_TEXTS = ("listening", "libraries"), ("package", "package_version", "package_type")
+SERVER_TYPE = pa.struct([
+    *(pa.field(name, pa.list_(TEXT)) for name in SERVER_LISTS),
+    *(pa.field(name, TEXT) for name in SERVER_TEXTS),
+])  # fmt: skip
+
 PROCESS: Mapping[str, pa.DataType] = MappingProxyType({
     "row": pa.int32(),
     **{name: _OF_CODE[code] for name, code in {**SURE, **NULLABLE, **MARKS}.items()},
     **dict.fromkeys(TEXTS, TEXT),
     **dict.fromkeys(LISTS, pa.list_(TEXT)),
     **dict.fromkeys(FILES, FILE),
+    SERVER: SERVER_TYPE,
 })  # fmt: skip
 """The attributes of a process. row, parent, session_leader, group_leader and container are rows of its batch."""
 

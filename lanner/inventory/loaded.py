@@ -4,10 +4,10 @@
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from collector.procfs.installed_packages import InstalledPackage
+from collector.procfs.installed_packages import InstalledPackage, owner_of_files
 from collector.procfs.loaded_files import LoadedFile, is_network_facing
 from foundation.text import count_of, printable
 from schemas.batch import Container
@@ -156,7 +156,7 @@ def _root(
         known = packages.get(key, RootPackages())
         distribution = known.distribution if any(known.distribution) else distribution
         installed |= dict.fromkeys(known.installed)
-        owner = owner_of_files(known)
+        owner = owner_of_files(known.installed, known.owners)
         container = containers.get(key)
         if key != HOST:
             names.add(printable(container.name or container.id) if container else identity[0])
@@ -181,16 +181,6 @@ def _root(
         len(unlisted),
         tuple(members),
     )
-
-
-def owner_of_files(known: RootPackages) -> Callable[[LoadedFile], InstalledPackage | None]:
-    """Return a function that finds the package of a file of a root directory."""
-    by_name: dict[tuple[str, str], InstalledPackage] = {}
-    for package in known.installed:
-        by_name.setdefault((package.manager, package.name), package)
-        # dpkg names packages that may be installed for several architectures so.
-        by_name[package.manager, f"{package.name}:{package.arch}"] = package
-    return lambda file: by_name.get(known.owners.get(file.path, ("", "")))
 
 
 def _use(package: InstalledPackage, gathered: _Gathered) -> PackageUse:

@@ -267,6 +267,7 @@ FIELDS: tuple[tuple[str, Source], ...] = (
     ("file.hash.sha256", "fd.file.sha256"),
     ("package.name", "proc.exe.package"),
     ("package.version", "proc.exe.package.version"),
+    ("package.type", "proc.exe.package.type"),
     ("source.ip", lambda alert: alert.event.get("fd.cip" if is_socket(alert) else "sshd.address")),
     ("source.port", lambda alert: alert.event.get("fd.cport" if is_socket(alert) else "sshd.port")),
     ("source.domain", _if(is_socket, "fd.cip.name")),
@@ -329,7 +330,15 @@ def _written(of: str) -> dict[str, Source]:
 
 
 def _packaged(of: str) -> dict[str, Source]:
-    return {"package": f"{of}.package", "package_version": f"{of}.package.version", **_written(of)}
+    return {**_package(of), **_written(of)}
+
+
+def _package(of: str) -> dict[str, Source]:
+    return {
+        "package": f"{of}.package",
+        "package_version": f"{of}.package.version",
+        "package_type": f"{of}.package.type",
+    }
 
 
 _PROGRAMS: Mapping[str, Mapping[str, Source]] = {
@@ -337,8 +346,8 @@ _PROGRAMS: Mapping[str, Mapping[str, Source]] = {
     "script": {"path": "proc.script.path", "sha256": "proc.script.sha256", **_packaged("proc.script")},
     "file": _packaged("fd.file"),
     "server": {
-        **{name: f"proc.server.{name}" for name in ("name", "pid", "listening", "package", "libraries")},
-        "package_version": "proc.server.package.version",
+        **{name: f"proc.server.{name}" for name in ("name", "pid", "listening", "libraries")},
+        **_package("proc.server"),
     },
 }
 """What ECS has no field for, below `falco`."""

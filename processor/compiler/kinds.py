@@ -15,7 +15,7 @@ from operator import attrgetter
 from processor.fields.extract import IDENTITY
 from processor.fields.process import is_leader
 from schemas.batch import Container, EventBatch, Process, ProgramFile
-from schemas.encoding.columns import FILES
+from schemas.encoding.columns import FILES, SERVER
 
 KindOf = Callable[[int], int]
 """Returns the kind of a process by its row."""
@@ -23,7 +23,7 @@ KindOf = Callable[[int], int]
 MAX_KINDS = 1024
 """The most kinds that are known at a time: a host starts few programs again and again."""
 _ROWS = ("container", "parent", "session_leader", "group_leader")
-_facts = attrgetter(*(each.name for each in fields(Process) if each.name not in {*IDENTITY, *_ROWS, *FILES}))
+_facts = attrgetter(*(each.name for each in fields(Process) if each.name not in {*IDENTITY, *_ROWS, *FILES, SERVER}))
 _file_facts = attrgetter(*(each.name for each in fields(ProgramFile)))
 
 

@@ -399,7 +399,7 @@ def file_fact(text: str | None, at: int) -> str | None:
 
 def file_time(text: str | None) -> int | None:
     """Return when such a file was written, nanoseconds since the epoch; None if its host sent no such time."""
-    found = file_fact(text, len(FILE_FACTS) - 1)
+    found = file_fact(text, FILE_FACTS.index("written_at"))
     if found is None or not (found.isascii() and found.isdecimal()) or len(found) > _CLOCK_DIGITS:
         return None
     return int(found) if is_clock(int(found)) else None

@@ -5,7 +5,7 @@ Adding a field adds one line here. extract.py binds the names that an expression
 
 import re
 
-from schemas.batch import MISSING_INT, EventBit
+from schemas.batch import FILE_FACTS, MISSING_INT, EventBit
 
 
 def _bit(flag: EventBit) -> str:
@@ -26,6 +26,16 @@ def _ends(function: str, kind: str) -> str:
     return f"{function}(c_bits[i], {_number('local_port', -1)}, {_number('remote_port', -1)})"
 
 
+_OF_FILE = {
+    "sha256": "sha256",
+    "origin": "origin",
+    "package": "package",
+    "package.version": "package_version",
+    "package.type": "package_type",
+    "written_by": "written_by",
+    "written_by.user": "written_by_user",
+}
+"""Facts about a file that are texts, and their names in ProgramFile."""
 _TYPE = _text("type")
 _HAS_FD = f"(c_fd_num[i] != {MISSING_INT})"
 _FD = _number("fd_num")
@@ -158,10 +168,8 @@ _DESCRIPTOR: dict[str, str] = {
     "fs.path.target": _text("path_target"),
     "fs.path.targetraw": _text("path_target_raw"),
     **{
-        f"fd.file.{name}": f"file_fact({_text('fd_file')}, {number})"
-        for number, name in enumerate(
-            ("sha256", "origin", "package", "package.version", "written_by", "written_by.user")
-        )
+        f"fd.file.{name}": f"file_fact({_text('fd_file')}, {FILE_FACTS.index(member)})"
+        for name, member in _OF_FILE.items()
     },
     "fd.file.written_at": f"file_time({_text('fd_file')})",
     "dns.question.name": f"word({_text('dns')}, 0)",
@@ -228,15 +236,7 @@ _PROCESS: dict[str, str] = {
     **{
         f"proc.{kind}.{field}": f"(q.{of} and q.{of}.{attribute})"
         for kind, of in {"exe": "file", "script": "script"}.items()
-        for field, attribute in {
-            "sha256": "sha256",
-            "origin": "origin",
-            "package": "package",
-            "package.version": "package_version",
-            "written_by": "written_by",
-            "written_by.user": "written_by_user",
-            "written_at": "written_at",
-        }.items()
+        for field, attribute in {**_OF_FILE, "written_at": "written_at"}.items()
     },
     "proc.script.path": "(q.script and q.script.path)",
     "proc.exe.age": "difference(c_time[i], q.exe_ino_ctime)",

@@ -7,9 +7,11 @@ eventformatter.cpp; the fields appended to every output are those that Falco's c
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from foundation.text import printable
 from processor.compiler.batch import BatchAccess
 from processor.compiler.codegen import Access, Constants, Emitter, Expression
 from processor.compiler.literals import encoded
@@ -18,7 +20,7 @@ from processor.compiler.transformers import as_text
 from processor.compiler.types import Shape, side_shape
 from processor.fields import extract
 from processor.fields.extract import output_expression
-from processor.fields.process import leaders
+from processor.fields.process import ancestors, leaders
 from processor.language.ast import Check, Field, Left, Node, checks, indicators_in
 from processor.language.tokens import IN_INDICATORS
 from processor.output.tokens import Part, Token, output_sides, parse_output, side_text
@@ -318,7 +320,7 @@ _PLAIN = (
     *("fd.num", "fd.type", "fd.typechar", "fd.name", "fd.nameraw", "fd.realpath", "fd.directory", "fd.filename"),
     *("fd.lip", "fd.rip", "fd.cip", "fd.sip", "fd.lport", "fd.rport", "fd.cport", "fd.sport", "fd.l4proto"),
     *("fd.sip.name", "fd.cip.name", "fd.sockfamily", "fd.is_server", "fd.dev", "fd.ino"),
-    *("fd.file.sha256", "fd.file.origin", "fd.file.package", "fd.file.package.version"),
+    *("fd.file.sha256", "fd.file.origin", "fd.file.package", "fd.file.package.version", "fd.file.package.type"),
     *("fd.file.written_by", "fd.file.written_by.user", "fd.file.written_at"),
     *("dns.question.name", "dns.question.registered_domain", "dns.question.type", "dns.response_code", "dns.answers"),
     "tls.client.server_name",
@@ -326,10 +328,15 @@ _PLAIN = (
     *("proc.pid", "proc.vpid", "proc.ppid", "proc.name", "proc.exe", "proc.exepath", "proc.codepath", "proc.cmdline"),
     "proc.args",
     *("proc.cwd", "proc.tty", "proc.sid", "proc.sname", "proc.pgid", "proc.vpgid", "proc.loginshellid"),
-    *("proc.exe.sha256", "proc.exe.origin", "proc.exe.package", "proc.exe.package.version"),
+    *("proc.exe.sha256", "proc.exe.origin", "proc.exe.package", "proc.exe.package.version", "proc.exe.package.type"),
     *("proc.exe.written_by", "proc.exe.written_by.user", "proc.exe.written_at"),
     *("proc.script.path", "proc.script.sha256", "proc.script.origin", "proc.script.package"),
-    *("proc.script.package.version", "proc.script.written_by", "proc.script.written_by.user"),
+    *(
+        "proc.script.package.version",
+        "proc.script.package.type",
+        "proc.script.written_by",
+        "proc.script.written_by.user",
+    ),
     "proc.script.written_at",
     *("proc.pid.ts", "proc.duration", "proc.exe_ino", "proc.is_exe_writable", "proc.is_exe_upper_layer"),
     *(
@@ -395,7 +402,24 @@ def _host(batch: EventBatch) -> Iterator[tuple[str, Any]]:
     yield "host.ip", tuple(batch.addresses)
 
 
+def _server(rows: Sequence[Process], process: Process) -> Iterator[tuple[str, Any]]:
+    """Yield what is known of the nearest process that listens on the network, from the process itself upward."""
+    line = (process, *islice(ancestors(rows, process), _LEVELS[-1]))
+    found = next((each for each in line if each.server is not None), None)
+    if found is None or (server := found.server) is None:
+        return
+    yield "proc.server.name", printable(found.name or "")
+    yield "proc.server.pid", found.pid
+    yield "proc.server.listening", tuple(map(printable, server.listening))
+    for name, value in (("", server.package), (".version", server.package_version), (".type", server.package_type)):
+        if value:
+            yield f"proc.server.package{name}", printable(value)
+    if server.libraries:
+        yield "proc.server.libraries", tuple(map(printable, server.libraries))
+
+
 def _beyond_falco(rows: Sequence[Process], process: Process) -> Iterator[tuple[str, Any]]:
+    yield from _server(rows, process)
     if process.exe is not None and process.args is not None:
         yield ARGUMENTS, (process.exe, *process.args)
     for kind, leader in leaders(rows, process):

@@ -15,7 +15,7 @@ import fastavro
 from fastavro.schema import parse_schema
 
 from foundation.errors import LannerError
-from schemas.batch import Container, EventBatch, Mount, Process, ProgramFile
+from schemas.batch import Container, EventBatch, Mount, Process, ProgramFile, Server
 from schemas.encoding.columns import (
     COLUMNS,
     LISTS,
@@ -33,14 +33,18 @@ from schemas.encoding.columns import (
 from schemas.encoding.limits import (
     MAX_CONTAINER_CHARACTERS,
     MAX_CONTAINERS,
+    MAX_LIBRARIES,
+    MAX_LISTENING,
     MAX_MOUNTS,
     MAX_PROCESS_CHARACTERS,
+    MAX_SERVERS,
     MAX_TEXT_BYTES,
     MAX_TEXTS,
     TextTable,
     check_clocks,
     check_head,
     check_joined,
+    check_names,
     encode_text,
     is_clock,
     longest_of,
@@ -123,14 +127,17 @@ _NO_FORMER_TABLES = b"\0\0"
 """Two empty arrays, `strings` and `processes`."""
 _BEFORE_CONTAINERS = _NAMES[_NAMES.index("texts") : _NAMES.index("containers")]
 _PARSED_FILES: Any = parse_schema(_FIELDS["files"]["type"])
-_AFTER_FILES = _NAMES[_NAMES.index("files") + 1 :]
+_PARSED_SERVERS: Any = parse_schema(_FIELDS["servers"]["type"])
+_AFTER_SERVERS = _NAMES[_NAMES.index("servers") + 1 :]
 _BYTES = tuple(field["name"] for field in EVENT_BATCH_SCHEMA["fields"] if field["type"] == "bytes")
 
 _CONTAINER_TEXT = (
     *("id", "full_id", "type", "name", "image", "image_id", "image_repository", "image_tag", "image_digest"),
     *("ip", "user", "pod_name", "pod_uid", "pod_namespace", "pod_sandbox_id"),
 )
-_FILE_TEXT = ("sha256", "origin", "package", "package_version", "written_by", "written_by_user", "path")
+_FILE_TEXT = ("sha256", "origin", "package", "package_version", "written_by", "written_by_user", "path", "package_type")
+_SERVER_TEXT = ("package", "package_version", "package_type")
+_SERVER_LISTS = {"listening": MAX_LISTENING, "libraries": MAX_LIBRARIES}
 _MOUNT_TEXT = ("source", "dest", "mode", "propagation")
 _CONTAINER_PLAIN = ("privileged", "start_ts", "host_pid", "host_network", "host_ipc", "is_truncated")
 _HEAD = (
@@ -155,9 +162,14 @@ def encode_batch(batch: EventBatch) -> bytes:
     files = {None: 0} | {file: 0 for each in batch.processes for file in (each.file, each.script) if file is not None}
     for number, file in enumerate(files):
         files[file] = number
-    tables = {f"p_{name}": column for name, column in pack_processes(batch.processes, texts, files).items()}
+    servers = {None: 0} | {each.server: 0 for each in batch.processes if each.server is not None}
+    for number, server in enumerate(servers):
+        servers[server] = number
+    packed = pack_processes(batch.processes, texts, files, servers)
+    tables = {f"p_{name}": column for name, column in packed.items()}
     containers = [_container_datum(container, texts.__getitem__) for container in batch.containers]
     programs = [_file_datum(file, texts.__getitem__) for file in files if file is not None]
+    listening = [_server_datum(server, texts.__getitem__) for server in servers if server is not None]
     tables["texts"], tables["text_lengths"] = pack_texts(texts.texts)
     for name in COLUMNS:
         tables[f"c_{name}"] = pack_column(batch.columns[name])
@@ -168,7 +180,8 @@ def encode_batch(batch: EventBatch) -> bytes:
     _write_columns(out, _BEFORE_CONTAINERS, tables)
     fastavro.schemaless_writer(out, _PARSED_CONTAINERS, containers)
     fastavro.schemaless_writer(out, _PARSED_FILES, programs)
-    _write_columns(out, _AFTER_FILES, tables)
+    fastavro.schemaless_writer(out, _PARSED_SERVERS, listening)
+    _write_columns(out, _AFTER_SERVERS, tables)
     return out.getvalue()
 
 
@@ -215,6 +228,11 @@ def _file_datum(file: ProgramFile, intern: Callable[[str | None], int]) -> dict[
     return {name: intern(getattr(file, name)) for name in _FILE_TEXT} | {"written_at": file.written_at}
 
 
+def _server_datum(server: Server, intern: Callable[[str | None], int]) -> dict[str, Any]:
+    lists = {name: [intern(text) for text in getattr(server, name)] for name in _SERVER_LISTS}
+    return {name: intern(getattr(server, name)) for name in _SERVER_TEXT} | lists
+
+
 def _container_datum(container: Container, intern: Callable[[str | None], int]) -> dict[str, Any]:
     datum = {name: getattr(container, name) for name in _CONTAINER_PLAIN}
     for name in _CONTAINER_TEXT:
@@ -247,7 +265,10 @@ def _checked(datum: dict[str, Any]) -> EventBatch:
         if len(datum["files"]) > MAX_PROCESSES:
             raise ValueError(f"{len(datum['files'])} files of programs in one batch")
         files = (None, *(_file(row, strings) for row in datum["files"]))
-        processes = unpack_processes(rows, strings, len(datum["containers"]), files, longest)
+        if len(datum["servers"]) > MAX_SERVERS:
+            raise ValueError(f"{len(datum['servers'])} servers in one batch")
+        servers = (None, *(_server(row, strings) for row in datum["servers"]))
+        processes = unpack_processes(rows, strings, len(datum["containers"]), files, servers, longest=longest)
     raw = {name: datum[f"c_{name}"] for name in COLUMNS}
     check_clocks(raw, ("time",))
     columns = unpack_columns(raw, datum["count"], len(strings), len(processes))
@@ -260,6 +281,15 @@ def _file(row: dict[str, Any], strings: list[str | None]) -> ProgramFile:
     if not is_clock(row["written_at"] or 0):
         raise ValueError("the time at which a program was written is out of range")
     return ProgramFile(**{name: text_at(strings, row[name]) for name in _FILE_TEXT}, written_at=row["written_at"])
+
+
+def _server(row: dict[str, Any], strings: list[str | None]) -> Server:
+    texts: dict[str, Any] = {name: text_at(strings, row[name]) for name in _SERVER_TEXT}
+    lists: dict[str, Any] = {name: texts_at(strings, row[name]) or () for name in _SERVER_LISTS}
+    check_names("a package of a server", filter(None, texts.values()))
+    for name, most in _SERVER_LISTS.items():
+        check_names(f"{name} of a server", lists[name], most)
+    return Server(**texts, **lists)
 
 
 def _container(row: dict[str, Any], strings: list[str | None]) -> Container:

@@ -11,7 +11,7 @@ from itertools import chain, islice, repeat
 from operator import and_, attrgetter
 from typing import Any
 
-from schemas.batch import ARGUMENT_COLUMNS, EVENT_COLUMNS, STRING_COLUMNS, Column, Process, ProgramFile
+from schemas.batch import ARGUMENT_COLUMNS, EVENT_COLUMNS, STRING_COLUMNS, Column, Process, ProgramFile, Server
 from schemas.encoding.limits import MAX_PROCESS_CHARACTERS, MAX_TEXT_BYTES, TextTable, check_clocks, check_joined
 
 _LIMIT_BITS = 20
@@ -171,6 +171,8 @@ TEXTS = ("name", "exe", "exepath", "codepath", "cwd", "user", "group", "login_na
 """Columns of indices (i32) of texts."""
 FILES = ("file", "script")
 """Columns of numbers of files."""
+SERVER = "server"
+"""The column of numbers of servers."""
 LISTS = {"args": "arg_count", "env": "env_count"}
 """Columns of indices of several texts per process, and the columns of their counts (u32); they have the next bits of
 `known`."""
@@ -180,7 +182,7 @@ PROCESS_COLUMNS = {
     **MARKS,
     **dict.fromkeys((*TEXTS, *LISTS), "i"),
     **dict.fromkeys((*LISTS.values(), "known"), "I"),
-    **dict.fromkeys(FILES, "i"),
+    **dict.fromkeys((*FILES, SERVER), "i"),
 }
 """Every column and its struct format character (little-endian)."""
 PROCESS_INDEX_COLUMNS = (*TEXTS, *LISTS)
@@ -195,11 +197,14 @@ _FLAGS = (*(name for name, code in NULLABLE.items() if code == "B"), *MARKS)
 
 
 def pack_processes(
-    processes: Sequence[Process], texts: TextTable, files: Mapping[ProgramFile | None, int]
+    processes: Sequence[Process],
+    texts: TextTable,
+    files: Mapping[ProgramFile | None, int],
+    servers: Mapping[Server | None, int],
 ) -> dict[str, bytes]:
     """Return the columns of a table of processes; an empty column is all 0. Adds new texts to the table of texts.
 
-    files: numbers of the files of programs, from 1 on, and 0 for None.
+    files, servers: numbers of the files of programs, and of servers, from 1 on, and 0 for None.
     """
     if not processes:
         return dict.fromkeys(PROCESS_COLUMNS, b"")
@@ -228,6 +233,7 @@ def pack_processes(
     made["known"] = _packed("I", known)
     for name in FILES:
         made[name] = _packed("i", list(map(files.__getitem__, facts[name]))) if len(files) > 1 else b""
+    made[SERVER] = _packed("i", list(map(servers.__getitem__, facts[SERVER]))) if len(servers) > 1 else b""
     return made
 
 
@@ -236,6 +242,8 @@ def unpack_processes(
     texts: Sequence[str | None],
     containers: int,
     files: Sequence[ProgramFile | None] = (None,),
+    servers: Sequence[Server | None] = (None,),
+    *,
     longest: int = MAX_TEXT_BYTES,
 ) -> list[Process]:
     """Return the rows of a table of processes.
@@ -245,6 +253,7 @@ def unpack_processes(
         texts: the texts by index.
         containers: number of containers in the batch.
         files: the files of programs by number; the first is None.
+        servers: servers by number; the first is None.
         longest: an upper bound for the length of a text, bytes.
 
     Raises:
@@ -263,6 +272,7 @@ def unpack_processes(
             raise ValueError(f"column p_{name} has {len(columns[name])} bytes for {sum(numbers[counts])} texts")
     check_below(len(texts), columns, PROCESS_INDEX_COLUMNS, "p_")
     check_below(len(files), columns, FILES, "p_")
+    check_below(len(servers), columns, (SERVER,), "p_")
     _check_rows(numbers, containers)
     check_clocks(columns, TIMES)
     facts: dict[str, Iterable[Any]] = {**numbers}
@@ -278,6 +288,7 @@ def unpack_processes(
                 check_joined(name, each, MAX_PROCESS_CHARACTERS)
     for name in FILES:
         facts[name] = map(files.__getitem__, numbers[name]) if columns[name] else repeat(None, count)
+    facts[SERVER] = map(servers.__getitem__, numbers[SERVER]) if columns[SERVER] else repeat(None, count)
     known = numbers["known"]
     if max(known, default=0) > _EVERYTHING:
         raise ValueError(f"process {known.index(max(known))} has unknown bits in its mask of known attributes")

@@ -104,6 +104,10 @@ MAX_CONTAINER_CHARACTERS = 1 << 20
 """Limit of a container's labels together: a collector sends at most 128 labels of 2 KiB."""
 MAX_MOUNTS = 256
 """Limit of the mounts of a container; a collector sends no more."""
+MAX_SERVERS = 1_000
+"""Limit of the servers of a batch; a collector sends at most 256."""
+MAX_LISTENING, MAX_LIBRARIES = 8, 64
+"""Limits of a server's addresses, and of its libraries' packages; a collector sends no more."""
 MAX_CLOCK = 1 << 62
 """ns from the epoch, either way: the years 1823 to 2116, which leaves room for clock corrections."""
 MAX_SEQUENCE = 1 << 40
@@ -147,7 +151,7 @@ def check_head(head: Mapping[str, Any]) -> None:
         raise ValueError("cpu_seconds is out of range")
     for name in ("lost", "watched", "narrowed", "addresses"):
         if head[name]:
-            _check_names(name, head[name])
+            check_names(name, head[name])
     lost = head["lost"]
     if lost and not 0 <= min(lost.values()) <= max(lost.values()) < MAX_COUNT:
         raise ValueError("lost: a count out of range")
@@ -192,9 +196,10 @@ def clipped_name(text: str) -> str:
     return f"{stored[: MAX_NAME_BYTES - _HASH_DIGITS - 1].decode('utf-8', 'ignore')}#{digest}"
 
 
-def _check_names(name: str, found: Iterable[str]) -> None:
+def check_names(name: str, found: Iterable[str], most: int = MAX_NAMES) -> None:
+    """Check the number of names, and the length of each. Raises ValueError; the message has what they are, name."""
     names = list(found)
-    if len(names) > MAX_NAMES:
+    if len(names) > most:
         raise ValueError(f"{name} holds {len(names)} names")
     for each in names:
         _check_name(name, each)

@@ -119,8 +119,8 @@ class CollectorSection:
         (),
     )
     server_packages: bool = about(
-        "Add to alerts of `lanner run` the server on the network that a process descends from, its package and those\n"
-        "of its libraries. Such an alert waits up to two seconds: docs/inventory.md.",
+        "Add to alerts the server on the network that a process descends from, and the packages of it and its\n"
+        "libraries: docs/inventory.md.",
         default=False,
     )
     pushdown: bool = about(

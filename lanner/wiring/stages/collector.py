@@ -64,6 +64,7 @@ def make_collector(
             cri_sockets=tuple(map(Path, section.cri_sockets)),
             unknown_containers=section.unknown_containers,
             container_parents=section.container_parents,
+            server_packages=section.server_packages,
             previous_start=previous_start,
             previous_sequence=previous_sequence,
         ),

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from collector.procfs.look_ups import LookUps
 from foundation.files import FileWatch
 from foundation.histogram import Histogram
 from foundation.text import Level, count_of, ignore_note
@@ -47,10 +46,6 @@ from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.encoding.batch import head_of
 from schemas.filter import PushdownFilter, union
-
-if TYPE_CHECKING:
-    # Few hosts use it.
-    from lanner.inventory.servers import ServerPackages
 
 POLL_SECONDS = 0.25
 REST_SECONDS = 1.0
@@ -100,9 +95,6 @@ class Source(Protocol):
         variables: frozenset[str] | None = None,
     ) -> None:
         """Change the event types, the pushdown filter and the environment variables that are collected."""
-
-    def own_look_ups(self, timeout: float) -> LookUps:
-        """Return look-ups whose own events are not collected. timeout: seconds."""
 
     def stop(self) -> None:
         """Deliver the remaining events and detach."""
@@ -212,8 +204,6 @@ class Pipeline:
         self.pods = PodRecords()
         """The API server's facts about this node's pods; empty unless a kubeconfig is configured."""
         self._stop_pods: Callable[[], None] | None = None
-        self._servers: ServerPackages | None = None
-        """Adds the packages of servers to alerts; None unless the settings require it."""
         self.audit_log: LocalAuditLog | None = None
         """Evaluates an audit log, if one is configured."""
         log = settings.kubernetes_audit
@@ -241,7 +231,6 @@ class Pipeline:
 
                     pods = PodsOfNode(self.settings, self.pods, self._source.hostname, self._note)
                     self._stop_pods = pods.stop
-                self._use_servers(enabled=self.settings.collector.server_packages)
                 if not self._quiet:
                     self._greet()
                 self.is_started = True
@@ -267,16 +256,12 @@ class Pipeline:
         chores_at = time.monotonic() + CHORES_SECONDS
         while not signals.stop and not until():
             may_rest = self.audit_log is None and not self.evaluator.is_learning
-            may_rest = may_rest and not (self._servers is not None and self._servers.is_waiting)
             rested = may_rest and self._source.rest(REST_SECONDS, signals.descriptor)
             self._source.poll(0 if rested else POLL_SECONDS)
             signals.drain()
             if self.audit_log is not None:
                 self.summary.events += self.audit_log.poll(self._deliver)
             self.evaluator.learn(LEARNING_SECONDS)
-            if self._servers is not None:
-                for alert in self._servers.poll(time.monotonic()):
-                    self._pass_on(alert)
             self.turned_at = time.monotonic()
             self._status.show(self.summary.status(self.evaluator.lost))
             watchdog.beat()
@@ -330,7 +315,6 @@ class Pipeline:
                 self.audit_log.close()
             for alert in self.evaluator.flush():
                 self._deliver(alert)
-            self._use_servers(enabled=False)
         finally:
             if self._recording is not None:
                 self._recording.close()
@@ -351,23 +335,7 @@ class Pipeline:
         if self._on_batch is not None:
             self._on_batch(batch)
 
-    def _use_servers(self, *, enabled: bool) -> None:
-        """Begin or end to add the packages of servers to alerts; the end delivers those that wait."""
-        if enabled and self._servers is None:
-            from lanner.inventory.servers import SECONDS, ServerPackages
-
-            self._servers = ServerPackages(self._source.own_look_ups(SECONDS))
-        elif not enabled and self._servers is not None:
-            waiting, self._servers = self._servers.close(), None
-            for alert in waiting:
-                self._pass_on(alert)
-
     def _deliver(self, alert: Alert) -> None:
-        """Pass an alert on, at once or when it has what the settings add."""
-        if self._servers is None or not self._servers.take(alert, time.monotonic()):
-            self._pass_on(alert)
-
-    def _pass_on(self, alert: Alert) -> None:
         """Count and store an alert, and pass it to all sinks."""
         alert = alert.in_cluster(self.settings.cluster_name or "")
         self.summary.count(alert)
@@ -403,7 +371,6 @@ class Pipeline:
                 variables=detection.variables,
             )
             changes = self._report_change(detection, cause)
-            self._use_servers(enabled=settings.collector.server_packages)
             self.settings, self.detection = settings, detection
             self.evaluator.change_rules(detection.ruleset)
             self.evaluator.begin_learning(self._past)

@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from schemas.batch import ARGUMENT_COLUMNS, EVENT_COLUMNS, STRING_COLUMNS, Container, EventBatch, Mount, Process
+from schemas.batch import ARGUMENT_COLUMNS, EVENT_COLUMNS, STRING_COLUMNS, Container, EventBatch, Mount, Process, Server
 from schemas.encoding.limits import MAX_CLOCK, MAX_COUNT, MAX_SEQUENCE
 
 RANGES = {
@@ -39,6 +39,9 @@ CONTAINERS = st.builds(
     pod_labels=PAIRS,
 )
 
+LISTS = st.lists(TEXT, max_size=2).map(tuple)
+SERVERS = st.none() | st.builds(Server, listening=LISTS, package=st.none() | TEXT, libraries=LISTS)
+
 
 @st.composite
 def processes(draw: st.DrawFn, index: int, containers: int) -> Process:
@@ -65,6 +68,7 @@ def processes(draw: st.DrawFn, index: int, containers: int) -> Process:
         parent=draw(st.integers(-1, index - 1)),
         session_leader=draw(st.integers(-1, index)),
         group_leader=draw(st.integers(-1, index)),
+        server=draw(SERVERS),
     )
 
 

@@ -234,7 +234,7 @@ def test_code_that_a_privileged_program_loads_is_looked_up(tmp_path: Path, known
         return programs.opened_text(located)
 
     maps = ("mmap", 0, 4096, 5)
-    assert loaded(library, *maps) == f"{hashlib.sha256(library.read_bytes()).hexdigest()}\0dropped" + "\0" * 5
+    assert loaded(library, *maps) == f"{hashlib.sha256(library.read_bytes()).hexdigest()}\0dropped" + "\0" * 6
     libc = Path("/lib/x86_64-linux-gnu/libc.so.6").resolve()
     assert (loaded(libc, *maps) or "").split("\0")[1:3] == ["package", "libc6"]
     assert (loaded(module, "openat", 0, 0, os.O_RDONLY) or "").split("\0")[1] == "dropped"

@@ -45,8 +45,8 @@ def test_a_file_is_found_by_either_name_of_a_merged_directory(tmp_path: Path, ro
     """Debian's lists have /bin/ls, or /usr/bin/ls; the kernel knows the latter only."""
     dpkg(tmp_path, {"coreutils": f"{MD5}  bin/ls\n{'0' * 32}  usr/bin/lsx\n", "libc6:amd64": f"{MD5}  lib/ld.so\n"})
     packages = Packages()
-    assert packages.find(root, "/usr/bin/ls") == ListedFile("coreutils", "9.1-1", "md5", MD5)
-    assert packages.find(root, "/usr/lib/ld.so") == ListedFile("libc6", "9.1-1", "md5", MD5)
+    assert packages.find(root, "/usr/bin/ls") == ListedFile("coreutils", "9.1-1", "md5", MD5, "deb")
+    assert packages.find(root, "/usr/lib/ld.so") == ListedFile("libc6", "9.1-1", "md5", MD5, "deb")
     assert packages.find(root, "/usr/local/bin/ls") is packages.find(root, "/usr/bin/l") is None
 
 
@@ -56,23 +56,23 @@ def test_a_list_that_changes_counts_at_once(tmp_path: Path, root: int) -> None:
     dpkg(tmp_path, {"a": f"{'1' * 32}  usr/bin/a\n"})
     assert packages.find(root, "/usr/bin/b") is None
     dpkg(tmp_path, {"a": f"{MD5}  usr/bin/a\n", "b": f"{MD5}  usr/bin/b\n"}, "2")
-    assert packages.find(root, "/usr/bin/a") == ListedFile("a", "2", "md5", MD5)
-    assert packages.find(root, "/usr/bin/b") == ListedFile("b", "2", "md5", MD5)
+    assert packages.find(root, "/usr/bin/a") == ListedFile("a", "2", "md5", MD5, "deb")
+    assert packages.find(root, "/usr/bin/b") == ListedFile("b", "2", "md5", MD5, "deb")
 
 
 def test_a_diverted_file_is_listed_where_its_package_wanted_it(tmp_path: Path, root: int) -> None:
     """What took its place belongs to the package that diverted it."""
     dpkg(tmp_path, {"one": f"{'1' * 32}  bin/sh\n", "two": f"{MD5}  bin/sh\n"})
     write(tmp_path, {"var/lib/dpkg/diversions": "/bin/sh\n/bin/sh.distrib\ntwo\n"})
-    assert Packages().find(root, "/bin/sh") == ListedFile("two", "9.1-1", "md5", MD5)
-    assert Packages().find(root, "/bin/sh.distrib") == ListedFile("one", "9.1-1", "md5", "1" * 32)
+    assert Packages().find(root, "/bin/sh") == ListedFile("two", "9.1-1", "md5", MD5, "deb")
+    assert Packages().find(root, "/bin/sh.distrib") == ListedFile("one", "9.1-1", "md5", "1" * 32, "deb")
 
 
 def test_images_without_dpkg_have_a_file_for_each_package(tmp_path: Path, root: int) -> None:
     """As those of distroless."""
     folder = "var/lib/dpkg/status.d"
     write(tmp_path, {f"{folder}/base": "Package: base\nVersion: 12\n", f"{folder}/base.md5sums": f"{MD5}  bin/x\n"})
-    assert Packages().find(root, "/bin/x") == ListedFile("base", "12", "md5", MD5)
+    assert Packages().find(root, "/bin/x") == ListedFile("base", "12", "md5", MD5, "deb")
     assert exist(root)
 
 
@@ -82,7 +82,7 @@ def test_a_file_of_apk_is_found_in_its_directory(tmp_path: Path, root: int) -> N
     text = "C:Q1x\nP:musl\nV:1.2\nF:bin\nR:other\nZ:Q1AAAA\n\nP:busybox\nV:1.36-r2\nF:etc\nR:busybox\nZ:Q1BBBB\n"
     text += f"F:bin\nM:0:0:755\nR:busybox\na:0:0:755\nZ:Q1{digest}\nF:lib\n\n"
     write(tmp_path, {"lib/apk/db/installed": text})
-    assert Packages().find(root, "/bin/busybox") == ListedFile("busybox", "1.36-r2", "sha1", SHA1)
+    assert Packages().find(root, "/bin/busybox") == ListedFile("busybox", "1.36-r2", "sha1", SHA1, "apk")
     assert Packages().find(root, "/bin/busy") is Packages().find(root, "/sbin/x") is None
 
 
@@ -127,7 +127,7 @@ def rpm(root: Path) -> None:
 def test_a_file_of_rpm_is_found_by_its_package_s_header(tmp_path: Path, root: int) -> None:
     """Also if the database had a log, as that of rpm has."""
     rpm(tmp_path)
-    assert Packages().find(root, "/usr/bin/ls") == ListedFile("coreutils", "1:9.3-4.fc39", "sha256", SHA256)
+    assert Packages().find(root, "/usr/bin/ls") == ListedFile("coreutils", "1:9.3-4.fc39", "sha256", SHA256, "rpm")
     assert Packages().find(root, "/usr/sbin/ls") is None
 
 

@@ -59,6 +59,30 @@ def test_what_others_than_root_can_make_is_of_no_package(tmp_path: Path) -> None
     assert look(tmp_path, "/opt/ls")["origin"] == "dropped"
 
 
+def test_a_root_directory_on_the_host_has_packages_of_its_own(tmp_path: Path) -> None:
+    """As one for chroot: by its own database, nearest first, unless others than root can change that."""
+    write(tmp_path, {"srv/x/usr/bin/ls": CONTENT, "srv/x/usr/bin/id": CONTENT + b"x", "srv/x/usr/bin/y": CONTENT})
+    dpkg(tmp_path, {"host": f"{MD5}  usr/bin/host\n"})
+    dpkg(tmp_path / "srv/x", {"coreutils": f"{MD5}  bin/ls\n{MD5}  usr/bin/id\n"}, "8.0")
+    found = [look(tmp_path, f"/srv/x/usr/bin/{name}") for name in ("ls", "id", "y")]
+    assert [each["origin"] for each in found] == ["package", "modified", "dropped"]
+    assert (found[0]["package"], found[0]["package_version"]) == ("coreutils", "8.0")
+    # A script's path is the one that its process has.
+    (tmp_path / f"proc/{NOBODY}").mkdir(parents=True)
+    (tmp_path / f"proc/{NOBODY}/root").symlink_to("/srv/x")
+    (tmp_path / "proc/1").mkdir()
+    (tmp_path / "proc/1/mountinfo").write_text(Path("/proc/self/mountinfo").read_text())
+    script = query(tmp_path / "srv/x/usr/bin/ls", "/usr/bin/ls", is_script=True)
+    files = ProgramFiles(tmp_path / "proc", tmp_path)
+    assert [*files._host_paths(script)] == ["/usr/bin/ls", "/srv/x/usr/bin/ls"]
+    for changed in ("srv/x/var/lib/dpkg/status", "srv/x/var/lib/dpkg/info", "srv/x"):
+        mode = (tmp_path / changed).stat().st_mode
+        (tmp_path / changed).chmod(0o777)
+        assert look(tmp_path, "/srv/x/usr/bin/ls")["origin"] == "dropped"
+        (tmp_path / changed).chmod(mode)
+    assert look(tmp_path, "/srv/x/usr/bin/ls")["origin"] == "package"
+
+
 def test_another_file_at_the_listed_path_says_nothing(tmp_path: Path) -> None:
     """It is not the one that was executed, as in another mount namespace, or after a replacement."""
     write(tmp_path, {"usr/bin/ls": CONTENT, "evil": CONTENT})

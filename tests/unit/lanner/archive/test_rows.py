@@ -17,7 +17,7 @@ from lanner.recorder.store import StoredBatch
 from processor.fields.expressions import ANCESTRY, BOTH_ENDS, PLAIN, SEVERAL
 from processor.fields.extract import extract
 from schemas.alert import Repeats, Value, Window, decode_alert, encode_alert
-from schemas.batch import EVENT_COLUMNS, EventBatch, Process, empty_columns
+from schemas.batch import EVENT_COLUMNS, EventBatch, Process, Server, empty_columns
 from schemas.catalog.fields import resolve_field
 from tests.unit.alerts import alert
 from tests.unit.schemas.batches import TEXT, batches
@@ -57,6 +57,11 @@ def values(batch: EventBatch) -> list[dict[str, object]]:
     return [{name: extract(batch, index, name) for name in FIELDS} for index in range(batch.count)]
 
 
+def servers(batch: EventBatch) -> list[Server | None]:
+    """Return what listens in the process of each event."""
+    return [batch.processes[row].server for row in batch.columns["process"]]
+
+
 @given(st.lists(batches(), min_size=1, max_size=2))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_field_of_an_event_is_equal_after_it_was_a_row(found: list[EventBatch]) -> None:
@@ -67,6 +72,7 @@ def test_every_field_of_an_event_is_equal_after_it_was_a_row(found: list[EventBa
         batch = after.stored.batch
         assert values(batch) == values(meant.stored.batch)
         assert batch.total == meant.stored.batch.total
+        assert servers(batch) == servers(meant.stored.batch)
         assert (after.offset, after.partition, after.stored.offset, after.stored.size) == (meant.offset, 3, 5, 77)
         for name in ("host_id", "sequence", "lost", "addresses", "cpu_seconds", "first_index", "created", "kernel"):
             assert getattr(batch, name) == getattr(meant.stored.batch, name)

@@ -1,12 +1,14 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notifier.formats.ecs import document
 from notifier.formats.facts import facts
 from notifier.formats.origins import remarks
-from schemas.alert import Repeats
+from schemas.alert import Alert, Repeats
 from tests.unit.alerts import TIME, alert
 
 REMARKED = [
@@ -188,3 +190,15 @@ def test_an_alert_that_was_read_from_json_has_the_facts_of_its_output_fields() -
     made = alert(event={}, output_fields={"proc.cmdline": "id", "user.name": "root", "x": "y"})
 
     assert list(facts(made)) == [("command", "id"), ("user", "root"), ("x", "y")]
+
+
+def test_alerts_state_the_server() -> None:
+    """As a line for people, and below `falco` in ECS's documents."""
+    named = {"name": "nginx", "package": "nginx", "package.version": "1.22.1-9", "package.type": "deb"}
+    event = {"proc.name": "sh", **{f"proc.server.{name}": value for name, value in named.items()}}
+    event |= {"proc.server.listening": ("tcp 0.0.0.0:80",), "proc.server.libraries": ("lib3 1",)}
+    made = Alert("1", 1, "r", "Notice", "o", {}, event=event)
+    assert dict(facts(made))["server"] == "nginx (package nginx 1.22.1-9), listens on tcp 0.0.0.0:80"
+    stated = document(made)["falco"]["server"]
+    assert (stated["package_version"], stated["package_type"], stated["libraries"]) == ("1.22.1-9", "deb", ("lib3 1",))
+    assert "server" not in document(replace(made, event={"proc.name": "sh"}))["falco"]

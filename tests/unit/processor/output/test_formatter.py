@@ -2,7 +2,7 @@ import pytest
 
 from processor.output.formatter import compile_output, event_row, suggested
 from processor.output.tokens import OutputError
-from schemas.batch import Container, Process
+from schemas.batch import Container, Process, Server
 from tests.unit.processor.batches import INIT, TIME, batch_of
 
 SHELL = Process(pid=7, ppid=1, name="bash", args=("-c", "x"), parent=0, uid=0)
@@ -172,3 +172,21 @@ def test_the_process_that_a_container_starts_is_an_entry_leader() -> None:
     processes.append(Process(pid=9, name="sh", parent=1, session_leader=2, container=0))
     batch = batch_of({"type": "openat", "process": 2}, processes=processes, containers=[Container("c", "c", "docker")])
     assert event_row(batch)(0, 0)["process.entry_leader.pid"] == 9
+
+
+def test_the_nearest_process_that_listens_is_the_server_of_an_event() -> None:
+    """The process itself, or one of its eight nearest ancestors; what a host's texts contain is escaped."""
+    found = Server(("tcp 0.0.0.0:80",), "nginx", "1.22\x1b", "deb", ("libc6 2.36",))
+    far = Server(("tcp 0.0.0.0:22",))
+    line = [Process(pid=5, name="sshd", server=far), Process(pid=6, name="nginx\n", server=found, parent=0)]
+    line += [Process(pid=pid, name="sh", parent=pid - 6) for pid in range(7, 16)]
+    batch = batch_of(*({"type": "openat", "process": row} for row in (1, 9, 10, 0)), processes=line)
+    row = event_row(batch)
+    near, last, beyond, own = (row(index, 0) for index in range(4))
+    names = ("name", "pid", "listening", "package", "package.version", "package.type", "libraries")
+    values = ("nginx\\n", 6, ("tcp 0.0.0.0:80",), "nginx", "1.22\\x1b", "deb", ("libc6 2.36",))
+    stated = {f"proc.server.{name}": value for name, value in zip(names, values, strict=True)}
+    assert stated.items() <= near.items()
+    assert stated.items() <= last.items()
+    assert not [name for name in beyond if name.startswith("proc.server")]
+    assert (own["proc.server.name"], own.get("proc.server.package")) == ("sshd", None)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from schemas.batch import Container, Mount, Process
+from schemas.batch import Container, Mount, Process, Server
 from schemas.encoding.batch import BadBatch, decode_batch, encode_batch
 from schemas.encoding.limits import MAX_CLOCK, MAX_SEQUENCE, clipped_name
 from tests.unit.processor.batches import INIT, batch_of
@@ -106,3 +106,23 @@ def test_a_containers_labels_and_mounts_are_bounded() -> None:
     for facts in ({"labels": labels}, {"pod_labels": labels}, {"mounts": mounts}):
         with pytest.raises(BadBatch, match=r"labels|mounts"):
             decode_batch(encode_batch(batch_of(EVENT, containers=[Container("1", "1", "docker", **facts)])))
+
+
+def test_what_a_server_states_is_bounded() -> None:
+    """In number and in bytes, and so is the number of servers, since a host may send what it likes."""
+    fits = Server(("tcp 0.0.0.0:1",) * 8, "p" * 256, "1", "deb", ("l" * 256,) * 64)
+    rows = [Process(pid=1, server=fits), Process(pid=2), Process(pid=3, server=fits)]
+    assert decode_batch(encode_batch(batch_of(EVENT, processes=rows))).processes == rows
+    for facts in (
+        {"listening": ("a",) * 9},
+        {"libraries": ("a",) * 65},
+        {"package": "p" * 257},
+        {"libraries": ("l" * 257,)},
+    ):
+        with pytest.raises(BadBatch, match="of a server"):
+            decode_batch(encode_batch(batch_of(EVENT, processes=[Process(pid=1, server=replace(fits, **facts))])))
+    many = [Process(pid=1, server=replace(fits, package=str(number))) for number in range(1001)]
+    with pytest.raises(BadBatch, match="1001 servers"):
+        decode_batch(encode_batch(batch_of(EVENT, processes=many)))
+    column = decode_batch(encode_batch(batch_of(EVENT, processes=rows)))
+    assert column.processes[0].server is column.processes[2].server
