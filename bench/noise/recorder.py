@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.noise.containers import work_with_containers
@@ -22,7 +22,7 @@ from bench.noise.kubernetes import adopt_orphans, kubernetes_work, names_of_node
 from collector.agent import Collector
 from collector.settings import CollectorSettings
 from processor.pushdown.derive import derive
-from schemas.batch import EventBatch, Process
+from schemas.batch import EventBatch, Process, ProgramFile
 from schemas.catalog.system_calls import ANSWERED
 from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import RecordingWriter
@@ -43,6 +43,8 @@ _CHROOTED = ("roots",)
 """Work in the mount namespace of this machine: paths after a further chroot are known only there."""
 _ENTER = 'mount -t proc none "$0/proc"; exec chroot "$0" "$@"'
 _CHROOT = ("unshare", "--pid", "--fork", "--kill-child", "sh", "-c", _ENTER)
+_OF_SYSTEM = ("/usr/bin/", "/usr/sbin/", "/usr/lib", "/usr/share/", "/etc/", "/bin/", "/sbin/", "/lib")
+"""Where packages have programs and scripts."""
 _BATCH_SECONDS = 5.0
 _BATCH_EVENTS = 2_000
 _SMALL = 9
@@ -79,8 +81,9 @@ class _Split:
     files: Mapping[int, Recording]
     """By the process that the kind's processes descend from."""
     rewrite: tuple[tuple[str, str], ...]
-    packages: Mapping[str, str]
-    """The packages of the host's files, by path."""
+    host: OrdinaryHost
+    packages: dict[str, str] = field(default_factory=dict)
+    """The packages of the host's files, by path; work installs more."""
 
     def take(self, batch: EventBatch) -> None:
         owners = [_owner(batch.processes, row, self.files) for row in range(len(batch.processes))]
@@ -96,11 +99,22 @@ class _Split:
             self.files[root].write(replace(stored, processes=[self._known(each) for each in stored.processes]))
 
     def _known(self, process: Process) -> Process:
-        """Return a process with the package of its program: the collector reads no databases of other root folders."""
-        file, package = process.file, self.packages.get(process.exepath or "")
-        if file is None or package is None or file.origin != "dropped":
-            return process
-        return replace(process, file=replace(file, origin="package", package=package))
+        """Return a process with the packages of its program and script: the collector reads no other root's databases.
+
+        It is one below /tmp, and mostly in another mount namespace.
+        """
+        program = self._packaged(process.file, process.exepath)
+        script = process.script and self._packaged(process.script, process.script.path)
+        return replace(process, file=program, script=script)
+
+    def _packaged(self, file: ProgramFile | None, path: str | None) -> ProgramFile | None:
+        if file is None or path is None or file.origin != "dropped":
+            return file
+        if path not in self.packages and path.startswith(_OF_SYSTEM):
+            self.packages.update(_packages_of(self.host))
+            self.packages.setdefault(path, "")
+        package = self.packages.get(path)
+        return replace(file, origin="package", package=package) if package else file
 
 
 def _packages_of(host: OrdinaryHost) -> dict[str, str]:
@@ -185,7 +199,7 @@ def record(folder: Path, minutes: float, rules: Iterable[Sequence[Path]], kinds:
         names += _names_of_users(host)
         names += names_of_node() if node else []
         names += [(str(daemon.base), "/run/docker")] if daemon else []
-        split = _Split(files, tuple(names), _packages_of(host))
+        split = _Split(files, tuple(names), host)
         deadline = time.monotonic() + 60 * minutes
         while time.monotonic() < deadline:
             collector.poll(0.1)
