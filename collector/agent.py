@@ -217,6 +217,7 @@ class Collector:
             self._on_note(f"off: {feature}: {reason}")
         # Attached first, so that a fork during the read of /proc comes as a record.
         self._table.seed(self._reader.read_all())
+        self._look_ups.end_idle(0)
         self._last_flush = time.monotonic()
 
     def watch(
@@ -274,6 +275,7 @@ class Collector:
             self.intake.release()
             now = time.monotonic()
             self._compare(now)
+            self._look_ups.end_idle()
             waited = now - self._last_flush
             wait = self.settings.wait_seconds(self.batch.count, waited)
             if self._is_busy and self.settings.hurries:

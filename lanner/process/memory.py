@@ -10,7 +10,7 @@ import time
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _LARGE = 128 << 10
-_TRIM_SECONDS = 60.0
+_START_SECONDS, _TRIM_SECONDS = 2.0, 60.0
 _CONTAINERS = 2_000
 
 
@@ -27,8 +27,8 @@ def keep_memory_small() -> None:
             libc.mallopt(parameter, value)
 
 
-def return_free_memory(every_seconds: float = _TRIM_SECONDS) -> None:
-    """Make the C library return all freed memory regularly, on a thread.
+def return_free_memory(every_seconds: float = _TRIM_SECONDS, first_seconds: float = _START_SECONDS) -> None:
+    """Make the C library return all freed memory regularly, on a thread; first that of the start, 2 MiB.
 
     A heap shrinks by itself at its end only, and what is in use there keeps resident what is free before it. A
     processor whose threads allocate at the same time also needs a heap for each, since one for all costs a tenth of its
@@ -37,9 +37,10 @@ def return_free_memory(every_seconds: float = _TRIM_SECONDS) -> None:
     libc = ctypes.CDLL(None)
 
     def trim() -> None:
+        time.sleep(first_seconds)
         while True:
-            time.sleep(every_seconds)
             libc.malloc_trim(0)
+            time.sleep(every_seconds)
 
     if hasattr(libc, "malloc_trim"):
         threading.Thread(target=trim, name="malloc-trim", daemon=True).start()
@@ -52,6 +53,22 @@ def collect_cycles_rarely() -> None:
     start was spent on searching them.
     """
     gc.set_threshold(_CONTAINERS)
+
+
+def hash_without_openssl() -> None:
+    """Import `hashlib` and `hmac` without OpenSSL, whose library takes 3.4 MiB; Python has the algorithms itself.
+
+    Both do the same where Python is built without OpenSSL. What needs it, such as TLS and signatures, imports it later.
+    Does nothing if a module of OpenSSL was imported before.
+    """
+    if not {"_hashlib", "hashlib"} & set(sys.modules):
+        # None makes its import fail. Source: Python's documentation of the import system, "The module cache".
+        sys.modules["_hashlib"] = None  # type: ignore[assignment]
+        try:
+            importlib.import_module("hashlib")
+            importlib.import_module("hmac")
+        finally:
+            del sys.modules["_hashlib"]
 
 
 _PACKAGE = "confluent_kafka"

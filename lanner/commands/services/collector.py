@@ -98,8 +98,15 @@ def _command(options: Options) -> None:
     ctx = click.get_current_context()
     ctx.obj = options
     if ctx.invoked_subcommand is None:
-        from lanner.process.memory import collect_cycles_rarely, import_core, keep_memory_small, return_free_memory
+        from lanner.process.memory import (
+            collect_cycles_rarely,
+            hash_without_openssl,
+            import_core,
+            keep_memory_small,
+            return_free_memory,
+        )
 
+        hash_without_openssl()
         import_core()
         collect_cycles_rarely()
         keep_memory_small()

@@ -11,7 +11,7 @@ import click
 from foundation.text import count_of
 from lanner.cli.app import ALERT_FORMATS, Options, front_command
 from lanner.cli.options import size_mib
-from lanner.process.memory import collect_cycles_rarely, keep_memory_small
+from lanner.process.memory import collect_cycles_rarely, hash_without_openssl, keep_memory_small, return_free_memory
 from lanner.settings import LoadedSettings, Settings, find_file
 from lanner.terminal.output import note
 
@@ -40,10 +40,10 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
 
     SIGHUP reloads settings and rules, SIGUSR1 reopens log files, Ctrl-C stops and prints a summary.
     """
-    from lanner.wiring.program import load_program
-
     collect_cycles_rarely()
     keep_memory_small()
+    hash_without_openssl()
+    from lanner.wiring.program import load_program
 
     def read() -> LoadedSettings:
         loaded = options.load()
@@ -90,6 +90,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
         from lanner.terminal.logs import log_to_stderr
 
         log_to_stderr(settings.log_level, settings.log_format, "run")
+    return_free_memory()
     with _console(settings) as console:
         pipeline = Pipeline(
             settings,

@@ -112,6 +112,22 @@ def test_a_server_that_ended_is_replaced() -> None:
         assert found.given_up == 1
 
 
+def test_a_server_that_nobody_asks_ends_and_the_next_query_starts_another() -> None:
+    """It takes 10 MiB of memory, and its end is reported, so that its pid can be reused."""
+    ended: list[int] = []
+    with asking(on_end=ended.append) as found:
+        assert found.memory(1) == (b"ok", None)
+        first = found.pid
+        found.end_idle()
+        assert (found.pid, ended) == (first, [])
+        found.end_idle(0)
+        assert found.pid is None
+        until(lambda: found.left_behind == 0)
+        assert ended == [first]
+        assert found.memory(1) == (b"ok", None)
+        assert found.given_up == 0
+
+
 def test_patience_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many queries hang, the collector waits a bounded part of its time."""
     monkeypatch.setattr(look_ups, "PATIENCE", 0.3)

@@ -19,7 +19,7 @@ for _ in range(64):
 for piece in pieces:
     libc.free(piece)
 if sys.argv[1] == "regularly":
-    return_free_memory(0.1)
+    return_free_memory(0.1, 0.1)
     time.sleep(1)
 print(int(open("/proc/self/statm").read().split()[1]) * 4 // 1024)
 """
@@ -47,3 +47,21 @@ def test_cyclic_garbage_is_still_collected() -> None:
     done = subprocess.run([sys.executable, "-c", act], capture_output=True, text=True, check=True, timeout=30)
 
     assert done.stdout == "False True\n"
+
+
+def test_digests_need_no_openssl_until_something_else_does() -> None:
+    """Its library takes 3.4 MiB; the digests are the same, and what needs it can import it later."""
+    act = (
+        "import sys\n"
+        "from lanner.process.memory import hash_without_openssl\n"
+        "hash_without_openssl()\n"
+        "import hashlib, hmac, secrets, random, uuid, tempfile\n"
+        "own = [hashlib.sha256(b'x').digest(), hmac.digest(b'k', b'm', 'sha256'), hashlib.new('md5', b'x').digest()]\n"
+        "print('libcrypto' in open('/proc/self/maps').read())\n"
+        "import _hashlib\n"
+        "other = [_hashlib.openssl_sha256(b'x').digest(), _hashlib.hmac_digest(b'k', b'm', 'sha256')]\n"
+        "print(own == [*other, _hashlib.openssl_md5(b'x').digest()])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", act], capture_output=True, text=True, check=True, timeout=30)
+
+    assert done.stdout == "False\nTrue\n"
