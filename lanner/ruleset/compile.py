@@ -1,6 +1,6 @@
 """Compiles the rules of a process, with what the pipeline needs to know about them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from foundation.text import count_of
 from lanner.ruleset.active import ActiveRules, RuleChoices
-from lanner.ruleset.stored import RuleStore, StoredRules
+from lanner.ruleset.stored import RuleStore, RuleUses, StoredRules
 from processor.compiler.batch import Excludes
 from processor.compiler.literals import names_to_resolve
 from processor.compiler.mapping import compile_mapping
@@ -17,7 +17,7 @@ from processor.language.ast import deep
 from processor.language.printer import print_condition
 from processor.output.redaction import Redaction
 from processor.pushdown.derive import derive, has_looked_up_names, variables_in
-from processor.rules.rule import RulesetOptions
+from processor.rules.rule import Rule, RulesetOptions
 from schemas.catalog.fields import K8S_AUDIT, SYSCALL
 from schemas.catalog.priorities import BY_NAME
 from schemas.catalog.system_calls import ANSWERED
@@ -140,28 +140,33 @@ def compile_rules(choices: RuleChoices, *, warnings: bool = True, folder: Path |
             extra_fields=loaded.extra_fields,
             redact=Redaction(choices.redact).alert,
             max_group_values=choices.group_values,
+            has_checked_outputs=stored is not None,
         ),
     )
+    uses = _uses(rules, ruleset, loaded) if stored is None else stored.uses
+    detection = CompiledDetection(
+        ruleset,
+        choices.origin,
+        loaded.notices,
+        choices.watched,
+        uses.variables,
+        loaded,
+        uses.has_looked_up_names,
+        uses.compares_events,
+        choices.has_audit_log,
+        None if stored is None else stored.pushdown_filter,
+    )
+    if store is not None and stored is None:
+        store.write(StoredRules(loaded, detection.pushdown_filter, uses))
+    return detection
+
+
+def _uses(rules: Sequence[Rule], ruleset: CompiledRuleset, loaded: ActiveRules) -> RuleUses:
+    """Find out what enabled rules use."""
     with deep():
         texts = [print_condition(condition) for condition in ruleset.conditions]
     texts += [rule.output for rule in rules]
     texts += [name for leg in ruleset.plan.legs for name in leg.fields]
     texts += [name for rule in ruleset.plan.rules for name in rule.suppress.by]
     texts += [form or name for fields in loaded.extra_fields.values() for name, form in fields.items()]
-    compares_events = any(_PREVIOUS in text for text in texts)
-    variables = variables_in(texts)
-    detection = CompiledDetection(
-        ruleset,
-        choices.origin,
-        loaded.notices,
-        choices.watched,
-        variables,
-        loaded,
-        has_looked_up_names(texts),
-        compares_events,
-        choices.has_audit_log,
-        None if stored is None else stored.pushdown_filter,
-    )
-    if store is not None and stored is None:
-        store.write(StoredRules(loaded, detection.pushdown_filter))
-    return detection
+    return RuleUses(variables_in(texts), has_looked_up_names(texts), any(_PREVIOUS in text for text in texts))

@@ -31,11 +31,23 @@ _KEPT = 4
 
 
 @dataclass(frozen=True, slots=True)
+class RuleUses:
+    """What the enabled rules use that is collected only for those that do."""
+
+    variables: frozenset[str]
+    """As variables_in() returns them."""
+    has_looked_up_names: bool
+    compares_events: bool
+    """True if rules compare events with those before them, so that all matter."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoredRules:
     """What is computed from rule files and settings, and takes most of the time of a start."""
 
     rules: ActiveRules
     pushdown_filter: PushdownFilter
+    uses: RuleUses
 
 
 class RuleStore:

@@ -4,9 +4,9 @@ Pure: no clock, no I/O. The live pipeline, the Faust agent, replay and rule test
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from bus.connection import fault_text
 from processor.compiler.batch import compile_rules
@@ -33,7 +33,7 @@ class _Prepared:
     source: str
     description: str
     response: str
-    format: OutputFormat
+    format: Callable[[], OutputFormat]
     extras: ExtraFields
     files: frozenset[str]
     """The files that the condition names."""
@@ -60,18 +60,15 @@ class Detector:
                 rule.source,
                 alert_text(rule.description),
                 alert_text(rule.response),
-                compile_output(
-                    rule.output,
-                    suggested(rule.output) if options.appends_container(rule.name, rule.source) else {},
-                    transformers=False,
-                    source=rule.source,
-                    found=indicator_checks(rule.condition),
-                ),
+                cache(partial(_format, rule, options)),
                 extra_fields(options.extra_fields.get(rule.name, {}), rule.source),
                 _named_files(rule.condition),
             )
             for rule in rules
         ]
+        if not options.has_checked_outputs:
+            for each in self._rules:
+                each.format()
         self._redact = options.redact
         self._mask = partial(masked, redact=options.redact)
         self._first_only = options.rule_matching == "first"
@@ -153,7 +150,7 @@ class Detector:
         time = view.time(index)
         stated, parts = view.identity(index)
         identity = alert_id(stated, rule.rule, *parts)
-        rendered = view.read(rule.format, at)
+        rendered = view.read(rule.format(), at)
         fields = read_extra(view, rule.extras, at, rendered.fields)
 
         def make() -> Alert:
@@ -179,6 +176,16 @@ class Detector:
         person = "" if people is None else people.user_of(index)
         found = FoundAlert(identity, rule.rule, rendered.text, fields, name, person, rule.files, make, self._mask)
         return repeats.take(view, index, found)
+
+
+def _format(rule: Rule, options: RulesetOptions) -> OutputFormat:
+    return compile_output(
+        rule.output,
+        suggested(rule.output) if options.appends_container(rule.name, rule.source) else {},
+        transformers=False,
+        source=rule.source,
+        found=indicator_checks(rule.condition),
+    )
 
 
 def _named_files(condition: Node) -> frozenset[str]:

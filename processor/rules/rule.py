@@ -249,6 +249,8 @@ class RulesetOptions:
     """Masks secrets in an alert, after rules were evaluated."""
     max_group_values: int = MAX_GROUP_VALUES
     """The maximum number of values that first_seen knows of a group."""
+    has_checked_outputs: bool = False
+    """The outputs were compiled before: each is compiled again for its first alert, since most rules never alert."""
 
     def appends_container(self, name: str, source: str) -> bool:
         """Return whether container and pod are appended to the output of a rule."""
