@@ -153,7 +153,7 @@ class BatchAssembler:
         if self._rows.programs is not None and call.file is not None and opens_for_writing(call):
             user = self._users.names(entry.credentials.uid, None, None, entry.container, (entry.pid,)).user
             at = call.who.time + self._table.boot_to_epoch
-            self._rows.programs.wrote((call.file.dev, call.file.ino), entry.program.name, user, at)
+            self._rows.programs.wrote((call.file.dev, call.file.ino), entry, user, at)
 
     def _notes_writer(self, call: Syscall) -> bool:
         """Return whether a call makes its process a file's writer: each such call counts, however similar."""

@@ -48,6 +48,12 @@ _FOREVER = float("inf")
 OUTCOMES = ("package", "modified", "image", "dropped", "memory", "unknown", "abandoned")
 """How a look-up ends: an origin, or abandoned because it took too long."""
 _UNKNOWN = ProgramFile(origin="unknown")
+_INSTALLERS = frozenset({"/usr/bin/dpkg", "/usr/bin/rpm", "/usr/sbin/apk", "/sbin/apk"})
+"""Programs that write files of packages; only root of the host can put another program there."""
+
+
+_Writer = tuple[str | None, str | None, int, bool]
+"""Name and user of the process, when it opened the file, ns since the epoch, and whether it installs packages."""
 
 
 class ProgramLookUp(Protocol):
@@ -86,7 +92,7 @@ class KnownPrograms:
         self._look_ups = look_ups
         self._store = store
         self._known: BoundedMap[Key, _Known] = BoundedMap(MAX_KNOWN)
-        self._writers: BoundedMap[tuple[int, int], tuple[str | None, str | None, int]] = BoundedMap(MAX_WRITERS)
+        self._writers: BoundedMap[tuple[int, int], _Writer] = BoundedMap(MAX_WRITERS)
         self._questions: SimpleQueue[tuple[Key, dict[str, Any]] | None] = SimpleQueue()
         self._answers: SimpleQueue[tuple[Key, dict[str, Any] | None, float]] = SimpleQueue()
         self._in_flight = 0
@@ -178,10 +184,10 @@ class KnownPrograms:
         file = None if known is None else known.file
         if writer is None or (file is not None and file.origin in {"package", "image"}):
             return file
-        name, user, at = writer
+        name, user, at, is_installer = writer
         file = file or _UNKNOWN
         # It may be gone before it is looked up, or too many wait for that, but it was made on this host.
-        origin = "dropped" if file.origin == "unknown" else file.origin
+        origin = "dropped" if file.origin == "unknown" and not is_installer else file.origin
         return replace(file, origin=origin, written_by=name, written_by_user=user, written_at=at)
 
     def poll(self) -> list[Key]:
@@ -205,16 +211,17 @@ class KnownPrograms:
                 self.version += 1
         return settled
 
-    def wrote(self, file: tuple[int, int], name: str | None, user: str | None, at: int) -> None:
+    def wrote(self, file: tuple[int, int], entry: TrackedProcess, user: str | None, at: int) -> None:
         """Remember who opened a file for writing last.
 
         Args:
             file: its device and inode.
-            name: the process.
+            entry: the process.
             user: its user.
             at: nanoseconds since the epoch.
         """
-        self._writers.put(file, (name, user, at))
+        is_installer = entry.container is None and entry.program.exepath in _INSTALLERS and entry.credentials.uid == 0
+        self._writers.put(file, (entry.program.name, user, at, is_installer))
 
     def _run(self) -> None:
         credit, at = BURST, time.monotonic()

@@ -84,7 +84,7 @@ class ProgramFacts(Protocol):
     def opened_text(self, file: LocatedFile) -> str:
         """Return what is known so far of the file that a call opened or mapped, as batches have it."""
 
-    def wrote(self, file: tuple[int, int], name: str | None, user: str | None, at: int) -> None:
+    def wrote(self, file: tuple[int, int], entry: TrackedProcess, user: str | None, at: int) -> None:
         """Remember who opened a file for writing last."""
 
 

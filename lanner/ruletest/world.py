@@ -120,7 +120,7 @@ class _Programs:
         del file
         return ""
 
-    def wrote(self, file: tuple[int, int], name: str | None, user: str | None, at: int) -> None:
+    def wrote(self, file: tuple[int, int], entry: TrackedProcess, user: str | None, at: int) -> None:
         """Ignore it: a test states who wrote a program."""
 
 

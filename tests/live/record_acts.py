@@ -19,6 +19,7 @@ from processor.loading import load_rules, read_rule_files
 from schemas.batch import EventBatch, Process
 from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import RecordingWriter
+from schemas.filter import PROGRAM_FILES
 from tests.live.anonymous import anonymous
 from tests.live.containers import BUSYBOX, Docker
 from tests.live.dockerd import CLIENT, Dockerd
@@ -49,7 +50,12 @@ def main(target: Path) -> None:
         for package in ("foundation", "lanner", "notifier", "schemas"):
             shutil.copytree(Path(__file__).parents[2] / package, installed / package)
         # The processes of runc, which have namespaces before they are in a container, belong to no container.
-        settings = CollectorSettings(docker_socket=daemon.socket, cache=Path(directory), unknown_containers=False)
+        settings = CollectorSettings(
+            variables=frozenset({PROGRAM_FILES}),
+            docker_socket=daemon.socket,
+            cache=Path(directory),
+            unknown_containers=False,
+        )
         collector = Collector(rules.event_types, on_batch=batches.append, settings=settings)
         collector.start()
         stop = threading.Event()

@@ -17,7 +17,8 @@ while :; do
     chown dev "$name-home.tar.gz"
     runuser -u dev -- rsync -a -e 'ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new' "$name-home.tar.gz" admin@127.0.0.1:backups/
     sha256sum "$name"-*
-    borg create "${exclude[@]}" "/var/backups/borg::$(date +%s)" /etc /var/www
+    # Patterns of borg are about whole paths.
+    borg create "${exclude[@]/=/=*/}" "/var/backups/borg::$(date +%s)" /etc /var/www
     borg prune --keep-last 3 /var/backups/borg
     restic -q -r /var/backups/restic backup "${exclude[@]}" /etc /var/www
     restic -q -r /var/backups/restic forget --keep-last 3 --prune

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.live.containers import BUSYBOX_PROGRAM, Docker
 from tests.live.lanner.watching import RULES, Watching
+from tests.live.needs import lacking
+from tests.live.rpm_root import RpmRoot
 
 pytestmark = pytest.mark.live
 
@@ -101,6 +104,23 @@ def test_a_root_directory_of_alpine_is_read_by_a_process_in_it(tmp_path: Path) -
     assert found["purl"] == "pkg:apk/alpine/busybox@1.36.1-r15?arch=x86_64&distro=alpine-3.19.1"
     assert values(found, "file") == ["/bin/busybox"]
     assert values(found, "root") == [f"root {tmp_path}"]
+
+
+def test_a_root_directory_that_rpm_made_is_listed_as_rpm_lists_it(tmp_path: Path) -> None:
+    """With epoch, and once, although the source package has the same name."""
+    if not shutil.which("rpmbuild"):
+        lacking("there is no rpmbuild")
+    machine = RpmRoot(tmp_path)
+    machine.install("busybox", "1.36.1", {"/usr/bin/busybox": BUSYBOX_PROGRAM.read_bytes()}, epoch=2)
+    machine.install("other", "1", {"/usr/bin/other": b"x"})
+    with running("chroot", str(machine.root), "/usr/bin/busybox", "sh", "-c", "echo; read x") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        components = inventory()
+    (found,) = [each for each in components if each.get("purl", "").startswith("pkg:rpm/")]
+    query = ("--query", "busybox", "--queryformat", "%{NAME}@%{VERSION}-%{RELEASE}?arch=%{ARCH}&epoch=%{EPOCH}")
+    assert found["purl"] == f"pkg:rpm/{machine.rpm(*query)}"
+    assert values(found, "file") == ["/usr/bin/busybox"]
 
 
 def test_what_no_process_had_loaded_for_a_while_is_not_affected(tmp_path: Path) -> None:

@@ -146,13 +146,28 @@ def test_who_wrote_a_program_is_known_from_the_open(tmp_path: Path, known: Calla
     for each in (entry, packaged):
         key = programs.key(each)
         assert key is not None
-        programs.wrote(key[:2], "curl", "ann", 7)
+        programs.wrote(key[:2], writer("curl", "/usr/bin/curl"), "ann", 7)
     assert settled(programs, entry) == ProgramFile(
         origin="dropped", written_by="curl", written_by_user="ann", written_at=7
     )
     found = settled(programs, packaged)
     assert found is not None
     assert (found.origin, found.written_by) == ("package", None)
+    # What a package manager of the host unpacked isn't dropped only because nobody could look in time.
+    for uid, path, origin in (
+        (0, "/usr/bin/dpkg", "unknown"),
+        (1, "/usr/bin/dpkg", "dropped"),
+        (0, "/x/dpkg", "dropped"),
+    ):
+        key = programs.key(entry)
+        assert key is not None
+        programs.wrote(key[:2], writer("dpkg", path, uid), "root", 8)
+        assert (programs.file(entry) or ProgramFile()).origin == origin
+
+
+def writer(name: str, path: str, uid: int = 0) -> TrackedProcess:
+    """Return a process that writes files."""
+    return TrackedProcess(9, 1, 1, Credentials(uid), program=ExecutedProgram(name=name, exepath=path))
 
 
 def running(script: str, exec_time: int | None = None) -> TrackedProcess:
