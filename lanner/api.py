@@ -87,6 +87,7 @@ class Rules:
         """Evaluate the enabled rules on an event.
 
         Events are evaluated independently: a stateful macro is true if the event counts for it; no window is stored.
+        Rules of Python files match nothing: their functions run only in Lanner's own processes.
 
         Args:
             event: values by field name. evt.source is ``syscall`` by default; an event of that source needs evt.type.
@@ -98,7 +99,7 @@ class Rules:
             return []
         found: list[Match] = []
         for each in self._for_type(source, event_type):
-            if not each.evaluate(event):
+            if each.rule.python is not None or not each.evaluate(event):
                 continue
             rendered = each.output.fill(event)
             rule = each.rule

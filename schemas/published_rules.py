@@ -46,7 +46,7 @@ MAX_AHEAD = 86_400 * 10**9
 """How far in the future a version may be dated, ns: nothing older could be published after it."""
 _LATEST = 4_102_444_800_000_000_000
 """The year 2100, ns."""
-_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}\.ya?ml")
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}\.(?:ya?ml|py)")
 _INDICATOR_FILE = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,120}/){0,5}[A-Za-z0-9_][A-Za-z0-9._-]{0,120}")
 
 
@@ -120,11 +120,12 @@ def safe_names(names: Iterable[str]) -> list[str]:
     """Return a unique name that is safe to write for each file, as close as possible to its own."""
     given: dict[str, None] = {}
     for name in names:
-        stem = re.sub(r"\.ya?ml$", "", name)
+        suffix = ".py" if name.endswith(".py") else ".yaml"
+        stem = re.sub(r"\.(?:ya?ml|py)$", "", name)
         stem = re.sub(r"[^A-Za-z0-9._-]", "_", stem).lstrip(".-")[:100] or "rules"
-        candidate, number = f"{stem}.yaml", 2
+        candidate, number = f"{stem}{suffix}", 2
         while candidate in given:
-            candidate, number = f"{stem}-{number}.yaml", number + 1
+            candidate, number = f"{stem}-{number}{suffix}", number + 1
         given[candidate] = None
     return list(given)
 

@@ -19,6 +19,12 @@ if sys.argv[1:2] == ["look-up-server"]:
 
     sys.exit(serve(sys.argv[2:]))
 
+if sys.argv[1:2] == ["python-rule-file"]:
+    # The process of the functions of one Python rule file: see processor.python.process.
+    from processor.python.server import main as run
+
+    sys.exit(run(sys.argv[2:]))
+
 from lanner.__main__ import main  # noqa: E402  (what it imports may start programs)
 
 sys.exit(main())

@@ -63,6 +63,9 @@ def _columns(text: str) -> int:
 Edit = tuple[int, int, int, int]
 """A replacement: start and end in the new text, start and end in the old text."""
 
+PYTHON = "python"
+"""The style of a scalar that is a string in Python, or several that follow each other."""
+_QUOTES = "\"'"
 _ESCAPE_LENGTHS = {"x": 4, "u": 6, "U": 10}
 
 
@@ -168,6 +171,9 @@ def scalar_offsets(text: str, scalar: ScalarNode) -> list[int]:
     position, end = scalar.start, scalar.end
     if scalar.style in ("|", ">"):
         position = text.find("\n", position, end) + 1 or end
+    elif scalar.style == PYTHON:
+        position = next((at for at in range(position, end) if text[at] in _QUOTES), position)
+        position += 3 if text[position : position + 3] == 3 * text[position] else 1
     elif scalar.style:
         position += 1
     offsets = []
@@ -179,7 +185,11 @@ def scalar_offsets(text: str, scalar: ScalarNode) -> list[int]:
                 position += 1
                 continue
         else:
-            while position < end and text[position] != character and text[position].isspace():
+            while (
+                position < end
+                and text[position] != character
+                and (text[position].isspace() or (scalar.style == PYTHON and text[position] in _QUOTES))
+            ):
                 position += 1
         offsets.append(min(position, max(end - 1, scalar.start)))
         position += _written_length(text, position, end, character, scalar.style)
@@ -189,7 +199,7 @@ def scalar_offsets(text: str, scalar: ScalarNode) -> list[int]:
 def _written_length(text: str, position: int, end: int, character: str, style: str) -> int:
     if position >= end:
         return 0
-    if style == '"' and text[position] == "\\":
+    if style in ('"', PYTHON) and text[position] == "\\":
         return _ESCAPE_LENGTHS.get(text[position + 1 : position + 2], 2)
     if style == "'" and character == "'":
         return 2

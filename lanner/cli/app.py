@@ -179,7 +179,11 @@ class Group(Command, click.Group):
 SHARED: Mapping[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = MappingProxyType({
     "config": click.option("-c", "--config", metavar="FILE", help="Settings file."),
     "rules": click.option(
-        "-r", "--rules", multiple=True, metavar="PATH", help="Rules to use instead of the built-in ones; repeatable."
+        "-r",
+        "--rules",
+        multiple=True,
+        metavar="PATH",
+        help="Rules (*.yaml, *.py) to use instead of the built-in ones; repeatable.",
     ),
     "set_": click.option("-o", "set_", multiple=True, metavar="KEY=VALUE", help="Override one setting; repeatable."),
     "quiet": click.option("-q", "--quiet", is_flag=True, help="Print only errors."),

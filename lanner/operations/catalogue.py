@@ -46,6 +46,10 @@ METRICS: Mapping[str, Metric] = {
         "counter", "CPU time of a rule evaluated by itself, estimated from samples.", ("rule",)
     ),
     "lanner_rule_errors_total": Metric("counter", "Exceptions while evaluating a rule or macro.", ("rule",)),
+    "lanner_python_process_failures_total": Metric(
+        "counter", "Processes of a Python rule file that failed.", ("file",)
+    ),
+    "lanner_python_process_seconds_total": Metric("counter", "Time spent on waiting for its functions.", ("file",)),
     "lanner_indicators": Metric("gauge", "Entries of a list of indicators.", ("list",)),
     "lanner_indicators_rejected": Metric("gauge", "Entries of its file that can't be used.", ("list",)),
     "lanner_indicators_age_seconds": Metric("gauge", "Time since its file was written or published.", ("list",)),

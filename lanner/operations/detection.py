@@ -31,7 +31,10 @@ def rule_readings(
     errors |= {(name,): number for name, number in ruleset.faults().items()}
     seconds: dict[tuple[str, ...], Value] = {(name,): 0.0 for name in ruleset.detector.rule_names}
     seconds |= {(name,): number for name, number in list(timing.seconds.items())}
+    python = () if ruleset.python is None else ruleset.python.processes
     return {
+        "lanner_python_process_failures_total": {(each.file,): each.failures for each in python},
+        "lanner_python_process_seconds_total": {(each.file,): each.seconds for each in python},
         "lanner_rules": {(): len(names)},
         "lanner_rule_errors_total": errors,
         "lanner_rule_seconds_total": seconds,

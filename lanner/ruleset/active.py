@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from processor.loading import RuleFile
 from processor.loading.rules import LoadedIndicators, LoadedList, Switch
-from processor.rules.rule import LoadedMacro, Rule, RuleMatching
+from processor.python.limits import DEFAULT_LIMITS, PythonLimits
+from processor.rules.rule import Enrichment, LoadedMacro, Rule, RuleMatching
 from schemas.catalog.priorities import PriorityName
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class RuleChoices:
     """True if `lanner run` follows a Kubernetes audit log."""
     published: "PublishedFiles | None" = None
     """Where the files of indicators of published rules are; None to take those on the disk."""
+    python: PythonLimits | None = DEFAULT_LIMITS
+    """What the process of a Python rule file may take; None to call no function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,8 @@ class ActiveRules:
     macros: Mapping[str, LoadedMacro] = field(default_factory=dict)
     lists: Mapping[str, LoadedList] = field(default_factory=dict)
     indicators: Mapping[str, LoadedIndicators] = field(default_factory=dict)
+    enrichments: tuple[Enrichment, ...] = ()
+    """The functions of Python files that add output fields to alerts."""
 
 
 def on_top(below: Sequence[RuleFile], own: Sequence[RuleFile]) -> tuple[RuleFile, ...]:

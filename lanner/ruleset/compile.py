@@ -141,6 +141,8 @@ def compile_rules(choices: RuleChoices, *, warnings: bool = True, folder: Path |
             redact=Redaction(choices.redact).alert,
             max_group_values=choices.group_values,
             has_checked_outputs=stored is not None,
+            enrichments=loaded.enrichments,
+            python=choices.python,
         ),
     )
     uses = _uses(rules, ruleset, loaded) if stored is None else stored.uses
@@ -166,6 +168,7 @@ def _uses(rules: Sequence[Rule], ruleset: CompiledRuleset, loaded: ActiveRules) 
     with deep():
         texts = [print_condition(condition) for condition in ruleset.conditions]
     texts += [rule.output for rule in rules]
+    texts += [name for rule in rules if rule.python is not None for name in rule.python.fields]
     texts += [name for leg in ruleset.plan.legs for name in leg.fields]
     texts += [name for rule in ruleset.plan.rules for name in rule.suppress.by]
     texts += [form or name for fields in loaded.extra_fields.values() for name, form in fields.items()]

@@ -9,7 +9,6 @@ from functools import cache
 from foundation.text import count_of
 from foundation.yaml.limits import YamlError
 from foundation.yaml.nodes import MappingNode, ScalarNode, SequenceNode, SourceFile
-from foundation.yaml.reading import read_documents
 from lanner.errors import BadInput
 from lanner.ruleset.active import SHIPPED_FOLDER, ActiveRules, Appended, RuleChoices, on_top
 from lanner.ruleset.lint.lint import linted
@@ -25,6 +24,7 @@ from processor.loading import (
     report,
 )
 from processor.loading.falco_compatibility import falco_problems
+from processor.loading.items.python_file import documents_of
 from processor.loading.rules import apply_switches, unmatched
 
 _UNDEFINED_MACRO = re.compile(r"Undefined macro '(\w+)'")
@@ -110,6 +110,7 @@ def load_or_fail(choices: RuleChoices, *, warnings: bool = True) -> ActiveRules:
         result.macros,
         result.lists,
         result.indicators,
+        result.enrichments,
     )
 
 
@@ -152,7 +153,7 @@ def changed_rules(files: Iterable[RuleFile]) -> frozenset[str]:
     for file in files:
         text = file.text if isinstance(file.text, str) else file.text.decode("utf-8", "replace")
         try:
-            documents = read_documents(SourceFile(file.name, text))
+            documents = documents_of(SourceFile(file.name, text))
         except YamlError:
             continue
         for item in (item for document in documents if isinstance(document, SequenceNode) for item in document.items):

@@ -82,13 +82,13 @@ def cases_from(source: str, active: Callable[[], ActiveRules], compiled: Callabl
             raise BadInput(f"{source}: not an alert: it has no output_fields.")
         cases = [_of_alert(alert)]
     loaded = active()
-    runners = _Runners(RuleSet(loaded.rules, loaded.macros))
+    runners = _Runners(RuleSet(loaded.rules, loaded.macros, loaded.enrichments))
     return _HEAD + "".join(_tried(case, runners) for case in cases)
 
 
 def case_of_alert(alert: GivenAlert, loaded: ActiveRules) -> str:
     """Return a test case for an alert as the text of a test file, tried against rules. Raises BadInput."""
-    rules = RuleSet(loaded.rules, loaded.macros)
+    rules = RuleSet(loaded.rules, loaded.macros, loaded.enrichments)
     return _HEAD + _tried(_of_alert(alert), _Runners(rules))
 
 

@@ -29,6 +29,8 @@ from processor.loading import (
     load_rules,
     read_rule_files,
 )
+from processor.loading.items.python_file import SUFFIX as PYTHON_SUFFIX
+from processor.loading.items.python_file import is_python
 from schemas.catalog.priorities import BY_NAME, parse_priority
 
 
@@ -76,15 +78,17 @@ _MAX_EVENTS = 10_000
 
 
 def rule_file_of(test_file: str) -> str:
-    """Return the rule file beside a test file: name_test.yaml tests name.yaml."""
+    """Return the rule file beside a test file: name_test.yaml tests name.yaml, or name.py if only that exists."""
     path = PurePosixPath(test_file)
-    return str(path.with_name(path.stem.removesuffix(_SUFFIX) + path.suffix))
+    found = path.with_name(path.stem.removesuffix(_SUFFIX) + path.suffix)
+    python = found.with_suffix(PYTHON_SUFFIX)
+    return str(python if Path(python).is_file() and not Path(found).is_file() else found)
 
 
 def test_file_of(rule_file: str) -> str:
     """Return the test file beside a rule file."""
     path = PurePosixPath(rule_file)
-    return str(path.with_name(f"{path.stem}{_SUFFIX}{path.suffix}"))
+    return str(path.with_name(f"{path.stem}{_SUFFIX}{'.yaml' if is_python(rule_file) else path.suffix}"))
 
 
 def is_test_file(name: str) -> bool:
@@ -256,7 +260,7 @@ _EXPECTED = (
 )
 
 
-_SUFFIXES = (".yaml", ".yml")
+_SUFFIXES = (".yaml", ".yml", PYTHON_SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +328,7 @@ def find_tests(
         if not is_alone:
             about = _evaluated(suite, result, own)
             evaluated = tuple(rule for rule in evaluated if rule.name in about)
-        tested.append(TestedRules(suite, RuleSet(evaluated, result.macros), own))
+        tested.append(TestedRules(suite, RuleSet(evaluated, result.macros, result.enrichments), own))
     return TestFiles(tuple(tested), tuple(untested), tuple(dict.fromkeys(problems)))
 
 
@@ -343,7 +347,7 @@ def _files(paths: Sequence[str]) -> Iterable[str]:
         path = Path(given)
         if path.is_dir():
             members = sorted(str(each) for each in path.iterdir() if each.suffix in _SUFFIXES and each.is_file())
-            yield from (_its_test(each) for each in members)
+            yield from (_its_test(each) for each in members if not (is_python(each) and is_test_file(each)))
         elif path.exists():
             yield _its_test(given)
         else:

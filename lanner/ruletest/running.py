@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from foundation.quantities import duration_text
-from foundation.text import did_you_mean, printable
+from foundation.text import count_of, did_you_mean, printable
 from foundation.times import iso8601_zulu
 from foundation.yaml.nodes import SourceLocation
 from lanner.recorder.json_file import JsonFile, is_json_file
@@ -22,7 +22,7 @@ from processor.detection.ruleset import compile_ruleset
 from processor.evaluator import Evaluator
 from processor.fields.json.documents import Document, JsonSource
 from processor.loading import LoadedMacro, Problem, ProblemCode, Rule
-from processor.rules.rule import RuleMatching, RulesetOptions, correlations_of
+from processor.rules.rule import Enrichment, RuleMatching, RulesetOptions, correlations_of
 from processor.sessions.sessions import Sessions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
@@ -48,6 +48,7 @@ class RuleSet:
 
     rules: tuple[Rule, ...]
     macros: Mapping[str, LoadedMacro] = field(default_factory=dict)
+    enrichments: tuple[Enrichment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,8 @@ class Runner:
         self._recordings = recordings
         self._source_named = source_named
         self._stateful = frozenset(correlations_of(rules.macros))
-        self._ruleset = compile_ruleset(evaluated, rules.macros, RulesetOptions(rule_matching=self._matching))
+        options = RulesetOptions(rule_matching=self._matching, enrichments=rules.enrichments)
+        self._ruleset = compile_ruleset(evaluated, rules.macros, options)
 
     def run(self, case: Case) -> CaseResult:
         """Run one case. Raises OSError or BadBatch if its recording can't be read."""
@@ -147,6 +149,7 @@ class Runner:
             items = list(log.events())
         else:
             items = list(self._recordings(str(path)))
+        faults = self._ruleset.faults()
         evaluator, alerts = Evaluator(self._ruleset, sessions=Sessions()), list[tuple[Alert, Callable[[], str]]]()
         shown_time = iso8601_zulu if case.recording is not None else _offset_text
         windows = WindowLog(evaluator.correlator, self._ruleset.plan, shown_time)
@@ -161,6 +164,10 @@ class Runner:
         # Summaries of repeats at the end belong to the case, regardless of its duration.
         alerts += [(alert, partial(self._tree, alert, items[-1])) for alert in evaluator.correlator.finish() if items]
         yield from self._compare(case, alerts, partial(self._trees, items, windows))
+        for name, number in (self._ruleset.faults() - faults).items():
+            yield Failure(
+                f"{name}: failed {count_of(number, 'time')}: {self._ruleset.first_errors()[name]}", case.location
+            )
         if log is not None and log.unreadable:
             yield Failure(f"{case.recording}: {log.first_unreadable}", case.location)
 

@@ -1,6 +1,8 @@
 """The published version of a fleet's rules, compiled by the settings, and the keys to sign and verify it."""
 
 import os
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -18,16 +20,36 @@ from lanner.settings.faults import BadSettings, SettingFault
 from lanner.terminal.output import note
 from lanner.wiring.kafka import reachable_connection, secret
 from lanner.wiring.rules import detection_of, rule_choices
+from processor.loading.items.python_file import is_python
 from schemas.published_rules import BadRules, PublishedRules, decode_rules
 
 
-def detection_of_published(settings: Settings, rules: PublishedRules, *, warnings: bool = False) -> CompiledDetection:
+def detection_of_published(
+    settings: Settings, rules: PublishedRules, *, warnings: bool = False, is_signed: bool | None = None
+) -> CompiledDetection:
     """Compile a version with its own switches and priority instead of the configured ones.
 
+    is_signed: whether one of the configured keys signed it; None to compile it for a look, so that no Python is run.
+
     Raises:
-        BadInput: With all errors.
+        BadInput: With all errors, also for Python files that aren't signed, unless a setting accepts them.
     """
-    return detection_of(settings, _choices(settings, rules), warnings=warnings)
+    if is_signed is False and not settings.published_rules.unsigned_python:
+        refuse_python(file.name for file in rules.files)
+    choices = _choices(settings, rules)
+    return detection_of(
+        settings, choices if is_signed is not None else replace(choices, python=None), warnings=warnings
+    )
+
+
+def refuse_python(names: Iterable[str]) -> None:
+    """Raise BadInput for Python rule files among those of a version that nobody signed."""
+    if python := sorted(filter(is_python, names)):
+        raise BadInput(
+            f"{', '.join(python)}: Python rule files are run only if the version is signed: publish it with "
+            "--sign-key, and set published_rules.public_key_files for processors (or "
+            "published_rules.unsigned_python, which lets all who may write to the topic run code there)."
+        )
 
 
 def active_of_published(settings: Settings, rules: PublishedRules) -> ActiveRules:

@@ -14,6 +14,7 @@ from lanner.sources.installed import define_sources
 from processor.loading import RuleFile, read_rule_files
 from processor.loading.rules import Switch
 from processor.output.tokens import OutputError, Token, parse_output
+from processor.python.limits import PythonLimits
 from schemas.catalog.fields import FIELDS
 
 if TYPE_CHECKING:  # commands that only read rules start without the engine
@@ -46,6 +47,7 @@ def rule_choices(settings: Settings) -> RuleChoices:
         group_values=settings.first_seen.values_per_group,
         redact=tuple(settings.redact),
         has_audit_log=settings.kubernetes_audit.file is not None,
+        python=PythonLimits(settings.python_rules.seconds, settings.python_rules.memory_mib << 20),
     )
 
 

@@ -4,8 +4,8 @@ Pure: no clock, no I/O. The live pipeline, the Faust agent, replay and rule test
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, partial
 
 from bus.connection import fault_text
@@ -17,12 +17,25 @@ from processor.language.ast import Node, checks, literals
 from processor.output.formatter import OutputFormat, compile_output, indicator_checks, suggested
 from processor.rules.rule import DEFAULT_OPTIONS, Rule, RulesetOptions, alert_text
 from processor.sessions.sessions import People
-from schemas.alert import Alert, alert_id
+from schemas.alert import Alert, Value, alert_id
 from schemas.catalog.fields import SYSCALL
 from schemas.distinct_values import masked
 
 _ALL = RepeatedAlerts(None)
 """Sends every alert."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a function found in an event beside the rule's output."""
+
+    text: str = ""
+    fields: Mapping[str, Value] = field(default_factory=dict)
+    number: int = 0
+    """How many alerts of the rule and event came before."""
+
+
+_CONDITION_ONLY = Found()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +158,16 @@ class Detector:
         repeats: MessageRepeats,
         *,
         people: People | None,
+        found: Found = _CONDITION_ONLY,
     ) -> Alert | None:
         index, name = at
         time = view.time(index)
         stated, parts = view.identity(index)
-        identity = alert_id(stated, rule.rule, *parts)
+        identity = alert_id(stated, rule.rule, *parts, *((found.number,) if found.number else ()))
         rendered = view.read(rule.format(), at)
         fields = read_extra(view, rule.extras, at, rendered.fields)
+        fields = {**fields, **found.fields} if found.fields else fields
+        output = f"{rendered.text} {found.text}" if found.text else rendered.text
 
         def make() -> Alert:
             alert = Alert(
@@ -159,7 +175,7 @@ class Detector:
                 time=time,
                 rule=rule.rule,
                 priority=rule.priority,
-                output=rendered.text,
+                output=output,
                 output_fields=fields,
                 tags=rule.tags,
                 source=rule.source,
@@ -174,8 +190,8 @@ class Detector:
             return self._redact(budget.bounded(named))
 
         person = "" if people is None else people.user_of(index)
-        found = FoundAlert(identity, rule.rule, rendered.text, fields, name, person, rule.files, make, self._mask)
-        return repeats.take(view, index, found)
+        made = FoundAlert(identity, rule.rule, output, fields, name, person, rule.files, make, self._mask)
+        return repeats.take(view, index, made)
 
 
 def _format(rule: Rule, options: RulesetOptions) -> OutputFormat:

@@ -38,14 +38,15 @@ _SYSCALLS = frozenset({SYSCALL})
 
 
 @dataclass(frozen=True, slots=True)
-class _Fields:
+class Fields:
     """Several fields, read at once."""
 
     names: tuple[str, ...]
     bind: Callable[[Any], Read]
 
     @classmethod
-    def of(cls, names: Sequence[str], source: str) -> "_Fields":
+    def of(cls, names: Sequence[str], source: str) -> "Fields":
+        """Return a reader of fields of the events of a source."""
         bind = binding_of(source).reader(map(_field, names), ())
         return cls(tuple(names), bind if source == SYSCALL else _without_empty(bind))
 
@@ -72,11 +73,11 @@ class _LegUse:
     term: Term
     sources: frozenset[str]
     macro: StatefulMacro
-    fields: _Fields
+    fields: Fields
     """Fields of the group, then the counted one, then those that are stored."""
     rule_name: str | None = None
     """The value that is counted, if rules are."""
-    homes: tuple[_Fields, ...] = ()
+    homes: tuple[Fields, ...] = ()
     """If another group decides about the leg, the fields that have its values."""
 
 
@@ -85,8 +86,8 @@ class _RuleUse:
     term: Term
     sources: frozenset[str]
     rule: StatefulRule
-    groups: tuple[_Fields, ...]
-    by: _Fields
+    groups: tuple[Fields, ...]
+    by: Fields
     """The fields of suppress.by that the group doesn't have."""
     formats: tuple[OutputFormat, ...]
     extras: ExtraFields
@@ -299,10 +300,10 @@ class _Reading(NamedTuple):
     view: EventView
     budget: Budget
 
-    def values(self, fields: _Fields, at: At) -> tuple[Any, ...]:
+    def values(self, fields: Fields, at: At) -> tuple[Any, ...]:
         return self.view.read(fields, at) if fields.names else ()
 
-    def named(self, fields: _Fields, at: At) -> dict[str, Any]:
+    def named(self, fields: Fields, at: At) -> dict[str, Any]:
         return dict(zip(fields.names, self.values(fields, at), strict=True))
 
 
@@ -310,9 +311,9 @@ def _leg_uses(
     macro: StatefulMacro, leg: Leg, sources: frozenset[str], stored: Sequence[str]
 ) -> list[_LegUse | _RuleUse]:
     source = min(sources)
-    fields = _Fields.of((*leg.fields, *stored), source)
+    fields = Fields.of((*leg.fields, *stored), source)
     rule_name = leg.name if macro.correlation.counts_rules else None
-    homes = tuple(_Fields.of(names, source) for names in leg.home)
+    homes = tuple(Fields.of(names, source) for names in leg.home)
     return [_LegUse(term, sources, macro, fields, rule_name, homes if term.is_stateful else ()) for term in leg.terms]
 
 
@@ -320,8 +321,8 @@ def _rule_uses(
     rule: StatefulRule, extra: Mapping[str, str | None], *, append_container: bool
 ) -> list[_LegUse | _RuleUse]:
     source = rule.source
-    groups = tuple(_Fields.of(names, source) for names in rule.group_fields)
-    by = _Fields.of([name for name in rule.suppress.by if name not in rule.group_by], source)
+    groups = tuple(Fields.of(names, source) for names in rule.group_fields)
+    by = Fields.of([name for name in rule.suppress.by if name not in rule.group_by], source)
     try:
         first, *others = pieces(rule.output)[0]
     except BadWindowToken as problem:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from processor.compiler.batch import Excludes
 from processor.detection.detector import Detector
@@ -10,6 +11,9 @@ from processor.detection.pre_matcher import PreMatcher
 from processor.language.ast import Node
 from processor.rules.rule import DEFAULT_OPTIONS, LoadedMacro, Rule, RulesetOptions, correlations_of
 from processor.rules.splitting import Plan, split_rules
+
+if TYPE_CHECKING:  # most rules have no functions
+    from processor.detection.python_rules import PythonRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,35 +26,46 @@ class CompiledRuleset:
     """Evaluates the parts of stateful rules that one event decides."""
     plan: Plan
     """The parts of stateful rules that windows decide."""
+    python: "PythonRules | None" = None
+    """Rules of Python files, and functions that enrich alerts; None if there are none."""
+
+    @property
+    def _sides(self) -> tuple[Detector | PreMatcher, ...]:
+        return (self.detector, self.pre_matcher, *(() if self.python is None else (self.python,)))
 
     @property
     def event_types(self) -> frozenset[str]:
         """The event types that matter to any rule."""
-        return self.detector.event_types | self.pre_matcher.event_types
+        return frozenset[str]().union(*(each.event_types for each in self._sides))
 
     @property
     def exclusions(self) -> Mapping[str, Excludes]:
         """By event type that matters to a rule: whether an event of it can't match one."""
         found: dict[str, Excludes] = {}
         for event_type in self.event_types:
-            sides = [each.compiled.matchers.get(event_type) for each in (self.detector, self.pre_matcher)]
+            sides = [each.compiled.matchers.get(event_type) for each in self._sides]
             found[event_type] = _all_exclude([each.excludes for each in sides if each is not None])
         return found
 
     @property
     def conditions(self) -> tuple[Node, ...]:
         """All evaluated conditions on system calls: an event for which none is true matters to no rule."""
-        return (*self.detector.conditions, *self.pre_matcher.conditions)
+        return tuple(condition for each in self._sides for condition in each.conditions)
 
     @property
     def sources(self) -> frozenset[str]:
         """The sources whose events matter to any rule."""
-        return self.detector.sources | self.pre_matcher.sources
+        return frozenset[str]().union(*(each.sources for each in self._sides))
 
     @property
     def active(self) -> tuple[tuple[str, str, str], ...]:
         """Each active rule with its priority and its source: those that one event decides, then the stateful ones."""
-        return (*self.detector.active, *((rule.name, str(rule.priority), rule.source) for rule in self.plan.rules))
+        python = () if self.python is None else self.python.active
+        return (
+            *self.detector.active,
+            *python,
+            *((rule.name, str(rule.priority), rule.source) for rule in self.plan.rules),
+        )
 
     def names_of(self, *sources: str) -> tuple[str, ...]:
         """Return the names of the active rules on some sources; without any, of all rules."""
@@ -58,11 +73,11 @@ class CompiledRuleset:
 
     def faults(self) -> Counter[str]:
         """Count, by rule or stateful macro, how often evaluating it raised."""
-        return self.detector.faults + self.pre_matcher.faults
+        return sum((each.faults for each in self._sides), Counter[str]())
 
     def first_errors(self) -> dict[str, str]:
         """Return the first error of each rule or stateful macro that raised."""
-        return self.pre_matcher.first_errors | self.detector.first_errors
+        return {name: text for each in reversed(self._sides) for name, text in each.first_errors.items()}
 
 
 def _all_exclude(parts: Sequence[Excludes]) -> Excludes:
@@ -87,4 +102,11 @@ def compile_ruleset(
     selected = [rule for rule in rules if rule.priority <= options.minimum_priority]
     split = split_rules(selected, correlations_of(macros))
     plan = replace(split.plan, redact=options.redact, max_group_values=options.max_group_values)
-    return CompiledRuleset(Detector(split.stateless, options), PreMatcher(plan, options), plan)
+    plain = [rule for rule in split.stateless if rule.python is None]
+    functions = [rule for rule in split.stateless if rule.python is not None]
+    python = None
+    if functions or options.enrichments:
+        from processor.detection.python_rules import PythonRules  # noqa: PLC0415
+
+        python = PythonRules(functions, plain, options)
+    return CompiledRuleset(Detector(plain, options), PreMatcher(plan, options), plan, python)

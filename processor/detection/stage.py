@@ -46,12 +46,16 @@ class DetectStage:
         """Losses that batches reported, by reason."""
         self.rules = rules
         """The active rules."""
+        if rules.python is not None:
+            rules.python.begin()
         self._reported_faults: Mapping[str, int] = {}
         self._observers: list[Callable[[EventBatch], None]] = []
 
     def change_rules(self, rules: CompiledRuleset) -> None:
         """Evaluate other rules from the next events on."""
         self.rules = rules
+        if rules.python is not None:
+            rules.python.begin()
         self._reported_faults = {}
 
     def add_observer(self, observer: Callable[[EventBatch], None]) -> None:
@@ -87,6 +91,9 @@ class DetectStage:
         self.events += view.total if view.source == SYSCALL else 0
         try:
             self.rules.detector.process(view, budget, counted, people)
+            if self.rules.python is not None:
+                self.rules.python.process(view, budget, counted, people)
+                self.rules.python.enrich(budget)
             for pre_match in self.rules.pre_matcher.process(view, budget, admits):
                 send(pre_match if people is None else people.name_pre_match(pre_match))
         finally:

@@ -48,7 +48,7 @@ class RuleFile:
 
 
 def read_rule_files(paths: Iterable[str | Path]) -> list[RuleFile]:
-    """Read rule files; of a directory, all *.yaml and *.yml files except *_test files, sorted by name.
+    """Read rule files; of a directory, all *.yaml, *.yml and *.py files except *_test files, sorted by name.
 
     A file that cannot be read becomes an error when it is loaded, together with the errors of other files.
     """
@@ -63,7 +63,7 @@ def _rule_paths(directory: Path) -> list[Path]:
     return sorted(
         path
         for path in directory.iterdir()
-        if path.suffix in (".yaml", ".yml") and not path.stem.endswith("_test") and path.is_file()
+        if path.suffix in (".yaml", ".yml", ".py") and not path.stem.endswith("_test") and path.is_file()
     )
 
 

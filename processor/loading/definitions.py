@@ -7,6 +7,7 @@ from typing import Any
 from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from foundation.yaml.text import Piece
 from processor.language.tokens import IDENTIFIER
+from processor.rules.rule import PythonFunction
 from schemas.catalog.priorities import Priority
 
 EXTENSION_KEYS = {"macro": ("correlation",), "rule": ("suppress", "response")}
@@ -99,6 +100,7 @@ class RuleDefinition:
     unknown_source: bool = False
     response: str = ""
     extensions: Mapping[str, Node] = field(default_factory=dict)
+    python: PythonFunction | None = None
 
 
 @dataclass(slots=True)

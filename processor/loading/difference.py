@@ -92,6 +92,7 @@ def _rule(rule: Rule) -> _Facts:
         "tags changed": rule.tags,
         "description changed": rule.description,
         "response changed": rule.response,
+        "code changed": rule.python and rule.python.code,
     }
 
 

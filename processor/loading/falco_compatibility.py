@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator, Sequence
 
 from foundation.yaml.limits import YamlError
-from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceFile
+from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceFile, SourceLocation
 from foundation.yaml.reading import read_documents
 from foundation.yaml.text import TracedText, node_location
 from processor.language.tokens import ANCESTOR, IN_INDICATORS
 from processor.loading import RuleFile
 from processor.loading.definitions import EXTENSION_KEYS, scalar_piece
+from processor.loading.items.python_file import is_python
 from processor.loading.problems import Problem, ProblemCode
 
 OWN_FIELDS = (
@@ -56,6 +57,7 @@ _EFFECTS = {
     "suppress": "Falco sends an alert for each repeat",
     "response": "Falco's alerts don't have it",
 }
+_NO_PYTHON = "Falco can't load the file"
 _HINT = "Falco does not load a rule that uses it"
 _FIELD = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, OWN_FIELDS))}|{_OWN_ARGUMENTS}|%correlation\b)(?![\w])")
 _OWN_WORD = re.compile(rf"(?<![\w.])(?:{ANCESTOR}\(|{IN_INDICATORS}\b|val\(\s*fd\.[cslr]ip\.name\s*\))")
@@ -73,6 +75,10 @@ def _source(file: RuleFile) -> SourceFile:
 
 
 def _of_file(file: SourceFile) -> Iterator[Problem]:
+    if is_python(file.name):
+        message = "Falco has no rules in Python"
+        yield Problem(ProblemCode.LOAD_ERR_EXTENSION, message, "python file", "", SourceLocation(file.name), _NO_PYTHON)
+        return
     try:
         documents = read_documents(file)
     except YamlError:

@@ -12,6 +12,7 @@ from processor.loading.builder import Builder
 from processor.loading.condition_checks import Checker, field_problem
 from processor.loading.items.collection import Collection
 from processor.loading.items.correlation_checks import StatefulChecker
+from processor.loading.items.python_file import python_problems
 from processor.loading.problems import Problem, ProblemCode
 from processor.loading.reader import read_file
 from processor.loading.rules import FileResult, LoadResult, Redefinition
@@ -42,6 +43,8 @@ class Loader:
             problems.update(dict.fromkeys((*result.errors, *result.warnings)))
         late: list[Problem] = []
         checked = StatefulChecker(builder.rules, builder.macros, late.append)
+        enrichments = () if late or any(not result.ok for result in self._results) else self._collection.enrichments
+        late += python_problems(checked.rules, checked.macros, enrichments)
         return LoadResult(
             files=tuple(self._results),
             errors=tuple(problem for problem in problems if problem.code.severity == "error"),
@@ -55,6 +58,7 @@ class Loader:
                 for new, old in self._collection.redefined
             ),
             indicators=dict(self._collection.indicators),
+            enrichments=tuple(self._collection.enrichments),
         ).with_problems(late)
 
     def _read(self, file: RuleFile) -> None:

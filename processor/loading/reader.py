@@ -26,6 +26,7 @@ from processor.loading.definitions import (
 )
 from processor.loading.items import indicators, rules
 from processor.loading.items.collection import Collection, ItemSkipped
+from processor.loading.items.python_file import OWN_KEYS, is_python, read_python
 from processor.loading.items.rules import (
     BOTH_KINDS,
     ONLY_REPLACE,
@@ -49,6 +50,10 @@ _CONTENT = "rules content"
 
 def read_file(file: SourceFile, collection: Collection, report: Callable[[Problem], None]) -> bool:
     """Add the items of one file to the collection, and report problems; return whether there was no error."""
+    if is_python(file.name):
+        python = read_python(file, report)
+        collection.enrichments += python.enrichments
+        return _Reader(collection, report).read([SequenceNode(file, 0, 0, python.items)])
     try:
         documents = read_documents(file)
     except YamlError as error:
@@ -263,7 +268,7 @@ class _Reader:
     def _warn_of_unknown_keys(self, kind: str, item: Node) -> None:
         if kind not in KINDS or not isinstance(item, MappingNode):
             return
-        known = (*KINDS[kind].keys, *EXTENSION_KEYS.get(kind, ()))
+        known = (*KINDS[kind].keys, *EXTENSION_KEYS.get(kind, ()), *(OWN_KEYS if is_python(item.file.name) else ()))
         name = getattr(item.get(kind), "value", "") if kind in self._collection.broken else ""
         for key in item.names():
             if key.value not in known:

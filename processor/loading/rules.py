@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from foundation.yaml.nodes import ScalarNode, SourceLocation
 from processor.loading.definitions import PluginRequirement
 from processor.loading.problems import Problem
-from processor.rules.rule import LoadedMacro, Rule
+from processor.rules.rule import Enrichment, LoadedMacro, Rule
 from schemas.catalog.priorities import Priority
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class LoadResult:
     """The plugins that the files require, one of each group. Plugins are not supported."""
     redefinitions: tuple[Redefinition, ...] = ()
     indicators: Mapping[str, LoadedIndicators] = field(default_factory=dict)
+    enrichments: tuple[Enrichment, ...] = ()
 
     @property
     def ok(self) -> bool:

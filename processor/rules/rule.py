@@ -9,6 +9,7 @@ from foundation.yaml.nodes import SourceLocation
 from foundation.yaml.text import Span, TracedText
 from processor.language.ast import Node, checks, fields_in
 from processor.output.redaction import Redact, unredacted
+from processor.python.limits import DEFAULT_LIMITS, PythonLimits
 from schemas.catalog.fields import FIELDS, SOURCES, SYSCALL, FieldSpec, has_field, resolve_field
 from schemas.catalog.priorities import Priority
 from schemas.limits import clipped
@@ -171,6 +172,27 @@ class RuleException:
 
 
 @dataclass(frozen=True, slots=True)
+class PythonFunction:
+    """A function of a Python rule file."""
+
+    file: str
+    code: str = field(repr=False)
+    """The text of the whole file."""
+    name: str
+    fields: tuple[str, ...]
+    """The fields that it declares."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enrichment:
+    """A function that adds output fields to the alerts of rules."""
+
+    function: PythonFunction
+    rules: tuple[tuple[str, SourceLocation], ...]
+    """Their names, in which `*` matches any text, and where each is written."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """A rule after all appends, overrides, redefinitions and exceptions, ready to be compiled."""
 
@@ -206,6 +228,8 @@ class Rule:
     """How its repeats are suppressed; None if it has no valid ``suppress``."""
     traced_output: TracedText | None = field(default=None, compare=False, repr=False)
     """The output, if its text is that of the files."""
+    python: PythonFunction | None = None
+    """Decides about the events that match the condition; None if the condition decides alone."""
 
     @property
     def file(self) -> str:
@@ -251,6 +275,10 @@ class RulesetOptions:
     """The maximum number of values that first_seen knows of a group."""
     has_checked_outputs: bool = False
     """The outputs were compiled before: each is compiled again for its first alert, since most rules never alert."""
+    enrichments: Sequence[Enrichment] = ()
+    """The functions that add output fields to alerts."""
+    python: PythonLimits | None = DEFAULT_LIMITS
+    """What the process of a Python rule file may take; None to call no function."""
 
     def appends_container(self, name: str, source: str) -> bool:
         """Return whether container and pod are appended to the output of a rule."""

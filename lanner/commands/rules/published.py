@@ -73,7 +73,7 @@ def publish(
         raise click.UsageError("name all rule files at PATH, or those to add to the active rules by --draft.")
     need("processor", "confluent_kafka", "cryptography")
     from lanner.ruleset.published import current_host, publish, published_of
-    from lanner.wiring.published import detection_of_published, private_key, running_version
+    from lanner.wiring.published import detection_of_published, private_key, refuse_python, running_version
     from lanner.wiring.rules import find_draft
     from processor.loading.difference import difference, enabled, lines
 
@@ -84,6 +84,8 @@ def publish(
     if not options.quiet:
         for line in detection.notices:
             note(line)
+    if key is None and not settings.published_rules.unsigned_python:
+        refuse_python(file.name for file in sources.files)
     running, before = running_version(settings)
     rules = published_of(sources, current_host(settings.host.name), comment, detection.active_rules.indicators.values())
     if running is not None and rules.same_rules(running):

@@ -36,6 +36,14 @@ class RollingRecordingSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PythonRulesSettings:
+    """What the process of a Python rule file may take."""
+
+    seconds: int = about("Seconds for the events of a batch; then the process is ended and the events are skipped.", 2)
+    memory_mib: int = about("Address space, MiB; the interpreter takes some 60 of it.", 256)
+
+
+@dataclass(frozen=True, slots=True)
 class RulesBudget:
     """Limits on the cost of a published version; `lanner rules cost` measures it on stored events."""
 
@@ -73,6 +81,11 @@ class PublishedRulesSettings:
         "Folders of a processor: files of indicators that published rules name by absolute paths must be below one of\n"
         "them, so that whoever publishes rules can read no other file.",
         ("/etc/lanner/indicators", "/var/lib/lanner/indicators"),
+    )
+    unsigned_python: bool = about(
+        "Publish and run versions with Python rule files that nobody signed. Without it, a processor refuses them,\n"
+        "also if it has no public_key_files.",
+        default=False,
     )
     wait_seconds: int = about(
         "How long a processor waits until every live host sends what a new version needs; then it switches and\n"

@@ -15,6 +15,7 @@ from lanner.settings.sections.fleet import (
     JsonSourceSetting,
     LagSettings,
     PublishedRulesSettings,
+    PythonRulesSettings,
     RollingRecordingSettings,
 )
 from lanner.settings.sections.services import (
@@ -233,7 +234,7 @@ class Settings:
 
     rules_files: tuple[str, ...] = about(
         "Rule files, or folders of them, in order. They replace the default: the built-in rules, then\n"
-        "/etc/lanner/rules.d/*.yaml by name.",
+        "/etc/lanner/rules.d/*.yaml and *.py by name.",
         (),
     )
     rules: tuple[Selection, ...] = about(
@@ -241,6 +242,7 @@ class Settings:
     )
     priority: PriorityName = about("Rules below this priority are not loaded.", "debug")
     rule_matching: Matching = about("first: at most one alert per event; all: one per matching rule.", "first")
+    python_rules: PythonRulesSettings = about("What the process of a Python rule file may take.", PythonRulesSettings)
     append_output: tuple[AppendOutput, ...] = about(
         "Add to alerts: [{match: {rule: X, source: syscall, tags: [t]}, extra_output: 'cpu %evt.cpu',\n"
         "extra_fields: [evt.cpu, {home: '%proc.env[HOME]'}]}].",

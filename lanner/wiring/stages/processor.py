@@ -143,7 +143,7 @@ class Preparation:
                 raise RulesRefused(
                     f"version {version} is dated in the future: check the clocks of its host and this one"
                 )
-            detection = detection_of_published(self._settings, accepted.rules)
+            detection = detection_of_published(self._settings, accepted.rules, is_signed=bool(accepted.signed_by))
         except BadRules as error:
             raise RulesRefused(str(error)) from None
         except BadInput as error:

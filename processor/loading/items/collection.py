@@ -24,6 +24,7 @@ from processor.loading.items.exceptions import FieldCheck
 from processor.loading.problems import ItemRejected, Problem, ProblemCode
 from processor.loading.rules import LoadedIndicators
 from processor.loading.values import problem, reject
+from processor.rules.rule import Enrichment
 from schemas.catalog.fields import SOURCES
 
 ENGINE_VERSION = (0, 63, 0)
@@ -45,6 +46,7 @@ class Collection:
         "_next",
         "_warn",
         "broken",
+        "enrichments",
         "indicators",
         "lists",
         "macros",
@@ -62,6 +64,7 @@ class Collection:
         self.macros: dict[str, MacroDefinition] = {}
         self.rules: dict[str, RuleDefinition] = {}
         self.indicators: dict[str, LoadedIndicators] = {}
+        self.enrichments: list[Enrichment] = []
         self.published = published
         self.plugins: list[tuple[PluginRequirement, ...]] = []
         self.redefined: list[tuple[ItemLocation, ItemLocation]] = []

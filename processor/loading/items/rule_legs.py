@@ -134,7 +134,7 @@ class RuleLegs:
         for index, rule in enumerate(islice(rules, len(self._rules), None), len(self._rules)):
             self._rules[rule.name] = rule
             # By tag, rules about rules would be about themselves.
-            for tag in rule.tags if rule.name not in self._levels else ():
+            for tag in rule.tags if rule.name not in self._levels and rule.python is None else ():
                 self._by_tag.setdefault(tag, {})[index] = rule.name
 
     def _body(self, macro: str) -> Node | None:
@@ -142,7 +142,8 @@ class RuleLegs:
         selection = self._selections[macro]
         names: dict[str, None] = {}
         for node in selection.names:
-            if node.value in self._rules and self._other_group(macro, node.value) is None:
+            known = self._rules.get(node.value)
+            if known is not None and known.python is None and self._other_group(macro, node.value) is None:
                 names[node.value] = None
             elif (macro, node.value) not in self._refused:
                 self._unusable(macro, node)
@@ -182,7 +183,10 @@ class RuleLegs:
                 todo += children(node)
 
     def _unusable(self, macro: str, node: ScalarNode) -> None:
-        if node.value in self._rules:
+        if node.value in self._rules and self._rules[node.value].python is not None:
+            hint = "count in the function, or use a macro with its condition"
+            self._fail(macro, node, f"rule '{node.value}' is decided by a Python function, outside of windows", hint)
+        elif node.value in self._rules:
             its = ", ".join(self._other_group(macro, node.value) or ()) or "nothing"
             mine = ", ".join(self._groups[macro]) or "nothing"
             hint = "use type temporal, or the same group-by, in the same order, as the stateful macros of the rule"

@@ -22,8 +22,22 @@ from processor.loading.definitions import (
 )
 from processor.loading.items.collection import Collection
 from processor.loading.items.exceptions import read_exceptions
+from processor.loading.items.python_file import is_python
 from processor.loading.problems import ItemRejected, Problem, ProblemCode
-from processor.loading.values import invalid, number, optional_scalar, optional_truth, problem, scalar, tags, truth
+from processor.loading.values import (
+    invalid,
+    number,
+    optional_scalar,
+    optional_truth,
+    problem,
+    reject,
+    scalar,
+    tags,
+    texts,
+    truth,
+)
+from processor.rules.rule import PythonFunction
+from schemas.catalog.fields import FIELDS, SYSCALL, has_field, resolve_field
 from schemas.catalog.priorities import Priority, parse_priority
 
 BOTH_KINDS = ("append", "replace")
@@ -207,14 +221,28 @@ class RuleItem:
                 exceptions=read_exceptions(item, spot, self._report, append=False),
                 extensions=extensions_of("rule", item),
                 response=response.value if response else "",
+                python=self._function(source.value if source else SYSCALL) if is_python(item.file.name) else None,
             )
         )
+
+    def _function(self, source: str) -> PythonFunction:
+        """Return the function of a rule of a Python file. Raises ItemRejected for a field that there isn't."""
+        item, spot = self._item, self._spot
+        nodes = [] if item.get("fields") is None else texts(item, "fields", spot)
+        for node in nodes:
+            found = resolve_field(node.value)
+            if found is None or not has_field(source, found[0]):
+                message = f"'{node.value}' is not a field of {source} events"
+                hint = did_you_mean(node.value, FIELDS) or "`lanner fields` lists the fields"
+                raise reject(message, spot, node, code=ProblemCode.LOAD_ERR_EXTENSION, hint=hint)
+        names = tuple(node.value for node in nodes)
+        return PythonFunction(item.file.name, item.file.text, scalar(item, "function", spot).value, names)
 
     def _require_all(self) -> None:
         """Raise ItemRejected for the first required key that is wrong, and report the others."""
         found: list[ItemRejected] = []
-        texts: list[Callable[[], object]] = [partial(self._required, key) for key in ("condition", "output", "desc")]
-        for read in (*texts, self._priority):
+        required: list[Callable[[], object]] = [partial(self._required, key) for key in ("condition", "output", "desc")]
+        for read in (*required, self._priority):
             try:
                 read()
             except ItemRejected as rejected:

@@ -20,3 +20,4 @@ class DetectionRule:
     description: str = ""
     response: str = ""
     suppress: Suppress | None = None
+    python: None = None
