@@ -153,7 +153,7 @@ class Collector:
             "undecodable": self.intake.undecodable,
             "process_stale": self._table.stale,
             "io_uring_requests": self.intake.requests.lost,
-            "look_ups_given_up": self._look_ups.given_up + self._users.remote,
+            "look_ups_given_up": self._look_ups.given_up + self._users.remote + self._given_up_servers(),
             "dns_unreadable": self.batch.looked_up.unreadable,
             "tls_unreadable": self.batch.server_names.unreadable,
             **self._further_losses(),
@@ -376,6 +376,9 @@ class Collector:
         self._programs = KnownPrograms(look_ups, self.settings.cache / "programs.json")
         self._programs.has_opened = OPENED_FILES in kinds
         self.intake.use_programs(self._programs)
+
+    def _given_up_servers(self) -> int:
+        return 0 if self._servers is None else self._servers.given_up
 
     def own_look_ups(self, timeout: float) -> LookUps:
         """Return look-ups for another part of this program; the events of their server are not collected.

@@ -53,9 +53,15 @@ class KnownServers:
         self._known: Mapping[_Key, tuple[str, Server]] = {}
         """By process, its name and what it is; replaced as a whole."""
         self._read_at: dict[_Key, float] = {}
+        self._left_out = 0
         self._hasten, self._is_ending = Event(), False
         self._thread = Thread(target=self._run, name="servers", daemon=True)
         self._thread.start()
+
+    @property
+    def given_up(self) -> int:
+        """Queries that took too long, and looks at which servers beyond the limit were left out."""
+        return self._look_ups.given_up + self._left_out
 
     def close(self) -> None:
         """End the thread after its current query."""
@@ -93,6 +99,7 @@ class KnownServers:
         listening = self._look_ups.listening()
         if listening is None:
             return None
+        self._left_out += len(listening) > MAX_SERVERS
         found: dict[_Key, tuple[str, Server]] = {}
         new: dict[tuple[int, ...], list[Mapping[str, Any]]] = {}
         for pid, start, name, addresses in listening[:MAX_SERVERS]:

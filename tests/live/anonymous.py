@@ -49,6 +49,7 @@ def anonymous(
             args=None if process.args is None else tuple(rewritten(each, pairs) for each in process.args),
             env=None,
             cgroup=process.cgroup if process.container >= 0 else "/",
+            script=None if process.script is None else replace(process.script, path=text(process.script.path)),
         )
 
     stored = subset(

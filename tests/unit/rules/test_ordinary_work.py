@@ -11,8 +11,9 @@ from tests.unit.rules.test_shipped_recording import texts
 
 RECORDINGS = recordings_in(Path(__file__).parents[2] / "recordings/ordinary")
 FOREIGN = re.compile(
-    r"(?<!/lib)(?<!/srv)/work/(?!work$)|\.pyenv|\.cargo|tests\.live|pytest|/lanner-|https?://(?!127\.0\.0\.1|169\.254\.169\.254|[a-z]+\.example\.com/)"
-    r"|/home/(?!dev|admin|guest|worker|operator|node_modules|\.)"
+    r"(?<!/lib)(?<!/srv)/work/(?!work$|(work/)?#)|\.pyenv|\.cargo|tests\.live|pytest|/lanner-"
+    r"|https?://(?!127\.0\.0\.1|169\.254\.169\.254|[a-z]+\.example\.com/)"
+    r"|(?<!unzipped)/home/(?!dev|admin|guest|worker|operator|node_modules|\.)"
 )
 
 MEANT = {(kind, "Manage accounts") for kind in ("cloud", "deploys", "logins")}

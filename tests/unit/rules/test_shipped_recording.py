@@ -59,6 +59,7 @@ def texts(batches: list[EventBatch]) -> set[str]:
     found = {text for batch in batches for text in batch.strings if text is not None}
     for process in (process for batch in batches for process in batch.processes):
         facts = (process.exe, process.exepath, process.cwd, process.cgroup, process.home, *(process.args or ()))
+        facts += (process.codepath, process.script and process.script.path)
         found |= {fact for fact in facts if fact is not None}
     return found
 
