@@ -10,7 +10,7 @@ import time
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _LARGE = 128 << 10
-_START_SECONDS, _TRIM_SECONDS = 2.0, 60.0
+_START_SECONDS, _TRIM_SECONDS = 1.0, 60.0
 _CONTAINERS = 2_000
 
 
@@ -27,8 +27,8 @@ def keep_memory_small() -> None:
             libc.mallopt(parameter, value)
 
 
-def return_free_memory(every_seconds: float = _TRIM_SECONDS, first_seconds: float = _START_SECONDS) -> None:
-    """Make the C library return all freed memory regularly, on a thread; first that of the start, 2 MiB.
+def return_free_memory(first_seconds: float = _START_SECONDS, every_seconds: float = _TRIM_SECONDS) -> None:
+    """Make the C library return all freed memory regularly, on a thread, and more often at first: a start leaves 2 MiB.
 
     A heap shrinks by itself at its end only, and what is in use there keeps resident what is free before it. A
     processor whose threads allocate at the same time also needs a heap for each, since one for all costs a tenth of its
@@ -37,10 +37,11 @@ def return_free_memory(every_seconds: float = _TRIM_SECONDS, first_seconds: floa
     libc = ctypes.CDLL(None)
 
     def trim() -> None:
-        time.sleep(first_seconds)
+        seconds = first_seconds
         while True:
+            time.sleep(seconds)
             libc.malloc_trim(0)
-            time.sleep(every_seconds)
+            seconds = min(2 * seconds, every_seconds)
 
     if hasattr(libc, "malloc_trim"):
         threading.Thread(target=trim, name="malloc-trim", daemon=True).start()

@@ -12,7 +12,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
 from hashlib import blake2b
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 
 import lanner
 from foundation.files import UntrustedFile, read_trusted, write_atomically
+from foundation.yaml.text import TracedText
 from lanner.ruleset.active import ActiveRules, RuleChoices
 from schemas.filter import PushdownFilter
 
@@ -85,11 +86,20 @@ class RuleStore:
         content = io.BytesIO()
         # RecursionError: a condition is too deep.
         with suppress(OSError, RecursionError):
-            _Writer(content).dump(stored)
+            _Writer(content).dump(replace(stored, rules=_without_texts(stored.rules)))
             write_atomically(self._path, [content.getvalue()], is_shared=True)
             files = sorted(self._path.parent.glob("rules-*.pickle"), key=lambda path: path.stat().st_mtime_ns)
             for path in files[:-_KEPT]:
                 path.unlink(missing_ok=True)
+
+
+def _without_texts(rules: ActiveRules) -> ActiveRules:
+    """Return rules without their files' texts, which only checks of rules and their messages need: 2 MiB."""
+    nowhere = TracedText.of(())
+    macros = {name: replace(each, extensions={}, traced=nowhere) for name, each in rules.macros.items()}
+    lists = {name: replace(each, nodes=()) for name, each in rules.lists.items()}
+    changed = (replace(each, extensions={}, traced=nowhere, traced_output=None) for each in rules.rules)
+    return replace(rules, rules=tuple(changed), macros=macros, lists=lists)
 
 
 def _have_changed(rules: ActiveRules) -> bool:
@@ -137,10 +147,10 @@ def _code() -> Iterator[str]:
     for package in _PACKAGES:
         for folder, folders, names in os.walk(_CODE / package):
             folders[:] = sorted(set(folders) - {"__pycache__"})
-            yield from (_facts(Path(folder, name)) for name in sorted(names))
-    yield _facts(Path(sys.executable))
+            yield from (_facts(f"{folder}/{name}") for name in sorted(names))
+    yield _facts(sys.executable)
 
 
-def _facts(path: Path) -> str:
-    found = path.stat()
+def _facts(path: str) -> str:
+    found = os.stat(path)  # noqa: PTH116 - of 700 files at each start
     return f"{path} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"

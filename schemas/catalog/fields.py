@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
+from sys import intern
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -77,21 +78,24 @@ def _fields() -> dict[str, FieldSpec]:
     specs = {}
     for name, kind, family, argument, argument_kind, form, flags, text in _data("catalogue_fields.json"):
         marks = dict.fromkeys(flags, True)
-        specs[name] = FieldSpec(name, kind, family, argument, argument_kind, form, text, **marks)
+        # Few kinds and families, in many rows; json makes a string of each.
+        specs[name] = FieldSpec(
+            name, intern(kind), intern(family), argument, argument_kind, intern(form), text, **marks
+        )
     return specs
 
 
 _EVENT_DATA = _data("catalogue_events.json")
 
 
-def _events() -> Mapping[str, EventType]:
+def _events(rows: Mapping[str, Any]) -> Mapping[str, EventType]:
     return MappingProxyType(
         {
             name: EventType(
                 name=name,
                 category=row["c"].replace("_", "-"),
                 origin=row["k"],
-                params=tuple(ParamSpec(*param) for param in row["p"]),
+                params=tuple(ParamSpec(*map(intern, param)) for param in row["p"]),
                 uses_fd="uses_fd" in row["f"],
                 creates_fd="creates_fd" in row["f"],
                 reads_from_fd="reads_from_fd" in row["f"],
@@ -99,7 +103,7 @@ def _events() -> Mapping[str, EventType]:
                 waits="waits" in row["f"],
                 modifies_state="modifies_state" in row["f"],
             )
-            for name, row in _EVENT_DATA["events"].items()
+            for name, row in rows.items()
         }
     )
 
@@ -109,15 +113,16 @@ BUILT_IN_FIELDS = frozenset(_FIELDS)
 FIELDS: Mapping[str, FieldSpec] = MappingProxyType(_FIELDS)
 """Every known field by name; those that settings define come last."""
 
-EVENTS: Mapping[str, EventType] = _events()
+EVENTS: Mapping[str, EventType] = _events(_EVENT_DATA["events"])
 """Every event type with parameters of its own, by name; other system calls are generic events."""
 
 SYSCALLS: frozenset[str] = frozenset(_EVENT_DATA["syscalls"])
 """The names of all system calls that Falco knows; those without an entry in EVENTS are generic events."""
 
 ARGUMENT_TYPES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {name: tuple(types) for name, types in _EVENT_DATA["arguments"].items()}
+    {name: tuple(map(intern, types)) for name, types in _EVENT_DATA["arguments"].items()}
 )
+del _EVENT_DATA
 """The types of each argument name of any event, in the order of the event table."""
 
 GENERIC_PARAMS: tuple[ParamSpec, ...] = EVENTS["syscall"].params

@@ -19,7 +19,7 @@ for _ in range(64):
 for piece in pieces:
     libc.free(piece)
 if sys.argv[1] == "regularly":
-    return_free_memory(0.1, 0.1)
+    return_free_memory(0.1)
     time.sleep(1)
 print(int(open("/proc/self/statm").read().split()[1]) * 4 // 1024)
 """
