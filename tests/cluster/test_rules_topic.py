@@ -1,24 +1,17 @@
 import itertools
 import re
-import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from confluent_kafka.admin import AdminClient
 
-from bus import signatures
-from bus.administration import create_missing
 from bus.clients.compacted import CompactedTopicWriter, read_topics
 from bus.clients.readers import TopicReader
-from bus.connection import Connection, client_config
-from bus.published_rules import CURRENT, SIGNATURE, current, rules_message
-from bus.signatures import read_private_key
-from bus.topics import CORRELATE, DAY_MS, EVENTS, PUSHDOWN_FILTERS, RULES, plan
+from bus.connection import Connection
+from bus.published_rules import current
+from bus.topics import CORRELATE, EVENTS, PUSHDOWN_FILTERS
 from lanner.settings import Settings
 from lanner.wiring.stages.processor import Preparation
 from processor.detection.budget import BOUNDLESS, Budget
@@ -27,16 +20,14 @@ from processor.matching.wire import message_of
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.encoding.batch import decode_batch
-from schemas.filter import BadFilter, decode_filter
-from schemas.published_rules import PublishedFile, PublishedRules, decode_rules
 from tests.cluster.actions import RULE, Alerts, Generator, assert_exact, rules_file
 from tests.cluster.processes import Processes, Running
+from tests.cluster.publishing import CHANGED, MARKED, OTHER, filter_of, named, publish, until
 from tests.cluster.secured import SecuredBroker
 from tests.live.collector.watching import events_of
 from tests.ports import free_ports
 from tests.unit.processor.batches import batch_of
 
-CHANGED, REFUSED = "Lanner internal: rules changed", "Lanner internal: rules refused"
 TEN = "Ten of a group"
 WITH_MEMORY = f"""
 - macro: ten_of_a_group
@@ -46,20 +37,6 @@ WITH_MEMORY = f"""
   desc: The tenth event of a group.
   condition: ten_of_a_group
   output: "%correlation.count of %fd.name"
-  priority: NOTICE
-"""
-MARKED = f"""
-- rule: {RULE}
-  desc: An action of the generator.
-  condition: evt.type = openat and fd.name startswith /marked/
-  output: action %fd.name on %evt.hostname
-  priority: NOTICE
-"""
-OTHER = """
-- rule: Another
-  desc: Something else.
-  condition: evt.type = openat and fd.name = /another
-  output: another
   priority: NOTICE
 """
 LISTED = """
@@ -76,8 +53,6 @@ LISTED = """
   output: listed
   priority: NOTICE
 """
-
-
 OTHERS = "/etc/lanner/indicators or /var/lib/lanner/indicators"
 
 
@@ -109,22 +84,6 @@ class Following(threading.Thread):
         self.generator.flush()
 
 
-def publish(processes: Processes, connection: Connection, *arguments: str | Path, code: int = 0) -> str:
-    """Publish rules and return their version."""
-    run = processes.start(connection, "rules", "publish", *arguments, "--yes")
-    assert run.result() == code, run.output + run.errors
-    message = current(connection)
-    return decode_rules(message.value() or b"").version if message is not None else ""
-
-
-def until(holds: Callable[[], bool], what: str, timeout: float = 40) -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + timeout
-    while not holds():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-
-
 def act_in_group(generator: Generator, sequences: range, path: str = "/group/x") -> None:
     """Send an action of a new host in one group, without a filter."""
     for sequence in sequences:
@@ -133,11 +92,6 @@ def act_in_group(generator: Generator, sequences: range, path: str = "/group/x")
         batch.interest_version = "*"
         generator.publish(batch)
     generator.flush()
-
-
-def named(alerts: Alerts, rule: str) -> dict[str, Alert]:
-    """Return the alerts of a rule by id."""
-    return {alert.id: alert for alert in alerts.raw if alert.rule == rule}
 
 
 def two(processes: Processes, connection: Connection, *arguments: str) -> tuple[Running, Running]:
@@ -261,117 +215,6 @@ def test_a_processor_that_starts_during_a_change_understands_the_version_before(
     assert worker.stop() == 0, worker.errors
 
 
-def test_what_is_broken_or_unsigned_is_refused(connection: Connection, processes: Processes, tmp_path: Path) -> None:
-    """The active version stays, status and an alert give the reason, and a signed version is accepted later."""
-    key, public = tmp_path / "rules.key", tmp_path / "rules.pub"
-    make_keys(key, public)
-    good = rules_file(tmp_path, MARKED)
-    before = publish(processes, connection, good, "--sign-key", key)
-    setting = {"LANNER__PUBLISHED_RULES__PUBLIC_KEY_FILES": f"[{public}]"}
-    worker = processes.start(connection, "processor", environment=setting)
-    worker.wait_for("evaluating rules:")
-    assert "signed by" in worker.errors
-    other = tmp_path / "other.yaml"
-    other.write_text(MARKED + OTHER)
-    publish(processes, connection, other)
-    worker.wait_for("it is not signed")
-    CompactedTopicWriter(connection).put(RULES, CURRENT, b"\xc3\x01nonsense", [])
-    CompactedTopicWriter(connection).put(PUSHDOWN_FILTERS, before.encode(), b"{}", [])
-    worker.wait_for("rules refused: it is not signed", 20)
-    put_broken(connection, key)
-    worker.wait_for("Undefined macro")
-    newer = "20991231-235959-00000000"
-    put_signed(connection, key, b"\xc3\x01 another format", newer)
-    worker.wait_for(f"rules refused: version {newer}: it has a format that this release doesn't know")
-    until(lambda: filter_of(connection, before) > 0, "the filter was not written again")
-    status = processes.start(connection, "rules", "status", environment=setting)
-    status.result()
-    assert before in status.output
-    assert "refused" in status.output
-    publish(processes, connection, other, "--sign-key", key)
-    worker.wait_for("is active, published by", 70)
-    generator = Generator(connection, hosts=2)
-    generator.act(3)
-    generator.flush()
-    alerts = Alerts(connection)
-    alerts.wait_for(len(generator.actions), 30)
-    assert_exact(generator.actions, alerts)
-    assert len(named(alerts, REFUSED)) == 4
-    assert len(named(alerts, "Lanner internal: interest unusable")) == 1
-    assert worker.stop() == 0, worker.errors
-    assert "Traceback" not in worker.errors
-    alerts.close()
-
-
-def test_an_old_version_that_is_put_back_is_refused_after_a_restart_too(
-    connection: Connection, processes: Processes, tmp_path: Path
-) -> None:
-    """A replayed older version with a valid signature is ignored for the newer one that precedes it."""
-    key, public = tmp_path / "rules.key", tmp_path / "rules.pub"
-    make_keys(key, public)
-    setting = {"LANNER__PUBLISHED_RULES__PUBLIC_KEY_FILES": f"[{public}]"}
-    old = publish(processes, connection, rules_file(tmp_path, MARKED), "--sign-key", key)
-    before = current(connection)
-    assert before is not None
-    other = tmp_path / "other.yaml"
-    other.write_text(MARKED + OTHER)
-    new = publish(processes, connection, other, "--sign-key", key)
-    first = processes.start(connection, "processor", environment=setting)
-    first.wait_for(f"of version {new}")
-    assert first.stop() == 0
-    headers: Any = before.headers()
-    CompactedTopicWriter(connection).put(RULES, CURRENT, before.value(), headers)
-    second = processes.start(connection, "processor", environment=setting)
-    second.wait_for(f"of version {new}")
-    assert f"rules refused: version {old} is older than {new}, which this processor already accepted" in second.errors
-    assert second.stop() == 0, second.errors
-    elsewhere = {"LANNER__PUBLISHED_RULES__STATE_DIR": str(tmp_path / "new-disk")}
-    third = processes.start(connection, "processor", environment=setting | elsewhere)
-    third.wait_for(f"of version {old}")
-    assert third.stop() == 0, third.errors
-
-
-def test_nobody_without_the_key_takes_the_rules_from_a_processor_that_starts(
-    connection: Connection, processes: Processes, tmp_path: Path
-) -> None:
-    """What nobody signed hides no signed version, nor does deleting the topic, and its date holds up no publisher."""
-    key, public = tmp_path / "rules.key", tmp_path / "rules.pub"
-    make_keys(key, public)
-    setting = {"LANNER__PUBLISHED_RULES__PUBLIC_KEY_FILES": f"[{public}]"}
-    version = publish(processes, connection, rules_file(tmp_path, MARKED), "--sign-key", key)
-    first = processes.start(connection, "processor", environment=setting)
-    first.wait_for(f"of version {version}")
-    assert first.stop() == 0, first.errors
-    put = CompactedTopicWriter(connection).put
-    forged = PublishedRules(files=(PublishedFile("x.yaml", OTHER.encode()),)).named(4_102_444_799_999_999_999)
-    put(RULES, CURRENT, rules_message(forged, None)[0], [])
-    put(RULES, CURRENT, None, [])
-    second = processes.start(connection, "processor", environment=setting)
-    second.wait_for(f"of version {version}")
-    assert second.stop() == 0, second.errors
-    delete_and_create(connection, RULES)
-    third = processes.start(connection, "processor", environment=setting)
-    third.wait_for(f"of version {version}")
-    put(RULES, CURRENT, rules_message(forged, None)[0], [])
-    third.wait_for("rules refused: it is not signed")
-    other = tmp_path / "other.yaml"
-    other.write_text(MARKED + OTHER)
-    publish(processes, connection, other, "--sign-key", key)
-    third.wait_for("is active, published by", 70)
-    put_signed(connection, key, rules_message(forged, None)[0], forged.version)
-    third.wait_for("is dated in the future")
-    assert third.stop() == 0, third.errors
-
-
-def delete_and_create(connection: Connection, topic: str) -> None:
-    """Delete a topic and create it again."""
-    client = AdminClient(client_config(connection, "stranger"))
-    name = connection.topic(topic)
-    client.delete_topics([name])[name].result(20)
-    until(lambda: name not in client.list_topics(timeout=10).topics, "the topic was not deleted")
-    create_missing(connection, [each for each in plan(connection.prefix, 8, 1, DAY_MS) if each.name == name])
-
-
 def test_publishing_needs_the_right_to_rules_alone(
     secured: SecuredBroker, processes: Processes, tmp_path: Path
 ) -> None:
@@ -393,36 +236,6 @@ def test_publishing_needs_the_right_to_rules_alone(
     assert status.result() == 0, status.output + status.errors
     assert version in status.output
     assert worker.stop() == 0, worker.errors
-
-
-def filter_of(connection: Connection, version: str) -> int:
-    """Count the event types of a version; None if it can't be read."""
-    message = read_topics(connection, [PUSHDOWN_FILTERS])[PUSHDOWN_FILTERS].get(version.encode())
-    try:
-        return 0 if message is None else len(decode_filter(message.value() or b"").events)
-    except BadFilter:
-        return 0
-
-
-def make_keys(key: Path, public: Path) -> None:
-    """Create a key pair as documented."""
-    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True)
-    subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-out", public], check=True)
-    key.chmod(0o600)
-
-
-def put_broken(connection: Connection, key: Path) -> None:
-    """Publish invalid rules with a valid signature."""
-    text = b"- rule: X\n  desc: x\n  condition: nosuchmacro\n  output: x\n  priority: NOTICE\n"
-    rules = PublishedRules(files=(PublishedFile("x.yaml", text),)).named(time.time_ns())
-    value, headers = rules_message(rules, read_private_key(key))
-    CompactedTopicWriter(connection).put(RULES, CURRENT, value, headers)
-
-
-def put_signed(connection: Connection, key: Path, value: bytes, version: str) -> None:
-    """Publish arbitrary bytes with a valid signature, as a version of that name."""
-    signature = signatures.sign(read_private_key(key), signatures.RULES_DOMAIN, value)
-    CompactedTopicWriter(connection).put(RULES, CURRENT, value, [("ce_id", version.encode()), (SIGNATURE, signature)])
 
 
 @pytest.mark.live
