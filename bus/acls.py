@@ -42,6 +42,8 @@ Operation = Literal["READ", "WRITE", "DESCRIBE", "DESCRIBE_CONFIGS"]
 Resource = Literal["TOPIC", "GROUP"]
 
 _STATE = changelog(CORRELATION_TABLE)
+ARCHIVE_GROUP = "archive"
+"""The consumer group of `lanner archive`; without the connection's prefix."""
 SIEM_GROUPS = "siem"
 """Prefix of the consumer groups that readers of the SIEM topics may use; without the connection's prefix."""
 
@@ -104,6 +106,11 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             Grant("GROUP", "notifier.", "DESCRIBE", is_prefix=True),
             Grant("GROUP", SIEM_GROUPS, "DESCRIBE", is_prefix=True),
         ),
+        "archive": (
+            *_topics("READ", EVENTS, ALERTS, SCHEMAS),
+            *_topics("DESCRIBE_CONFIGS", EVENTS, ALERTS, SCHEMAS),
+            Grant("GROUP", ARCHIVE_GROUP, "READ"),
+        ),
         "intake": _topics("WRITE", ALERTS, SCHEMAS),
         "dead-letters": (
             *_topics("READ", NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS, ALERTS, EVENTS, CORRELATE),
@@ -129,9 +136,9 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
         ),
     }
 )
-"""The parts: the stages, the console, the intakes of alerts and of audit events, the commands that settle dead letters,
-change what stateful rules remember, publish rules and enroll hosts, readers of alerts as JSON, and operators, who may
-read everything."""
+"""The parts: the stages, the console, the archive, the intakes of alerts and of audit events, the commands that settle
+dead letters, change what stateful rules remember, publish rules and enroll hosts, readers of alerts as JSON, and
+operators, who may read everything."""
 _JSON_SOURCES: Mapping[str, tuple[Operation, ...]] = MappingProxyType(
     {"processor": ("READ",), "dead-letters": ("READ", "WRITE")}
 )

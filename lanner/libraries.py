@@ -25,6 +25,8 @@ _IMAGES = {
     "registry": "processor",
 }
 """The image that has the libraries of an extra; the others are named like their extra."""
+_APART = frozenset({"archive"})
+"""The extras that are not among `all`, and in no image, because their libraries are larger than all others together."""
 _REQUIREMENT = re.compile(r"\s*([\w.-]+)")
 
 
@@ -66,11 +68,13 @@ def remedy(extra: str, environment: Environment | None = None) -> str:
     here = environment or Environment()
     if here.is_frozen:
         return "this program holds the collector only; docs/installing.md describes the other stages"
+    if here.image and extra in _APART:
+        return "no image holds it: docs/archive.md describes how to install it"
     if here.image:
         image = _IMAGES.get(extra, extra)
         name = f"lanner-{image}" if here.image != image else "lanner-all-in-one"
         return f"the image lanner-{here.image} doesn't hold it: use the image {name}"
-    if here.is_checkout and here.prefix == here.package / ".venv":
+    if extra not in _APART and here.is_checkout and here.prefix == here.package / ".venv":
         return f"run: make -C {shlex.quote(str(here.package))} setup"
     return f"run: {_installer(here)} {' '.join(map(shlex.quote, missing(extra)))}"
 

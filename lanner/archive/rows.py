@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from foundation.errors import LannerError
 from lanner.archive.schema import (
     CONTAINER_FLAGS,
     CONTAINER_TEXTS,
@@ -43,8 +44,13 @@ MAX_ANCESTORS = 64
 """Ancestors of an event that are archived; hosts have fewer than 20. A hostile batch may have a line of all its
 processes, which each of its events would repeat."""
 MAX_RELATIVES = 32
-_SLICE = 200_000
-"""Ancestors and relatives in one table: they take some 300 bytes each."""
+MAX_ROW_BYTES = 512 << 20
+"""Limit of the rows of a message, whose size is up to 4 MiB: each of a hostile batch's 100,000 events may refer to the
+same huge texts. Rows of an honest one take some ten times its size."""
+_TABLE_BYTES = 64 << 20
+"""Limit of the rows of a table, estimated without the compression by dictionaries."""
+_PROCESS_BYTES = 400
+"""What a process takes beside its arguments, environment and container."""
 _MISSING = {"thread": MISSING_INT, "vthread": MISSING_INT, "fd_num": MISSING_INT, "local_port": -1, "remote_port": -1}
 """The numbers that mean a missing value."""
 
@@ -64,18 +70,28 @@ def tables(batches: Sequence[ArchivedBatch]) -> Iterator[pa.Table]:
     """Yield the rows of all events of batches, ordered by host and time.
 
     The columns of texts are dictionaries that have only the texts of the table, so they can be written as they are.
+    Raises ExcessiveBatch for one whose rows would be too large; call it again without it.
     """
     events = _Events(batches)
     if not events.count:
         return
+    sizes = events.sizes()
     order = events.order()
-    related = np.cumsum(events.lineages.sizes[events.lineage[order]])
+    total = np.cumsum(sizes[order])
     start = 0
     while start < events.count:
-        before = related[start - 1] if start else 0
-        end = max(int(np.searchsorted(related, before + _SLICE)), start + 1)
+        before = total[start - 1] if start else 0
+        end = max(int(np.searchsorted(total, before + _TABLE_BYTES)), start + 1)
         yield events.table(order[start:end])
         start = end
+
+
+class ExcessiveBatch(LannerError):
+    """The rows of a batch would be too large."""
+
+    def __init__(self, batch: ArchivedBatch, size: int) -> None:
+        super().__init__(f"its events would take {size >> 20} MiB as rows; the limit is {MAX_ROW_BYTES >> 20} MiB")
+        self.batch = batch
 
 
 class Columns:
@@ -124,14 +140,13 @@ class _Lineages:
         self.ancestors: list[list[int]] = []
         self.relatives: list[list[int]] = []
         self.containers: list[list[int]] = []
+        self.sizes: list[int] = []
+        """What they take in a row, bytes."""
+        self._size_of: dict[int, int] = {}
 
-    @property
-    def sizes(self) -> Numbers:
-        """How many rows of processes each has."""
-        return np.fromiter(map(len, self.ancestors), np.int64) + np.fromiter(map(len, self.relatives), np.int64)
-
-    def add(self, processes: Sequence[Process], row: int, first_process: int, first_container: int) -> None:
+    def add(self, batch: EventBatch, row: int, first_process: int, first_container: int) -> None:
         """Add those of one process. The first process and container are those of its batch among all batches."""
+        processes = batch.processes
         line: dict[int, None] = {row: None}
         above = processes[row].parent
         while above >= 0 and len(line) <= MAX_ANCESTORS:
@@ -147,6 +162,26 @@ class _Lineages:
         self.ancestors.append([first_process + each for each in ancestors])
         self.relatives.append([first_process + each for each in relatives])
         self.containers.append([first_container + each for each in others if each not in (-1, own)])
+        size = sum(_container_size(batch.containers[each]) for each in {*others, own} if each >= 0)
+        for each in (row, *ancestors, *relatives):
+            if first_process + each not in self._size_of:
+                self._size_of[first_process + each] = _process_size(processes[each])
+            size += self._size_of[first_process + each]
+        self.sizes.append(size)
+
+
+def _process_size(process: Process) -> int:
+    return _PROCESS_BYTES + sum(map(_texts_size, (process.args, process.env)))
+
+
+def _container_size(container: Container) -> int:
+    pairs = [text for labels in (container.labels, container.pod_labels) for pair in labels or () for text in pair]
+    paths = [text for mount in container.mounts or () for text in (mount.source, mount.dest)]
+    return _PROCESS_BYTES + _texts_size(pairs) + _texts_size(paths)
+
+
+def _texts_size(texts: Sequence[str] | None) -> int:
+    return 0 if not texts else 4 * len(texts) + sum(map(len, texts))
 
 
 def _add_leaders(processes: Sequence[Process], row: int, found: dict[int, None]) -> None:
@@ -184,6 +219,20 @@ class _Events:
         self._read_texts(inner)
         self._read_processes(inner)
 
+    def sizes(self) -> Numbers:
+        """Return what each event takes as a row, bytes. Raises ExcessiveBatch."""
+        lengths = np.fromiter(map(len, self._columns.texts.texts), np.int64)
+        found = np.fromiter(self.lineages.sizes, np.int64)[self.lineage]
+        for name in STRING_COLUMNS:
+            found += lengths[self._texts[name]]
+        of_arguments = np.concatenate(([0], np.cumsum(lengths[self._argument_values])))
+        bounds = np.concatenate(([0], np.cumsum(self._argument_counts)))
+        found += np.diff(of_arguments[bounds])
+        totals = np.bincount(self._batch, found)
+        if totals.max() > MAX_ROW_BYTES:
+            raise ExcessiveBatch(self._batches[int(totals.argmax())], int(totals.max()))
+        return found
+
     def order(self) -> Numbers:
         """Return the order of the rows: by host, time, and place in the topic."""
         hosts = [each.stored.batch.host_id for each in self._batches]
@@ -218,7 +267,7 @@ class _Events:
         for name in EVENT_TEXTS:
             found[name] = of.of(self._texts[name][order])
         facts = [of.texts.texts[index] if index else None for index in self._texts["fd_file"][order]]
-        found["fd_file"] = of.of_lists([None if text is None else text.split("\0") for text in facts])
+        found["fd_file"] = of.of_lists([None if text is None else text.split("\0", len(FILE_FACTS)) for text in facts])
         for name in NUMBERS:
             column, missing = self._numbers[name][order], _MISSING.get(name)
             found[name] = pa.array(column, mask=None if missing is None else column == missing)
@@ -249,6 +298,7 @@ class _Events:
         raw = np.concatenate([_column(each, "arg_raw") for each in batches])
         sizes = np.concatenate([np.diff(_column(each, "arg_start").astype(np.int64)) for each in batches])
         made = [self._columns.of(names), self._columns.of(values), pa.array(raw)]
+        self._argument_values, self._argument_counts = values, sizes
         self._arguments = of_sizes(sizes, pa.StructArray.from_arrays(made, ["name", "value", "raw"]))
 
     def _read_processes(self, batches: Sequence[EventBatch]) -> None:
@@ -269,7 +319,7 @@ class _Events:
         owners = np.searchsorted(starts, used, "right") - 1
         for row, owner in zip(used.tolist(), owners.tolist(), strict=True):
             first = int(starts[owner])
-            self.lineages.add(batches[owner].processes, row - first, first, int(containers[owner]))
+            self.lineages.add(batches[owner], row - first, first, int(containers[owner]))
         columns = self._columns
         self._processes = _processes(
             packed, sizes, columns, _files(list(files), columns), _servers(list(servers), columns)

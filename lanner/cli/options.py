@@ -14,6 +14,7 @@ import click
 from foundation.quantities import UNITS, parse_duration, parse_size
 from lanner.errors import BadInput
 from lanner.process.signals import Signals
+from lanner.recorder.store import is_archive
 from lanner.settings import Settings
 from lanner.settings.sections.model import KafkaSettings
 from lanner.terminal.output import StatusLine, note
@@ -22,7 +23,7 @@ from lanner.terminal.output import StatusLine, note
 def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that choose the source, which are passed as `file` and `topic`."""
     path = click.Path(path_type=Path)
-    file = "Read this recording: a folder of `lanner run`, or one file."
+    file = "Read this recording: a folder of `lanner run`, one file, or an archive."
     topic = "Read the topics of the fleet."
     function = click.option("--topic", is_flag=True, help=f"{topic}  [default: if a broker is configured]")(function)
     return click.option("--file", type=path, metavar="PATH", help=f"{file}  [default: this host's own]")(function)
@@ -59,7 +60,7 @@ def chosen_recording(settings: Settings, file: Path | None, *, topic: bool, quie
         return None
     chosen = Path(settings.keep.folder) if file is None else file
     try:
-        if not chosen.is_file():
+        if not chosen.is_file() and not is_archive(chosen):
             os.scandir(chosen).close()
     except FileNotFoundError:
         if file is not None:

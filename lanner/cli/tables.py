@@ -77,6 +77,7 @@ COMMANDS = {
     "notifier": ("commands.services.notifier", "Deliver a fleet's alerts to Slack, syslog and SIEM topics."),
     "kubernetes": ("commands.services.kubernetes", "Publish a cluster's pods, with owners and services, for alerts."),
     "intake": ("commands.services.kubernetes", "Take events of other systems: Kubernetes audit events."),
+    "archive": ("commands.services.archive", "Store a fleet's events and alerts as Parquet files, for months."),
     "console": ("commands.services.console", "Show alerts in a browser: grouped, searchable, live."),
     "alerts": ("commands.alerts", "Show alerts of this host or of a fleet."),
     "context": ("commands.context", "Show what happened on a host around an alert."),
@@ -93,7 +94,7 @@ TASKS = {
     "Watch this host": ("run", "status", "demo", "prove", "doctor", "inventory"),
     "Rules": ("rules", "fields", "replay"),
     "Investigate": ("console", "alerts", "context", "events", "record"),
-    "Run a fleet": ("collector", "processor", "notifier", "kubernetes", "intake"),
+    "Run a fleet": ("collector", "processor", "notifier", "kubernetes", "intake", "archive"),
     "Manage a fleet": ("hosts", "state", "topics", "dlq", "sizing"),
     "Settings": ("config", "completion"),
 }

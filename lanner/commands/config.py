@@ -29,7 +29,7 @@ def command() -> None:
     """Print and check settings."""
 
 
-_STAGES = ("run", "collector", "processor", "notifier", "kubernetes", "intake", "console")
+_STAGES = ("run", "collector", "processor", "notifier", "kubernetes", "intake", "archive", "console")
 
 
 @front_command(

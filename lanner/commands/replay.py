@@ -4,7 +4,7 @@ import fnmatch
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import merge
 from itertools import chain
@@ -20,7 +20,7 @@ from lanner.errors import BadInput
 from lanner.recorder.coverage import RecordingCoverage, not_collected
 from lanner.recorder.json_file import JsonFile, is_json_file
 from lanner.recorder.recording import incident_lines, read_incident
-from lanner.recorder.store import EventRange, StoredBatch, from_files, is_recorded
+from lanner.recorder.store import EventRange, EventStore, StoredBatch, from_files, is_archive, is_recorded
 from lanner.ruleset.compile import CompiledDetection
 from lanner.ruleset.host_names import HostNames
 from lanner.settings import Settings
@@ -48,15 +48,18 @@ _NAME_SECONDS = 5
     "lanner replay /var/lib/lanner/kept --rules draft.yaml\n"
     "lanner replay audit.log --rules k8s_audit_rules.yaml\n"
     "lanner replay events.jsonl --source github --rules github.yaml\n"
-    "lanner replay --topic --since 24h --rules draft.yaml --host 'web-*'",
+    "lanner replay --topic --since 24h --rules draft.yaml --host 'web-*'\n"
+    "lanner replay /var/lib/lanner/archive --since 90d --rules draft.yaml",
     formats=ALERT_FORMATS,
 )
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--topic", is_flag=True, help="Evaluate the fleet's retained events, and count alerts by rule and host.")
 @click.option(
-    "--since", metavar="TIME", help="With --topic: a duration before now (24h), or a date and time.  [default: 24h]"
+    "--since",
+    metavar="TIME",
+    help="With --topic or an archive: a duration before now (24h), or a time.  [default: 24h]",
 )
-@click.option("--until", metavar="TIME", help="With --topic: not later than this.  [default: now]")
+@click.option("--until", metavar="TIME", help="With --topic or an archive: not later than this.  [default: now]")
 @click.option("--host", metavar="PATTERN", default="*", help="Only hosts with this name; * matches any text.")
 @click.option(
     "--source", metavar="NAME", help="Files of JSON are of this source: github, okta, your own; else k8s_audit."
@@ -81,7 +84,8 @@ def command(
     it can't have matched.
     """
     is_json = source is not None or any(map(is_json_file, files))
-    _check_usage(files, topic=topic, has_times=bool(since or until), is_hosts_chosen=host != "*", is_json=is_json)
+    has_times = bool(since or until)
+    _check_usage(files, topic=topic, has_times=has_times, is_hosts_chosen=host != "*", is_json=is_json)
     settings = options.settings()
     of_files = None if source is None else source_named(settings, source)
     detection = load_detection(settings, warnings=not options.quiet)
@@ -94,10 +98,11 @@ def command(
     def is_selected(stored: StoredBatch) -> bool:
         return fnmatch.fnmatchcase(stored.batch.hostname, host) or stored.batch.host_id == host
 
-    if topic:
+    if topic or has_times:
         now = time.time_ns() // 1_000_000
         events = EventRange(time_ms(since or "24h", "--since", now) or 0, time_ms(until, "--until", now))
-        _backtest(options, settings, evaluation, events, is_selected)
+        store = open_events(settings, files[0] if files else None, note)
+        _backtest(options, store, evaluation, events, is_selected, is_json=settings.json_output)
     else:
         _replay(options, settings, evaluation, sources, is_selected)
 
@@ -107,8 +112,8 @@ def _check_usage(
 ) -> None:
     if topic == bool(files):
         raise click.UsageError("give either recordings or --topic.")
-    if not topic and has_times:
-        raise click.UsageError("--since and --until go with --topic.")
+    if has_times and not topic and [*map(is_archive, files)] != [True]:
+        raise click.UsageError("--since and --until go with --topic or one archive.")
     if is_json and (is_hosts_chosen or topic):
         raise click.UsageError("--host and --topic select events of hosts, not events that are JSON.")
 
@@ -233,7 +238,12 @@ def _batches(
     if not options.quiet and path.is_file() and (stated := read_incident(path)) is not None:
         for line in incident_lines(stated):
             note(f"{path}: {printable(line)}")
-    yield from filter(is_selected, from_files((path,), exclusions=evaluation.detection.exclusions, note=note))
+    stored: Iterable[StoredBatch]
+    if is_archive(path):
+        stored = open_events(options.settings(), path, note).batches(EventRange(0), lambda: False)
+    else:
+        stored = from_files((path,), exclusions=evaluation.detection.exclusions, note=note)
+    yield from filter(is_selected, stored)
 
 
 def _events(path: Path, source: JsonSource, evaluation: _Evaluation) -> Iterator[Document]:
@@ -247,16 +257,18 @@ def _events(path: Path, source: JsonSource, evaluation: _Evaluation) -> Iterator
 
 def _backtest(
     options: Options,
-    settings: Settings,
+    store: EventStore,
     evaluation: _Evaluation,
     events: EventRange,
     is_selected: Callable[[StoredBatch], bool],
+    *,
+    is_json: bool,
 ) -> None:
     if events.until is not None and events.until <= events.since:
         raise BadInput("--until is not after --since.")
     backtest = Backtest()
     with progress(quiet=options.quiet) as search:
-        stretch = open_events(settings, None, note).batches(events, search.stop)
+        stretch = store.batches(events, search.stop)
         for stored in filter(is_selected, stretch):
             for alert in evaluation.take(stored):
                 backtest.count(alert)
@@ -272,7 +284,7 @@ def _backtest(
         stretch.remarks.append(f"stopped early, after {stretch.done:,} of {total}")
     remarks = [*stretch.remarks, *evaluation.not_collected()]
     until = events.until or time.time_ns() // 1_000_000
-    show = _print_json if settings.json_output else _print_text
+    show = _print_json if is_json else _print_text
     show(backtest, evaluation, replace(events, until=until), remarks)
 
 

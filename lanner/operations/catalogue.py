@@ -107,6 +107,15 @@ METRICS: Mapping[str, Metric] = {
     "lanner_console_sessions": Metric("gauge", "Sessions of people who signed in."),
     "lanner_console_live_pages": Metric("gauge", "Open pages with live updates."),
     "lanner_console_live_refused_total": Metric("counter", "Live updates that were refused or ended.", ("reason",)),
+    "lanner_archive_messages_total": Metric(
+        "counter", "Messages of a topic, by whether they were stored.", ("topic", "outcome")
+    ),
+    "lanner_archive_missed_total": Metric("counter", "Messages that the broker deleted before they were stored."),
+    "lanner_archive_buffered_bytes": Metric("gauge", "Messages in memory that wait for their file, bytes."),
+    "lanner_archive_newest_seconds": Metric("gauge", "Timestamp of the newest message stored, seconds since 1970."),
+    "lanner_archive_files": Metric("gauge", "Files of the archive at the last look."),
+    "lanner_archive_bytes": Metric("gauge", "Size of the archive at the last look, bytes."),
+    "lanner_archive_files_total": Metric("counter", "Files stored, merged into others, and deleted.", ("outcome",)),
     "lanner_json_events_total": Metric("counter", "JSON events, by outcome.", ("outcome",)),
     "lanner_json_events_truncated_total": Metric("counter", "Events that were evaluated without some of their parts."),
     "lanner_audit_requests_total": Metric("counter", "Requests with audit events, by status of the answer.", ("code",)),

@@ -67,6 +67,11 @@ def recordings(paths: tuple[Path, ...]) -> list[Path]:
     return found
 
 
+def is_archive(path: Path) -> bool:
+    """Return whether a path is an archive's: in an S3-compatible store, or a folder as `lanner archive` writes."""
+    return str(path).startswith("s3:/") or (path / "batches").is_dir()
+
+
 def is_recorded(path: Path) -> bool:
     """Return whether a path is a folder, or a recording or capture by its first bytes.
 

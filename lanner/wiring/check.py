@@ -202,7 +202,7 @@ def _first(error: BadInput) -> str:
     return error.messages[0].splitlines()[0].rstrip(".")[:_MAX_TEXT]
 
 
-Stage = Literal["run", "collector", "processor", "notifier", "kubernetes", "intake", "console"]
+Stage = Literal["run", "collector", "processor", "notifier", "kubernetes", "intake", "archive", "console"]
 _T = TypeVar("_T")
 
 
@@ -257,6 +257,8 @@ def check_settings(
         check.require(lambda: _check_api_server(settings))
     elif stage == "intake":
         check.require(lambda: _check_audit_intake(settings))
+    elif stage == "archive" and "://" not in settings.archive.folder:
+        check.require(partial(_check_folder, "archive.folder", settings.archive.folder))
     if stage == "console" or (stage == "run" and settings.console.enabled):
         check.require(lambda: _check_console(settings))
         check.require(partial(_check_folder, "console.state_dir", settings.console.state_dir))

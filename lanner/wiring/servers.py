@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lanner.operations.health import Health
     from lanner.operations.server import Server
 
-PORTS = {"collector": 8775, "processor": 8776, "notifier": 8777, "kubernetes": 8779, "intake": 8780}
+PORTS = {"collector": 8775, "processor": 8776, "notifier": 8777, "kubernetes": 8779, "intake": 8780, "archive": 8781}
 
 
 @contextmanager

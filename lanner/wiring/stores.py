@@ -1,8 +1,10 @@
-"""Opens stores: of events and alerts, and of dead letters; each the broker's topics, or files of this host."""
+"""Opens stores: of events and alerts, and of dead letters; each the broker's topics, or files."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from collector.events.system_calls import EVERYTHING
 from foundation.text import OnNote
@@ -11,13 +13,17 @@ from lanner.errors import BadInput
 from lanner.libraries import need
 from lanner.recorder.recording import RecordingStore
 from lanner.recorder.rolling import RollingRecording
-from lanner.recorder.store import EventStore
+from lanner.recorder.store import EventStore, is_archive
 from lanner.ruleset.compile import CompiledDetection
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault, nearest
 from lanner.settings.sections.fleet import json_topic_names
 from lanner.wiring.kafka import reachable_connection
 from schemas.filter import PushdownFilter, always
+
+if TYPE_CHECKING:
+    from lanner.archive.files import ArchiveFiles
+    from lanner.archive.store import ArchiveStore
 
 
 def open_stores(settings: Settings, *, local: bool) -> Sequence[DeadLetterStore]:
@@ -37,20 +43,41 @@ def open_stores(settings: Settings, *, local: bool) -> Sequence[DeadLetterStore]
 
 
 def open_events(settings: Settings, recording: Path | None, note: OnNote) -> EventStore:
-    """Return the store of events and alerts: a recording's folder or file, or None for the topics of a fleet.
+    """Return the store of events and alerts: a recording's folder or file, an archive, or None for a fleet's topics.
 
     note receives what can't be read.
 
     Raises:
+        BadInput: The archive can't be opened.
         BadSettings: The settings of the broker are wrong.
         BusUnavailable: No broker takes connections, or its client isn't installed.
     """
     if recording is not None:
-        return RecordingStore(recording, note)
+        return open_archive(settings, recording, note) if is_archive(recording) else RecordingStore(recording, note)
     need("processor", "confluent_kafka")
     from lanner.recorder.topic import TopicStore
 
     return TopicStore(reachable_connection(settings), note)
+
+
+def open_archive(settings: Settings, folder: str | Path, note: OnNote) -> "ArchiveStore":
+    """Return the store of an archive. note receives what can't be read. Raises BadInput and BusUnavailable."""
+    from lanner.archive.store import ArchiveStore
+
+    return ArchiveStore(archive_files(settings, folder), note)
+
+
+def archive_files(settings: Settings, folder: str | Path) -> "ArchiveFiles":
+    """Return the files of an archive, also in an S3-compatible store. Raises BadInput and BusUnavailable."""
+    need("archive", "pyarrow", "numpy")
+    from lanner.archive.files import open_folder
+
+    # A path has lost one of the slashes.
+    text = re.sub("^s3:/+", "s3://", str(folder))
+    try:
+        return open_folder(text, settings.archive.s3_endpoint)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"archive: {text}: {error}.") from None
 
 
 def always_sent(settings: Settings) -> frozenset[str]:

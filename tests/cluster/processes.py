@@ -124,6 +124,11 @@ class Processes:
         self._started.append(running)
         return running
 
+    @property
+    def started(self) -> Sequence[Running]:
+        """All commands that were started, also those that ended."""
+        return tuple(self._started)
+
     def end(self) -> None:
         """Kill the remaining processes, and print their messages, which pytest shows if the test failed."""
         for each in self._started:

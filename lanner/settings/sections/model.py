@@ -19,6 +19,7 @@ from lanner.settings.sections.fleet import (
     RollingRecordingSettings,
 )
 from lanner.settings.sections.services import (
+    ArchiveSettings,
     ConsoleSettings,
     Http,
     IntakeSettings,
@@ -332,6 +333,9 @@ class Settings:
     )
     kubernetes_audit: KubernetesAuditSettings = about(
         "Where `lanner intake kubernetes-audit` takes audit events from.", KubernetesAuditSettings
+    )
+    archive: ArchiveSettings = about(
+        "Where `lanner archive` stores events and alerts, and for how long.", ArchiveSettings
     )
     json_sources: tuple[JsonSourceSetting, ...] = about(
         "Sources of events that are JSON, with their topics and mapping files of your own (docs/json-sources.md):\n"

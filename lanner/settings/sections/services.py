@@ -182,3 +182,23 @@ class Http:
     )
     stuck_seconds: int = about("A loop without an iteration for this long makes /healthz fail.", 60)
     oldest_undelivered_seconds: int = about("An alert that waits for a sink for longer makes /healthz fail.", 900)
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveSettings:
+    """Where `lanner archive` stores events and alerts, and for how long: docs/archive.md."""
+
+    folder: str = about(
+        "Folder, or s3://BUCKET/PATH in a store with the API of S3. Its credentials come from the environment:\n"
+        "$AWS_ACCESS_KEY_ID, $AWS_SECRET_ACCESS_KEY and $AWS_REGION, or those of the machine.",
+        "/var/lib/lanner/archive",
+    )
+    s3_endpoint: str | None = about(
+        "URL of the store, such as https://minio.example.com:9000; by default Amazon's.", None, form=forms.url
+    )
+    flush_seconds: int = about("A message is in a file at the latest after this many seconds,", 300)
+    buffer_mib: int = about("or earlier, so that messages in memory take at most this many MiB.", 64)
+    max_days: int = about("Files of messages that are older are deleted; 0 for no limit.", 365, form=forms.number)
+    max_gib: int = about(
+        "Beyond this many GiB, the files of the oldest hours are deleted; 0 for no limit.", 0, form=forms.number
+    )

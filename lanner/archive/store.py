@@ -1,0 +1,157 @@
+"""An archive as a store of events and alerts, so that stored ones are searched and evaluated as those of a topic."""
+
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from foundation.text import OnNote, count_of
+from lanner.archive.alerts import restored_alerts
+from lanner.archive.files import HOUR_MS, ArchiveFile, ArchiveFiles
+from lanner.archive.restored import restored_batches
+from lanner.archive.schema import ALERTS, BATCHES, EVENTS, archived_text
+from lanner.archive.storing import metadata_of, read_rows
+from lanner.recorder.store import EARLIER_MS, EventPortion, EventRange, Reading, Stop, StoredBatch, time_text
+from schemas.alert import Alert
+from schemas.encoding.batch import BadBatch
+
+_ROWS = 100_000
+"""Events that are read at once; they take some 300 MiB as rows and as batches."""
+_MARGIN_MS = 60_000
+"""An alert is published after its event happened; much later if processors lagged."""
+
+
+class ArchiveStore:
+    """The events and alerts of an archive."""
+
+    scope: Literal["file", "host", "fleet"] = "fleet"
+
+    def __init__(self, files: ArchiveFiles, note: OnNote) -> None:
+        """Take an archive. note: receives which files can't be read."""
+        self.name = files.root
+        self._files = files
+        self._note = note
+
+    def batches(self, events: EventRange, stop: Stop) -> Reading[StoredBatch]:
+        """Return the batches that were appended in a time range; EventStore describes the arguments."""
+        return Reading(partial(self._batches, events, stop))
+
+    def _batches(self, events: EventRange, stop: Stop, reading: Reading[StoredBatch]) -> Generator[StoredBatch]:
+        hours = self._hours("batches", events)
+        reading.total = sum(each.size for files in hours.values() for each in files)
+        for hour, files in hours.items():
+            for stored in self._of_hour(hour, files, events, reading):
+                yield stored
+                if stop():
+                    return
+            reading.done += sum(each.size for each in files)
+        about = events.since if events.about is None else events.about
+        self._remark(about, reading)
+
+    def portions(self, events: EventRange, stop: Stop) -> Reading[EventPortion]:
+        """Return its hours, newest first; EventStore describes the arguments."""
+        return Reading(partial(self._portions, events, stop))
+
+    def _portions(self, events: EventRange, stop: Stop, reading: Reading[EventPortion]) -> Generator[EventPortion]:
+        hours = self._hours("batches", events)
+        reading.total = sum(each.size for files in hours.values() for each in files)
+        for hour, files in reversed(hours.items()):
+            if stop():
+                return
+            yield EventPortion(max(hour, events.since), self._of_hour(hour, files, events, reading))
+            reading.done += sum(each.size for each in files)
+        self._remark(events.since, reading)
+        if reading.unreadable:
+            reading.remarks.append(f"{count_of(reading.unreadable, 'file')} could not be read.")
+
+    def alerts(self, events: EventRange, stop: Stop) -> Iterator[Alert]:
+        """Yield the alerts of a time range in the order in which they were published; EventStore has the arguments."""
+        until = None if events.until is None else events.until + _MARGIN_MS
+        since = max(events.since - _MARGIN_MS, 0)
+        for files in self._hours("alerts", EventRange(since, until)).values():
+            for alert in restored_alerts(self._rows(files, "alerts", _between(since, until))):
+                yield alert
+                if stop():
+                    return
+
+    def alert(self, alert_id: str, near: int, stop: Stop, show: Callable[[str], None]) -> Alert | None:
+        """Search for an alert from its time on; EventStore describes the arguments."""
+        where = pc.field("id") == archived_text(alert_id)
+        for hour, files in self._hours("alerts", EventRange(near - EARLIER_MS)).items():
+            if stop():
+                return None
+            show(f"searching for the alert: {time_text(hour)}")
+            for alert in restored_alerts(self._rows(files, "alerts", where)):
+                return alert
+        return None
+
+    def _hours(self, dataset: str, events: EventRange) -> dict[int, list[ArchiveFile]]:
+        """Return the files of a time range by their hour, oldest first."""
+        found: dict[int, list[ArchiveFile]] = {}
+        for each in self._files.select(dataset, max(events.since, 0), events.until):
+            found.setdefault(each.hour, []).append(each)
+        return found
+
+    def _of_hour(
+        self, hour: int, heads: list[ArchiveFile], events: EventRange, reading: Reading[Any]
+    ) -> Iterator[StoredBatch]:
+        """Yield the batches of an hour in the order in which they arrived.
+
+        Its files are ordered by host, so they are read several times, each time for some minutes, if they are large.
+        """
+        files = self._files.select("events", hour, hour)
+        rows = sum(self._count(each) for each in files)
+        parts = max(-(-rows // _ROWS), 1)
+        since, until = max(hour, events.since), min(hour + HOUR_MS, events.until or hour + HOUR_MS)
+        for part in range(parts):
+            start, end = (since + (until - since) * at // parts for at in (part, part + 1))
+            # Timestamps that went back are in the hour of those before them.
+            where = _between(start if part else events.since, end if part < parts - 1 else events.until)
+            if events.host is not None:
+                host = archived_text(events.host)
+                where &= (pc.field("host_id") == host) | (pc.field("hostname") == host)
+            found = self._rows(files, "events", where, reading)
+            of_batches = self._rows(heads, "batches", where, reading)
+            for each in restored_batches(found, of_batches):
+                reading.bytes += each.stored.size
+                yield each.stored
+
+    def _rows(self, files: list[ArchiveFile] | Any, dataset: str, where: Any, reading: Any = None) -> pa.Table:
+        found = [{"events": EVENTS, "batches": BATCHES, "alerts": ALERTS}[dataset].empty_table()]
+        for each in files:
+            try:
+                found.append(read_rows(self._files, each, dataset, where))
+            except FileNotFoundError:
+                # It was deleted while others were read.
+                continue
+            except BadBatch as error:
+                self._note(f"{error}; continuing with the next file.")
+                if reading is not None:
+                    reading.unreadable += 1
+        return pa.concat_tables(found)
+
+    def _count(self, file: ArchiveFile) -> int:
+        try:
+            return int(metadata_of(self._files, file).num_rows)
+        except (BadBatch, FileNotFoundError):
+            return 0
+
+    def _remark(self, about: int, reading: Reading[Any]) -> None:
+        oldest = next(iter(self._files.select("batches")), None)
+        if oldest is None:
+            reading.remarks.append("The archive has no events.")
+        elif oldest.appended > about > 0:
+            reading.remarks.append(f"The archive begins at {time_text(oldest.appended)}.")
+
+
+def _between(since: int, until: int | None) -> Any:
+    """Return the condition that a row was appended in a time range without its end, ms since the epoch."""
+    where = pc.field("appended") >= pa.scalar(since, pa.timestamp("ms"))
+    return where if until is None else where & (pc.field("appended") < pa.scalar(until, pa.timestamp("ms")))
+
+
+def is_archive(files: ArchiveFiles) -> bool:
+    """Return whether a folder is an archive. Raises OSError."""
+    return any(files.select(dataset) for dataset in ("batches", "alerts"))

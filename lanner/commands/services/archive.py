@@ -1,0 +1,117 @@
+"""`lanner archive`: stores a fleet's events and alerts as Parquet files."""
+
+import sys
+from datetime import UTC, datetime
+
+import click
+
+from bus.acls import topics_of
+from foundation.text import count_of
+from lanner.cli.app import NO_RULES, Options, front_command
+from lanner.errors import BadInput
+from lanner.libraries import need
+from lanner.process import service
+from lanner.process.signals import Signals
+from lanner.settings import Settings
+from lanner.terminal.output import note
+from lanner.wiring.kafka import connection_of
+
+
+@front_command(
+    "archive",
+    example="lanner archive\nlanner archive -o archive.folder=s3://lanner/archive\nlanner archive --status",
+    formats=(),
+    without=NO_RULES,
+)
+@click.option("--status", is_flag=True, help="Print how much the archive has, and end.")
+def command(options: Options, *, status: bool) -> None:
+    """Store a fleet's events and alerts as Parquet files, for longer than the topics retain them.
+
+    Files are in a folder or in an S3-compatible store, in a folder for each hour. Files that are complete state where
+    reading continues, so nothing is lost or stored twice, however a process ends. Several processes share the work.
+    """
+    need("archive", "pyarrow", "numpy")
+    from lanner.wiring.check import check_settings
+
+    loaded = options.load()
+    settings = loaded.settings
+    if status:
+        loaded.valid()
+        _print_status(settings)
+        return
+    need("archive", "confluent_kafka")
+    check_settings(loaded, "archive")
+    _run(options, settings)
+
+
+def _run(options: Options, settings: Settings) -> None:
+    from lanner.operations.archive import ArchiveView
+    from lanner.terminal.logs import log_to_stderr
+    from lanner.wiring.kafka import topics_in_order
+    from lanner.wiring.servers import endpoint
+    from lanner.wiring.stages.archive import archive_service
+    from lanner.wiring.stores import archive_files
+
+    log_to_stderr(settings.log_level, settings.log_format, "archive")
+    connection = connection_of(settings)
+    topics_in_order(connection, topics_of("archive"))
+    files = archive_files(settings, settings.archive.folder)
+    archive = archive_service(settings, files, connection, note)
+    view = ArchiveView(archive.intake, archive.consumer, archive.upkeep, settings.http.stuck_seconds)
+    watchdog = service.Watchdog()
+
+    def turn() -> None:
+        view.turned.beat()
+        watchdog.beat()
+
+    with endpoint(settings, "archive", view.readings, view.health()), Signals() as signals:
+        service.notify("READY=1")
+        if not options.quiet:
+            note(f"events and alerts from {connection.bootstrap_servers} go to {settings.archive.folder}. Stop: Ctrl-C")
+        try:
+            archive.run(lambda: signals.stop, turn)
+        finally:
+            service.notify("STOPPING=1")
+    if not options.quiet:
+        counts = archive.intake.counts
+        note(
+            f"{count_of(counts.events, 'event')} and {count_of(counts.messages['alerts'], 'alert')} stored "
+            f"in {count_of(counts.files, 'file')}, {counts.stored_bytes / 2**20:,.1f} MiB; "
+            f"{count_of(sum(counts.unreadable.values()), 'message')} could not be read"
+        )
+
+
+def _print_status(settings: Settings) -> None:
+    from lanner.archive.files import without_replaced
+    from lanner.archive.schema import DATASETS
+    from lanner.archive.storing import metadata_of
+    from lanner.wiring.stores import archive_files
+    from schemas.encoding.batch import BadBatch
+
+    files = archive_files(settings, settings.archive.folder)
+    lines = []
+    for dataset in DATASETS:
+        try:
+            found, _ = without_replaced(files.all(dataset))
+        except OSError as error:
+            raise BadInput(f"archive.folder: {settings.archive.folder}: {error}.") from None
+        rows = damaged = 0
+        for each in found:
+            try:
+                rows += int(metadata_of(files, each).num_rows)
+            except BadBatch:
+                damaged += 1
+        size = sum(each.size for each in found)
+        line = f"{dataset}: {count_of(rows, 'row')} in {count_of(len(found), 'file')}, {size / 2**20:,.1f} MiB"
+        if found:
+            line += f", from {_time(min(each.appended for each in found))} to {_time(found[-1].hour)}"
+        if rows:
+            line += f", {size / rows:,.1f} bytes a row"
+        if damaged:
+            line += f"; {count_of(damaged, 'file')} can't be read"
+        lines.append(line)
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def _time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

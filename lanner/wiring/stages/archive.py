@@ -1,0 +1,67 @@
+"""Builds `lanner archive`: a consumer that stores messages, and a thread that merges and deletes files."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bus.clients.retry import Outage
+from bus.connection import Connection
+from foundation.text import OnNote
+from lanner.archive.consumer import ArchiveConsumer
+from lanner.archive.files import ArchiveFiles
+from lanner.archive.intake import Intake
+from lanner.archive.upkeep import Upkeep
+from lanner.recorder.topic import reader_of_values
+from lanner.settings import Settings
+from schemas.encoding.batch import BadBatch
+
+_UPKEEP_SECONDS = 600.0
+_STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveService:
+    """The parts of one process."""
+
+    intake: Intake
+    upkeep: Upkeep
+    consumer: ArchiveConsumer
+    _note: OnNote
+    _ended: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, stop: Callable[[], bool], turn: Callable[[], None]) -> None:
+        """Run until `stop` returns True; ArchiveConsumer.run describes the errors."""
+        thread = threading.Thread(target=self._keep_up, name="upkeep", daemon=True)
+        thread.start()
+        try:
+            self.consumer.run(stop, turn)
+        finally:
+            self._ended.set()
+            thread.join(_STOP_SECONDS)
+
+    def _keep_up(self) -> None:
+        outage = Outage("merging and deleting files", self._note)
+        while True:
+            try:
+                self.upkeep.look(time.time_ns() // 1_000_000)
+            except (OSError, BadBatch) as error:
+                outage.goes_on(f"the archive can't be looked after: {str(error).rstrip('.')}")
+            else:
+                outage.is_over()
+            if self._ended.wait(_UPKEEP_SECONDS):
+                return
+
+
+def archive_service(settings: Settings, files: ArchiveFiles, connection: Connection, note: OnNote) -> ArchiveService:
+    """Return the service; it has joined its group. Raises BusUnavailable."""
+    section = settings.archive
+    intake = Intake(
+        files,
+        reader_of_values(connection),
+        note,
+        limit_bytes=section.buffer_mib << 20,
+        flush_seconds=section.flush_seconds,
+    )
+    upkeep = Upkeep(files, note, max_days=section.max_days, max_bytes=section.max_gib << 30)
+    return ArchiveService(intake, upkeep, ArchiveConsumer(connection, files, intake, note), note)
