@@ -33,7 +33,7 @@ _TAIL = """
 *Load*: the other user's actions per second, marked actions that raised an alert, events lost, runs of programs that the
 kernel skipped, the most memory that Lanner held. A skipped run belongs to no user and may be for a call that no rule
 needs, so a row passes with any number of them if each marked action raised its alert. A *flood* is from before this was
-checked: writes and new processes for so many seconds, after which Lanner alerted.
+checked: writes and new processes for so many seconds, after which Lanner alerted. A kernel without a row was not tried.
 
 *Attached in* is from the compiled program to the end of the self-test. Emulation makes it ten to thirty times
 slower: these figures only compare kernels.
