@@ -14,7 +14,6 @@ import click
 from foundation.quantities import UNITS, parse_duration, parse_size
 from lanner.errors import BadInput
 from lanner.process.signals import Signals
-from lanner.recorder.store import is_archive
 from lanner.settings import Settings
 from lanner.settings.sections.model import KafkaSettings
 from lanner.terminal.output import StatusLine, note
@@ -58,6 +57,9 @@ def chosen_recording(settings: Settings, file: Path | None, *, topic: bool, quie
         raise click.UsageError("give either --file or --topic.")
     if file is None and (topic or settings.kafka != KafkaSettings()):
         return None
+    # Imported here, because `lanner run` begins to load its program before it imports what it needs later.
+    from lanner.recorder.store import is_archive  # noqa: PLC0415
+
     chosen = Path(settings.keep.folder) if file is None else file
     try:
         if not chosen.is_file() and not is_archive(chosen):

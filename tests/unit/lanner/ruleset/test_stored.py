@@ -139,8 +139,9 @@ def test_lanner_run_imports_no_parser_of_rules_when_they_are_stored(tmp_path: Pa
     """Neither for the rules nor for anything else on its way to the first alert."""
     code = (
         "import sys; from pathlib import Path\n"
+        "import lanner.cli.main, lanner.commands.services.run\n"
         "from lanner.process.memory import hash_without_openssl; hash_without_openssl()\n"
-        "import lanner.cli.main, lanner.commands.services.run, lanner.wiring.stages.single_host\n"
+        "import lanner.wiring.stages.single_host\n"
         "import lanner.wiring.stages.collector\n"
         "from lanner.cli.app import Options\n"
         "from lanner.wiring.check import check_settings\n"
