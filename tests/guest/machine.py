@@ -252,6 +252,7 @@ def add_checkout_for_arm64(root: Path, *further: str) -> Path:
     for name, text in _ACCOUNTS.items():
         (root / "etc").mkdir(exist_ok=True)
         (root / "etc" / name).write_text(text)
+    (root / "etc/shadow").chmod(0o600)
     subprocess.run([sys.executable, "-m", "compileall", "-q", at], check=False)
     return at
 
