@@ -8,6 +8,7 @@ events is there already when the same messages come again.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -175,18 +176,24 @@ class Intake:
         self._add(store(self._files, "batches", bounds, appended, [pa.concat_tables(heads)]))
 
     def _tables(self, batches: list[ArchivedBatch]) -> Iterator[pa.Table]:
-        """Yield the rows of batches, without those of batches that are too large as rows."""
-        while True:
-            try:
-                for table in tables(batches):
-                    self.counts.events += table.num_rows
-                    yield table
-            except ExcessiveBatch as error:
-                # It is raised before the first table.
-                self._refuse("events", error.batch.partition, error.batch.offset, error)
-                batches = [each for each in batches if each is not error.batch]
-            else:
+        """Yield the rows of batches, without those of batches that are too large as rows, or can't be rows."""
+        made = tables(batches)
+        try:
+            first = next(made, None)
+        except ExcessiveBatch as error:
+            self._refuse("events", error.batch.partition, error.batch.offset, error)
+            yield from self._tables([each for each in batches if each is not error.batch])
+            return
+        except (pa.ArrowException, OverflowError, ValueError) as error:
+            if len(batches) == 1:
+                self._refuse("events", batches[0].partition, batches[0].offset, error)
                 return
+            for each in batches:
+                yield from self._tables([each])
+            return
+        for table in chain(() if first is None else (first,), made):
+            self.counts.events += table.num_rows
+            yield table
 
     def _stored_events(self, bounds: tuple[int, int, int], appended: int) -> int:
         """Return up to which offset events are stored already, because an earlier process ended before the batches."""

@@ -1,6 +1,6 @@
 """An archive as a store of events and alerts, so that stored ones are searched and evaluated as those of a topic."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -11,14 +11,16 @@ from foundation.text import OnNote, count_of
 from lanner.archive.alerts import restored_alerts
 from lanner.archive.files import HOUR_MS, ArchiveFile, ArchiveFiles
 from lanner.archive.restored import restored_batches
-from lanner.archive.schema import ALERTS, BATCHES, EVENTS, archived_text
+from lanner.archive.schema import DATASETS, archived_text
 from lanner.archive.storing import metadata_of, read_rows
+from lanner.errors import BadInput, or_bad_input
 from lanner.recorder.store import EARLIER_MS, EventPortion, EventRange, Reading, Stop, StoredBatch, time_text
 from schemas.alert import Alert
 from schemas.encoding.batch import BadBatch
 
 _ROWS = 100_000
 """Events that are read at once; they take some 300 MiB as rows and as batches."""
+_ATTEMPTS = 5
 _MARGIN_MS = 60_000
 """An alert is published after its event happened; much later if processors lagged."""
 
@@ -42,7 +44,7 @@ class ArchiveStore:
         hours = self._hours("batches", events)
         reading.total = sum(each.size for files in hours.values() for each in files)
         for hour, files in hours.items():
-            for stored in self._of_hour(hour, files, events, reading):
+            for stored in self._of_hour(hour, events, reading):
                 yield stored
                 if stop():
                     return
@@ -60,7 +62,7 @@ class ArchiveStore:
         for hour, files in reversed(hours.items()):
             if stop():
                 return
-            yield EventPortion(max(hour, events.since), self._of_hour(hour, files, events, reading))
+            yield EventPortion(max(hour, events.since), self._of_hour(hour, events, reading))
             reading.done += sum(each.size for each in files)
         self._remark(events.since, reading)
         if reading.unreadable:
@@ -70,8 +72,8 @@ class ArchiveStore:
         """Yield the alerts of a time range in the order in which they were published; EventStore has the arguments."""
         until = None if events.until is None else events.until + _MARGIN_MS
         since = max(events.since - _MARGIN_MS, 0)
-        for files in self._hours("alerts", EventRange(since, until)).values():
-            for alert in restored_alerts(self._rows(files, "alerts", _between(since, until))):
+        for hour in self._hours("alerts", EventRange(since, until)):
+            for alert in restored_alerts(self._rows("alerts", hour, _between(since, until))):
                 yield alert
                 if stop():
                     return
@@ -79,30 +81,31 @@ class ArchiveStore:
     def alert(self, alert_id: str, near: int, stop: Stop, show: Callable[[str], None]) -> Alert | None:
         """Search for an alert from its time on; EventStore describes the arguments."""
         where = pc.field("id") == archived_text(alert_id)
-        for hour, files in self._hours("alerts", EventRange(near - EARLIER_MS)).items():
+        for hour in self._hours("alerts", EventRange(near - EARLIER_MS)):
             if stop():
                 return None
             show(f"searching for the alert: {time_text(hour)}")
-            for alert in restored_alerts(self._rows(files, "alerts", where)):
+            for alert in restored_alerts(self._rows("alerts", hour, where)):
                 return alert
         return None
 
     def _hours(self, dataset: str, events: EventRange) -> dict[int, list[ArchiveFile]]:
         """Return the files of a time range by their hour, oldest first."""
         found: dict[int, list[ArchiveFile]] = {}
-        for each in self._files.select(dataset, max(events.since, 0), events.until):
+        for each in self._select(dataset, max(events.since, 0), events.until):
             found.setdefault(each.hour, []).append(each)
         return found
 
-    def _of_hour(
-        self, hour: int, heads: list[ArchiveFile], events: EventRange, reading: Reading[Any]
-    ) -> Iterator[StoredBatch]:
+    def _select(self, dataset: str, since: int = 0, until: int | None = None) -> Sequence[ArchiveFile]:
+        with or_bad_input(self.name):
+            return self._files.select(dataset, since, until)
+
+    def _of_hour(self, hour: int, events: EventRange, reading: Reading[Any]) -> Iterator[StoredBatch]:
         """Yield the batches of an hour in the order in which they arrived.
 
         Its files are ordered by host, so they are read several times, each time for some minutes, if they are large.
         """
-        files = self._files.select("events", hour, hour)
-        rows = sum(self._count(each) for each in files)
+        rows = sum(self._count(each) for each in self._select("events", hour, hour))
         parts = max(-(-rows // _ROWS), 1)
         since, until = max(hour, events.since), min(hour + HOUR_MS, events.until or hour + HOUR_MS)
         for part in range(parts):
@@ -112,34 +115,43 @@ class ArchiveStore:
             if events.host is not None:
                 host = archived_text(events.host)
                 where &= (pc.field("host_id") == host) | (pc.field("hostname") == host)
-            found = self._rows(files, "events", where, reading)
-            of_batches = self._rows(heads, "batches", where, reading)
-            for each in restored_batches(found, of_batches):
+            found = self._rows("events", hour, where, reading)
+            heads = self._rows("batches", hour, where, reading)
+            for each in restored_batches(found, heads):
                 reading.bytes += each.stored.size
                 yield each.stored
 
-    def _rows(self, files: list[ArchiveFile] | Any, dataset: str, where: Any, reading: Any = None) -> pa.Table:
-        found = [{"events": EVENTS, "batches": BATCHES, "alerts": ALERTS}[dataset].empty_table()]
-        for each in files:
+    def _rows(self, dataset: str, hour: int, where: Any, reading: Reading[Any] | None = None) -> pa.Table:
+        """Return the rows of an hour. Raises BadInput if its files can't be read."""
+        for _ in range(_ATTEMPTS):
+            found = [DATASETS[dataset].empty_table()]
+            damaged: list[BadBatch] = []
             try:
-                found.append(read_rows(self._files, each, dataset, where))
+                for each in self._select(dataset, hour, hour):
+                    try:
+                        found.append(read_rows(self._files, each, dataset, where))
+                    except BadBatch as error:
+                        damaged.append(error)
             except FileNotFoundError:
-                # It was deleted while others were read.
+                # It was merged with others, or deleted.
                 continue
-            except BadBatch as error:
-                self._note(f"{error}; continuing with the next file.")
-                if reading is not None:
-                    reading.unreadable += 1
-        return pa.concat_tables(found)
+            except OSError as error:
+                raise BadInput(f"{self.name}: {error.strerror or error}.") from None
+            for fault in damaged:
+                self._note(f"{fault}; continuing with the next file.")
+            if reading is not None:
+                reading.unreadable += len(damaged)
+            return pa.concat_tables(found)
+        raise BadInput(f"{self.name}: its files are deleted while they are read; try again.")
 
     def _count(self, file: ArchiveFile) -> int:
         try:
             return int(metadata_of(self._files, file).num_rows)
-        except (BadBatch, FileNotFoundError):
+        except (BadBatch, OSError):
             return 0
 
     def _remark(self, about: int, reading: Reading[Any]) -> None:
-        oldest = next(iter(self._files.select("batches")), None)
+        oldest = next(iter(self._select("batches")), None)
         if oldest is None:
             reading.remarks.append("The archive has no events.")
         elif oldest.appended > about > 0:
@@ -150,8 +162,3 @@ def _between(since: int, until: int | None) -> Any:
     """Return the condition that a row was appended in a time range without its end, ms since the epoch."""
     where = pc.field("appended") >= pa.scalar(since, pa.timestamp("ms"))
     return where if until is None else where & (pc.field("appended") < pa.scalar(until, pa.timestamp("ms")))
-
-
-def is_archive(files: ArchiveFiles) -> bool:
-    """Return whether a folder is an archive. Raises OSError."""
-    return any(files.select(dataset) for dataset in ("batches", "alerts"))

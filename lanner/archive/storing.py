@@ -8,6 +8,7 @@ name, and a file is never replaced.
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def _written(
             dictionary_pagesize_limit=_DICTIONARY_BYTES,
             column_encoding=deltas,
         ) as writer:
-            for table in (*(() if first is None else (first,)), *found):
+            for table in chain(() if first is None else (first,), found):
                 writer.write_table(table)
             writer.add_key_value_metadata(metadata)
         return int(out.tell())
@@ -177,7 +178,7 @@ def reading(file: ArchiveFile) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno:
+        if isinstance(error, OSError) and (error.errno or "AWS Error" in str(error)):
             raise
         raise BadBatch(f"{file.path}: {str(error).splitlines()[0]}") from None
 

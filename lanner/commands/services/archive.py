@@ -2,6 +2,7 @@
 
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
@@ -88,13 +89,16 @@ def _print_status(settings: Settings) -> None:
     from lanner.wiring.stores import archive_files
     from schemas.encoding.batch import BadBatch
 
-    files = archive_files(settings, settings.archive.folder)
+    folder = settings.archive.folder
+    if "://" not in folder and not Path(folder).is_dir():
+        raise BadInput(f"archive.folder: {folder}: no such folder.")
+    files = archive_files(settings, folder)
     lines = []
     for dataset in DATASETS:
         try:
             found, _ = without_replaced(files.all(dataset))
         except OSError as error:
-            raise BadInput(f"archive.folder: {settings.archive.folder}: {error}.") from None
+            raise BadInput(f"archive.folder: {folder}: {error}.") from None
         rows = damaged = 0
         for each in found:
             try:
@@ -104,7 +108,8 @@ def _print_status(settings: Settings) -> None:
         size = sum(each.size for each in found)
         line = f"{dataset}: {count_of(rows, 'row')} in {count_of(len(found), 'file')}, {size / 2**20:,.1f} MiB"
         if found:
-            line += f", from {_time(min(each.appended for each in found))} to {_time(found[-1].hour)}"
+            line += f", from {_time(min(each.appended for each in found))}, "
+            line += f"the newest file from {_time(max(each.appended for each in found))}"
         if rows:
             line += f", {size / rows:,.1f} bytes a row"
         if damaged:

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import pyarrow as pa
+
 from bus.clients.retry import Outage
 from bus.connection import Connection
 from foundation.text import OnNote
@@ -45,7 +47,7 @@ class ArchiveService:
         while True:
             try:
                 self.upkeep.look(time.time_ns() // 1_000_000)
-            except (OSError, BadBatch) as error:
+            except (OSError, BadBatch, pa.ArrowException) as error:
                 outage.goes_on(f"the archive can't be looked after: {str(error).rstrip('.')}")
             else:
                 outage.is_over()
