@@ -54,7 +54,7 @@ class KnownServers:
         """By process, its name and what it is; replaced as a whole."""
         self._read_at: dict[_Key, float] = {}
         self._left_out = 0
-        self._hasten, self._is_ending = Event(), False
+        self._hasten, self._end = Event(), Event()
         self._thread = Thread(target=self._run, name="servers", daemon=True)
         self._thread.start()
 
@@ -65,7 +65,7 @@ class KnownServers:
 
     def close(self) -> None:
         """End the thread after its current query."""
-        self._is_ending = True
+        self._end.set()
         self._hasten.set()
         self._thread.join(timeout=1.0)
 
@@ -80,7 +80,7 @@ class KnownServers:
         return server if name == entry.program.name else None
 
     def _run(self) -> None:
-        while not self._is_ending:
+        while not self._end.is_set():
             self._hasten.clear()
             begin = time.monotonic()
             # A bug must not end the thread.
@@ -90,8 +90,8 @@ class KnownServers:
                     self._known = found
                     self.version += 1
             elapsed = time.monotonic() - begin
-            time.sleep(0 if self._is_ending else max(REST_SECONDS, elapsed / SHARE))
-            self._hasten.wait(EVERY_SECONDS)
+            if not self._end.wait(max(REST_SECONDS, elapsed / SHARE)):
+                self._hasten.wait(EVERY_SECONDS)
         self._look_ups.close()
 
     def _look(self, now: float) -> Mapping[_Key, tuple[str, Server]] | None:
