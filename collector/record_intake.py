@@ -165,6 +165,8 @@ class RecordIntake:
     def take(self, records: list[bytes]) -> None:
         """Process records as sent by the kernel side."""
         self._batch.mounts.check()
+        if self._programs is not None:
+            self._programs.begin_turn()
         at = 0
         variables = self._reader.variables or None
         while at < len(records):

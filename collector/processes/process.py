@@ -25,6 +25,11 @@ class LocatedFile:
     is_certain: bool
     """True if no user can have made a link on the way afterwards that leads to another file."""
 
+    @property
+    def ctime(self) -> int:
+        """When its inode was last changed, ns since the epoch."""
+        return self.key[2]
+
 
 _NONE: Mapping[int, Credentials] = MappingProxyType({})
 

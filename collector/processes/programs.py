@@ -96,6 +96,8 @@ class KnownPrograms:
         self._questions: SimpleQueue[tuple[Key, dict[str, Any]] | None] = SimpleQueue()
         self._answers: SimpleQueue[tuple[Key, dict[str, Any] | None, float]] = SimpleQueue()
         self._in_flight = 0
+        self._located: dict[tuple[int, int, str, str | None, int | None], LocatedFile] = {}
+        """Files of code that were found in this turn, by device, inode, path, container and mount namespace."""
         self._stored = _read(store)
         for key, file in self._stored.items():
             self._known.put(key, _Known(file))
@@ -136,7 +138,25 @@ class KnownPrograms:
         if file.path is None or file.is_pseudo or not stat.S_ISREG(file.mode):
             return None
         inode = 0 if file.is_upper_layer or file.is_lower_layer else file.ino
-        return _located(entry, file.path, call.who.time + entry.start_epoch - entry.start_time, inode)
+        at = call.who.time + entry.start_epoch - entry.start_time
+        # Who isn't root may have chosen another root directory.
+        if not inode or credentials.uid != 0:
+            return _located(entry, file.path, at, inode)
+        container = None if entry.container is None else entry.container.key
+        same = file.dev, inode, file.path, container, entry.context.mount_namespace
+        found = self._located.get(same) or _located(entry, file.path, at, inode)
+        if found is None or found.ctime > at + CLOCK_SLACK:
+            return None
+        self._located[same] = found
+        return found
+
+    def begin_turn(self) -> None:
+        """Look each file up again from now on: call it once the records are read whose calls opened() is called with.
+
+        Many programs that start at about the same time map the same libraries. What one of these records led to can't
+        be older than any of them.
+        """
+        self._located.clear()
 
     def opened_text(self, file: LocatedFile) -> str:
         """Return what is known so far of the file that a call opened or mapped, as batches have it."""

@@ -269,6 +269,33 @@ def test_code_that_a_privileged_program_loads_is_looked_up(tmp_path: Path, known
     assert loaded(library, *maps) is not None
 
 
+def test_a_file_that_many_map_is_located_once_for_the_records_of_one_read(
+    tmp_path: Path, known: Callable[[], KnownPrograms]
+) -> None:
+    """Only for root, and a file that was changed after a call is not what it mapped."""
+    programs, library = known(), tmp_path / "x.so.1"
+    library.write_bytes(b"\x7fELF")
+    found = library.stat()
+    file = File(found.st_mode, 1, found.st_ino, 0, str(library), False, False, False, False)
+    number = next(index for index, call in enumerate(CALLS) if call.event == "mmap")
+    entry = running("/usr/bin/ldd")
+    entry.start_epoch = entry.start_time = 0
+    entry.credentials = Credentials(0, cap_effective=1)
+
+    def located(seconds: int = 0) -> bool:
+        at = time.time_ns() + seconds * 10**9
+        return programs.opened(syscall(number, (0, 4096, 5), 3, file, at), entry) is not None
+
+    assert located()
+    library.unlink()
+    assert (located(), located(-60)) == (True, False)
+    entry.credentials = Credentials(1000, cap_effective=1)
+    assert not located()
+    entry.credentials = Credentials(0, cap_effective=1)
+    programs.begin_turn()
+    assert not located()
+
+
 def test_a_query_that_fails_is_repeated_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing waits for it again."""
     monkeypatch.setattr(programs, "EARLY_SECONDS", 0.0)
