@@ -53,6 +53,8 @@ class DetectStage:
 
     def change_rules(self, rules: CompiledRuleset) -> None:
         """Evaluate other rules from the next events on."""
+        if self.rules.python is not None:
+            self.rules.python.close()
         self.rules = rules
         if rules.python is not None:
             rules.python.begin()
