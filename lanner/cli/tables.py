@@ -81,6 +81,7 @@ COMMANDS = {
     "console": ("commands.services.console", "Show alerts in a browser: grouped, searchable, live."),
     "alerts": ("commands.alerts", "Show alerts of this host or of a fleet."),
     "context": ("commands.context", "Show what happened on a host around an alert."),
+    "hunt": ("commands.hunt", "Find stored events by a condition, or by SQL."),
     "hosts": ("commands.hosts", "Show a fleet's hosts, silent ones first; manage their keys."),
     "dlq": ("commands.dlq", "Show, replay or drop dead letters."),
     "state": ("commands.state", "Show and reset what stateful rules remember."),
@@ -93,7 +94,7 @@ COMMANDS = {
 TASKS = {
     "Watch this host": ("run", "status", "demo", "prove", "doctor", "inventory"),
     "Rules": ("rules", "fields", "replay"),
-    "Investigate": ("console", "alerts", "context", "events", "record"),
+    "Investigate": ("console", "alerts", "context", "hunt", "events", "record"),
     "Run a fleet": ("collector", "processor", "notifier", "kubernetes", "intake", "archive"),
     "Manage a fleet": ("hosts", "state", "topics", "dlq", "sizing"),
     "Settings": ("config", "completion"),

@@ -12,6 +12,7 @@ from processor.compiler.batch import Conditions, compile_rules
 from processor.compiler.literals import names_to_resolve
 from processor.detection.budget import Budget, BudgetLimits, OverBudget
 from processor.detection.view import BatchView
+from processor.language.ast import Node
 from processor.loading import LoadResult, Problem, Rule, RuleFile, load_rules
 from processor.output.redaction import Redaction
 from processor.rules.rule import correlations_of
@@ -55,6 +56,8 @@ class SearchCondition:
     """A compiled condition."""
 
     compiled: Conditions
+    node: Node
+    """The condition itself, with macros resolved."""
     warnings: tuple[SearchProblem, ...] = ()
 
 
@@ -87,7 +90,7 @@ def compile_search(text: str, files: Sequence[RuleFile]) -> SearchCondition:
     warnings += tuple(
         _problem(each) for each in result.warnings if each.file == _NAME and each.code.name not in _ABOUT_RULES
     )
-    return SearchCondition(compiled, warnings)
+    return SearchCondition(compiled, rule.condition, warnings)
 
 
 def _load(text: str, files: Sequence[RuleFile]) -> LoadResult:

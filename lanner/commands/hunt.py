@@ -1,0 +1,326 @@
+"""`lanner hunt`: finds stored events by a condition of the rule language, or by SQL."""
+
+import csv
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from foundation.quantities import UNITS
+from foundation.text import count_of, printable
+from lanner.cli.app import Options, front_command
+from lanner.cli.options import Progress, chosen_recording, parse_duration_ms, progress, source_options, time_ms
+from lanner.errors import BadInput, or_bad_input
+from lanner.libraries import need
+from lanner.recorder.search import BadCondition, SearchCondition, compile_search
+from lanner.recorder.store import EventRange, is_archive
+from lanner.settings import Settings
+from lanner.terminal.output import note
+from lanner.terminal.tables import print_table
+from lanner.wiring.rules import find_rules
+from lanner.wiring.stores import archive_files, open_events
+from processor.output.redaction import Redaction
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lanner.hunting.hunt import HuntLimits
+    from lanner.hunting.results import HuntResult
+    from lanner.hunting.sources import EventSource
+
+_FORMATS = ("text", "json", "csv", "parquet")
+_TO_FILE = "parquet"
+_SHOWN_PLACES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where to read, when, and where to write."""
+
+    settings: Settings
+    options: Options
+    events: EventRange
+    file: Path | None
+    topic: bool
+    output: Path | None
+    memory: int
+    threads: int
+
+
+def _fields(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Split what is given as a list or repeatedly; a comma in an argument's brackets doesn't end a field."""
+    found: list[str] = []
+    for text in texts:
+        for part in text.split(","):
+            if found and found[-1].count("[") > found[-1].count("]"):
+                found[-1] += f",{part}"
+            else:
+                found.append(part.strip())
+    return tuple(dict.fromkeys(filter(None, found)))
+
+
+@front_command(
+    "hunt",
+    example="sudo lanner hunt 'proc.name = curl and evt.type = connect' --since 7d\n"
+    "lanner hunt 'evt.type = execve' --since 90d --group-by proc.exepath --rare 2\n"
+    "lanner hunt --sql 'SELECT proc_name, count(*) FROM events GROUP BY ALL' --since 24h",
+    formats=_FORMATS,
+)
+@click.argument("condition", required=False)
+@click.option("--sql", metavar="SELECT", help="Run SQL over the views `events` and `alerts` instead of a condition.")
+@click.option("--since", metavar="TIME", default="24h", show_default=True, help="A duration before now, or a date.")
+@click.option("--until", metavar="TIME", help="Not later than this.  [default: now]")
+@click.option("--host", metavar="HOST", help="Only the host with this name or id.")
+@click.option("--group-by", multiple=True, metavar="FIELDS", callback=_fields, help="Count events by these fields.")
+@click.option("--fields", multiple=True, metavar="FIELDS", callback=_fields, help="Show these fields of the events.")
+@click.option("--count", is_flag=True, help="Show the number of events.")
+@click.option(
+    "--rare", type=click.IntRange(1), metavar="N",
+    help="Only values of the first field of --group-by that occur with at most N values of the others; on at most N "
+    "hosts if there are no others.",
+)  # fmt: skip
+@click.option("--first", is_flag=True, help="Show the first event, of each group with --group-by.")
+@click.option("--last", is_flag=True, help="Show the last event, of each group with --group-by.")
+@click.option("--timeline", metavar="PERIOD", help="Count events by periods of this length, such as 1h.")
+@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="The most rows to show.")
+@click.option("--explain", is_flag=True, help="Show what SQL and what the engine decides, and the SQL; read nothing.")
+@click.option("--columns", is_flag=True, help="List the columns of `events` for --sql, with the fields that they are.")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to this file.")
+@click.option("--memory", metavar="MIB", type=click.IntRange(64), default=1024, show_default=True,
+              help="Use at most so much memory for queries.")  # fmt: skip
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Use at most so many threads.")
+@source_options
+def command(
+    options: Options,
+    condition: str | None,
+    *,
+    sql: str | None,
+    since: str,
+    until: str | None,
+    host: str | None,
+    group_by: tuple[str, ...],
+    fields: tuple[str, ...],
+    count: bool,
+    rare: int | None,
+    first: bool,
+    last: bool,
+    timeline: str | None,
+    limit: int,
+    explain: bool,
+    columns: bool,
+    output: Path | None,
+    memory: int,
+    threads: int,
+    file: Path | None,
+    topic: bool,
+) -> None:
+    """Find stored events that meet CONDITION, in the language of rules, with the macros and lists of the rules.
+
+    The source is an archive, this host's own recording, which `lanner run` writes, or the fleet's topics if a broker is
+    configured. DuckDB evaluates what SQL can state of the condition, the engine of rules the rest; so a condition
+    matches what a rule with it would match. Ctrl-C shows what was found until then.
+    """
+    need("archive", "duckdb", "sqlglot", "pyarrow")
+    from lanner.hunting.results import HuntResult
+
+    if columns:
+        _print_columns(options)
+        return
+    if (condition is None) == (sql is None):
+        raise click.UsageError("give either CONDITION or --sql.")
+    if (first and last) or (rare and not group_by):
+        raise click.UsageError("--rare needs --group-by." if rare else "give either --first or --last.")
+    if options.format == _TO_FILE and output is None:
+        raise click.UsageError("--format parquet needs --output FILE.")
+    settings = options.settings()
+    now = time.time_ns() // 1_000_000
+    events = EventRange(time_ms(since, "--since", now) or 0, time_ms(until, "--until", now), host)
+    source = _Source(settings, options, events, file, topic, output, memory, threads)
+    if sql is not None:
+        _run_sql(source, sql, limit)
+        return
+    result = HuntResult(
+        group_by=group_by,
+        fields=fields,
+        count=count,
+        rare=rare or 0,
+        edge="first" if first else "last" if last else "",
+        timeline=0 if timeline is None else parse_duration_ms(timeline, "--timeline") * UNITS["ms"],
+        limit=limit,
+    )
+    _run(source, condition or "", result, explain=explain)
+
+
+def _run(source: _Source, text: str, result: "HuntResult", *, explain: bool) -> None:
+    from lanner.hunting.hunt import Hunt
+
+    hunt = Hunt(_compiled(source, text), result, _limits(source))
+    if explain:
+        sys.stdout.write(hunt.explained(source.events) + "\n")
+        return
+    with _opened(source) as (events, search):
+
+        def show(share: float) -> None:
+            search.show(f"hunting: {share:.0%}, {count_of(hunt.found, 'row')} found")
+
+        table = hunt.run(events, source.events, search.stop, show)
+        was_stopped = search.stop()
+    _write(source, table)
+    if hunt.faults:
+        note(f"{count_of(hunt.faults, 'event')} could not be evaluated.", "warning")
+    if was_stopped and not source.options.quiet:
+        note("stopped: these are the events that were read until then.")
+    elif table.num_rows == result.limit and not source.options.quiet:
+        note(f"there may be more: --limit {result.limit}.")
+
+
+def _compiled(source: _Source, text: str) -> SearchCondition:
+    try:
+        found = compile_search(text, find_rules(source.settings).files)
+    except BadCondition as error:
+        raise BadInput(
+            *(_place(text, each.line, each.column, each.message, each.hint) for each in error.problems)
+        ) from None
+    if not source.options.quiet:
+        for each in found.warnings:
+            note(_place(text, each.line, each.column, each.message, each.hint), "warning")
+    return found
+
+
+def _place(text: str, line: int, column: int, message: str, hint: str) -> str:
+    where = ""
+    if line and "\n" in text:
+        where = f"line {line}, "
+    if line:
+        where += f"column {column}: "
+    return f"condition: {where}{message}{f' ({hint})' if hint else ''}"
+
+
+def _run_sql(source: _Source, text: str, limit: int) -> None:
+    from lanner.hunting.sources import private_folder
+    from lanner.hunting.sql import SqlHunt, checked
+
+    query = checked(text)
+    with _opened(source) as (events, search), private_folder() as folder:
+        search.show("opening events")
+        found = SqlHunt(*events.datasets(source.events, search.stop, Path(folder)), source.events, _limits(source))
+        try:
+            search.show("running the query")
+            table = found.run(query, limit, search.stop)
+        finally:
+            found.close()
+    _write(source, table)
+    if table.num_rows == limit and not source.options.quiet:
+        note(f"there may be more: --limit {limit}.")
+
+
+def _limits(source: _Source) -> "HuntLimits":
+    from lanner.hunting.hunt import HuntLimits
+
+    return HuntLimits(source.memory, source.threads)
+
+
+@contextmanager
+def _opened(source: _Source) -> "Iterator[tuple[EventSource, Progress]]":
+    """Open where events are read from."""
+    from lanner.hunting.sources import ArchiveSource, StoreSource
+
+    settings, quiet, file = source.settings, source.options.quiet, source.file
+    own = Path(settings.archive.folder)
+    if file is None and not source.topic and is_archive(own):
+        file = own
+        if not quiet:
+            note(f"reading the archive in {own}; --topic reads a fleet's topics, --file a recording.")
+    if file is not None and not source.topic and is_archive(file):
+        with progress(quiet=quiet) as search, or_bad_input(file):
+            yield ArchiveSource(archive_files(settings, file)), search
+        return
+    recording = chosen_recording(settings, file, topic=source.topic, quiet=quiet)
+    with progress(quiet=quiet) as search:
+        yield StoreSource(open_events(settings, recording, note)), search
+
+
+def _print_columns(options: Options) -> None:
+    from lanner.hunting.sql import column_rows
+
+    found = list(column_rows())
+    if options.format == "json":
+        sys.stdout.write(json.dumps([{"column": column, "field": field} for field, column in found]) + "\n")
+    else:
+        print_table(("COLUMN", "FIELD"), [(column, field) for field, column in found])
+
+
+def _write(source: _Source, table: "pa.Table") -> None:
+    from lanner.hunting.masking import masked
+
+    table = masked(table, Redaction(source.settings.redact))
+    form = source.options.format or ("json" if source.settings.json_output else "text")
+    if form == _TO_FILE:
+        from pyarrow import parquet
+
+        with or_bad_input(source.output):
+            parquet.write_table(table, source.output)
+    elif source.output is not None:
+        with or_bad_input(source.output), source.output.open("w", encoding="utf-8", newline="") as file:
+            _WRITERS.get(form, _write_csv)(table, file)
+    elif form == "text":
+        _print(table)
+    else:
+        _WRITERS[form](table, sys.stdout)
+        sys.stdout.flush()
+
+
+def _print(table: "pa.Table") -> None:
+    from lanner.hunting.masking import rows_of
+
+    rows = [["-" if value is None else _shown(value) for value in row] for row in rows_of(table)]
+    print_table(list(map(printable, table.column_names)), rows)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return (
+        value
+        if isinstance(value, str)
+        else json.dumps(value, default=str)
+        if isinstance(value, list | dict)
+        else str(value)
+    )
+
+
+def _write_json(table: "pa.Table", file: TextIO) -> None:
+    from lanner.hunting.masking import rows_of
+
+    for row in rows_of(table):
+        # ASCII, because rows quote what an attacker wrote.
+        values = {name: value for name, value in zip(table.column_names, row, strict=True) if value is not None}
+        file.write(json.dumps(values, default=str) + "\n")
+
+
+def _write_csv(table: "pa.Table", file: TextIO) -> None:
+    from lanner.hunting.masking import rows_of
+
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(map(printable, table.column_names))
+    for row in rows_of(table):
+        writer.writerow("" if value is None else _cell(_shown(value)) for value in row)
+
+
+def _cell(text: str) -> str:
+    """Return a text as a cell: escaped, and not a formula where a spreadsheet opens it."""
+    shown = printable(text)
+    return f"'{shown}" if shown[:1] in ("=", "+", "-", "@") and not _is_number(shown) else shown
+
+
+def _is_number(text: str) -> bool:
+    return text.removeprefix("-").replace(".", "", 1).isdecimal()
+
+
+_WRITERS: "dict[str, Callable[[pa.Table, TextIO], None]]" = {"json": _write_json, "csv": _write_csv}

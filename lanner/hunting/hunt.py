@@ -1,0 +1,279 @@
+"""Runs a hunt: DuckDB over chunks of events, and the engine on the events that SQL can't decide."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from sqlglot import exp
+
+from foundation.text import printable
+from lanner.archive.restored import restored_batches
+from lanner.archive.schema import EVENTS, IDENTITY, MESSAGE, archived_text
+from lanner.errors import BadInput
+from lanner.hunting.columns import DIALECT, FieldColumn, column_name, field_column
+from lanner.hunting.conditions import SqlCondition, to_sql
+from lanner.hunting.results import CHUNK, FOUND, HuntResult
+from lanner.hunting.sources import Chunk, EventSource
+from lanner.recorder.search import SearchCondition
+from lanner.recorder.store import EventRange
+from processor.compiler.literals import NUMBER_TYPES
+from processor.detection.budget import BOUNDLESS, Budget
+from processor.detection.view import BatchView
+from processor.fields.extract import reader
+from processor.language.ast import checks, fields_in
+from schemas.batch import EventBatch
+from schemas.catalog.fields import FIELDS, resolve_field
+
+_MERGE_AFTER = 64
+"""Chunks between two merges of what was found."""
+_ROWS = 20_000
+"""Rows that are restored at a time."""
+_ORDER = ["appended", "partition", "offset", "index"]
+_CERTAIN, _DECIDED = "is_certain", "decided"
+_NEIGHBOURS = "evt.deltatime"
+"""Fields that compare with the event before, which may not match."""
+
+
+@dataclass(frozen=True, slots=True)
+class HuntLimits:
+    """The most that a hunt may take of this host."""
+
+    memory_mib: int = 1024
+    threads: int = 2
+
+
+def connect(limits: HuntLimits) -> duckdb.DuckDBPyConnection:
+    """Return a database in memory that reads files, but loads no extension."""
+    return duckdb.connect(
+        config={
+            "memory_limit": f"{limits.memory_mib}MiB",
+            "threads": limits.threads,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "python_enable_replacements": False,
+            "preserve_insertion_order": False,
+        }
+    )
+
+
+class Hunt:
+    """One hunt. Its attributes may be read while it runs."""
+
+    def __init__(self, condition: SearchCondition, result: HuntResult, limits: HuntLimits | None = None) -> None:
+        """Prepare a hunt. Raises BadInput if a field is unknown, or can't be read of single events."""
+        self.condition = condition
+        self.result = result
+        self.limits = limits or HuntLimits()
+        self.events = 0
+        """Events that the engine looked at."""
+        self.found = 0
+        """Rows of the result, before the last chunks are merged."""
+        self.faults = 0
+        """Events that could not be evaluated."""
+        self._check()
+
+    @cached_property
+    def sql(self) -> SqlCondition:
+        """The condition as SQL."""
+        return to_sql(self.condition.node)
+
+    @cached_property
+    def columns(self) -> dict[str, FieldColumn | None]:
+        """The fields that the result needs, as SQL; None for one that the engine reads."""
+        found: dict[str, FieldColumn | None] = {}
+        for name in self.result.needed:
+            column = field_column(*_field(name))
+            found[name] = column if column is not None and column.form == "value" else None
+        return found
+
+    @property
+    def is_in_sql(self) -> bool:
+        """True if the engine is not needed."""
+        return self.sql.is_exact and None not in self.columns.values()
+
+    def _check(self) -> None:
+        read = [each.name for check in checks(self.condition.node) for each in fields_in(check.left)]
+        for name in (*read, *self.result.needed):
+            if name.startswith(_NEIGHBOURS):
+                raise BadInput(f"{name}: compares with the event before, so it can't be hunted for. Use evt.rawtime.")
+        for name in self.result.needed:
+            if resolve_field(name) is None:
+                raise BadInput(f"{name}: no such field. `lanner fields` lists them.")
+
+    def run(
+        self, source: EventSource, events: EventRange, stop: Callable[[], bool], show: Callable[[float], None]
+    ) -> pa.Table:
+        """Return the result; of what was read until then if it is stopped.
+
+        Args:
+            source: where events are read.
+            events: their times and host.
+            stop: returns whether to end.
+            show: receives how much has been read, from 0 to 1.
+        """
+        connection = connect(self.limits)
+        try:
+            is_empty = True
+            for number, chunk in enumerate(source.chunks(events, stop), 1):
+                if stop():
+                    break
+                for query in self._queries(connection, chunk, within(events)):
+                    self._add(connection, query, is_first=is_empty)
+                    is_empty = False
+                if number % _MERGE_AFTER == 0:
+                    self._merge(connection)
+                show(chunk.share)
+            if is_empty:
+                connection.register(CHUNK, EVENTS.empty_table())
+                self._add(connection, self._plain(exp.false()), is_first=True)
+            self._merge(connection)
+            table = connection.sql(self.result.last().sql(DIALECT, copy=False)).to_arrow_table()
+            names = {column_name(each): each for each in self.result.needed}
+            return table.rename_columns([names.get(each, each) for each in table.column_names])
+        except duckdb.OutOfMemoryException:
+            raise BadInput(
+                f"the hunt needs more than {self.limits.memory_mib} MiB: narrow it by --since or by the condition, "
+                "group by fields with fewer values, or raise --memory."
+            ) from None
+        finally:
+            connection.close()
+
+    def _add(self, connection: duckdb.DuckDBPyConnection, query: exp.Select, *, is_first: bool) -> None:
+        found = exp.to_table(FOUND)
+        made = exp.Create(this=found, kind="TABLE", expression=query) if is_first else exp.insert(query, found)
+        self.found += max(connection.execute(made.sql(DIALECT, copy=False)).fetchall()[0][0], 0)
+
+    def _merge(self, connection: duckdb.DuckDBPyConnection) -> None:
+        made = exp.Create(this=exp.to_table(FOUND), kind="TABLE", replace=True, expression=self.result.merged())
+        connection.execute(made.sql(DIALECT, copy=False))
+
+    def _plain(self, where: exp.Expr | None, table: str = CHUNK) -> exp.Select:
+        values = [
+            (name, exp.column(_extra(at)) if column is None else column.values[0].copy())
+            for at, (name, column) in enumerate(self.columns.items())
+        ]
+        return self.result.of_chunk(values, where, table)
+
+    def _first_query(self, range_: exp.Expr) -> exp.Select:
+        """Return the query over a chunk: all of the hunt, or what narrows down what the engine decides."""
+        where = exp.and_(range_, self.sql.may.copy())
+        if self.is_in_sql:
+            return self._plain(where)
+        certain = exp.Coalesce(this=self.sql.must.copy(), expressions=[exp.false()])
+        return exp.select("*", exp.alias_(certain, _CERTAIN)).from_(CHUNK).where(where)
+
+    def chunk_sql(self, events: EventRange) -> str:
+        """Return the query over each chunk as text."""
+        return self._first_query(within(events)).sql(DIALECT, pretty=True)
+
+    def explained(self, events: EventRange) -> str:
+        """Return what SQL and what the engine does, and the SQL, for people."""
+        lines = ["SQL decides the whole condition." if self.sql.is_exact else "SQL excludes what can't match."]
+        if self.sql.engine:
+            lines.append("The engine decides, on the events that are left:")
+            lines += [f"  {each}" for each in self.sql.engine]
+        if read := [name for name, column in self.columns.items() if column is None]:
+            lines.append(f"The engine reads these fields of the events that match: {', '.join(read)}")
+        lines += ["", "Of each chunk of events:", self.chunk_sql(events)]
+        lines += ["", "Of what was found:", self.result.last().sql(DIALECT, pretty=True)]
+        return "\n".join(printable(line) for text in lines for line in text.split("\n"))
+
+    def _queries(self, connection: duckdb.DuckDBPyConnection, chunk: Chunk, range_: exp.Expr) -> Iterator[exp.Select]:
+        """Yield the queries that add what a chunk has; the tables that they read are valid until the next one."""
+        # What was found is written while the events are still being read.
+        reading = connection if self.is_in_sql else connection.cursor()
+        chunk.bind(reading, CHUNK)
+        query = self._first_query(range_)
+        if self.is_in_sql:
+            yield query
+            return
+        for rows in reading.sql(query.sql(DIALECT, copy=False)).to_arrow_reader(_ROWS):
+            decided = self._decided(pa.Table.from_batches([rows]))
+            connection.register(_DECIDED, decided)
+            yield self._plain(None, _DECIDED)
+
+    def _decided(self, rows: pa.Table) -> pa.Table:
+        """Return the rows that match, with the fields that only the engine reads."""
+        rows = rows.sort_by([(name, "ascending") for name in _ORDER])
+        extras = [(_extra(at), name) for at, (name, column) in enumerate(self.columns.items()) if column is None]
+        certain = rows[_CERTAIN].to_pylist()
+        events = rows.select(EVENTS.names)
+        matches: list[bool] = []
+        kinds = {column: _kind(name) for column, name in extras}
+        values: dict[str, list[Any]] = {column: [] for column, _ in extras}
+        for archived in restored_batches(events, _heads(events)):
+            batch = archived.stored.batch
+            found = self._matches(batch, certain[len(matches) : len(matches) + batch.count])
+            matches += found
+            for column, name in extras:
+                read = reader(batch, *_field(name))
+                shown = [read(index) if is_match else None for index, is_match in enumerate(found)]
+                values[column] += shown if kinds[column] != pa.string() else map(_text, shown)
+        for column, _ in extras:
+            rows = rows.append_column(column, pa.array(values[column], kinds[column]))
+        return rows.filter(pa.array(matches, pa.bool_()))
+
+    def _matches(self, batch: EventBatch, certain: Sequence[bool]) -> list[bool]:
+        found = list(certain)
+        if all(found):
+            return found
+        self.events += batch.count
+        for index, _ in BatchView(batch).hits(self.condition.compiled, self._fault, Budget(BOUNDLESS)):
+            found[index] = True
+        return found
+
+    def _fault(self, _: int, __: BaseException) -> None:
+        self.faults += 1
+
+
+def _heads(events: pa.Table) -> pa.Table:
+    """Return what events state of their batches."""
+    place, identity = list(MESSAGE), list(IDENTITY)
+    first = events.group_by(place, use_threads=False).aggregate([(name, "first") for name in identity])
+    return first.rename_columns(
+        [name.removesuffix("_first") if name[:-6] in identity else name for name in first.column_names]
+    )
+
+
+def within(events: EventRange) -> exp.Expr:
+    """Return what an event of the time range and the host meets."""
+    parts: list[exp.Expr] = [exp.GTE(this=exp.column("time"), expression=_time(events.since))]
+    if events.until is not None:
+        parts.append(exp.LT(this=exp.column("time"), expression=_time(events.until)))
+    if events.host is not None:
+        host = exp.Literal.string(archived_text(events.host))
+        parts.append(exp.or_(exp.column("hostname").eq(host), exp.column("host_id").eq(host.copy())))
+    return exp.and_(*parts)
+
+
+def _extra(at: int) -> str:
+    return f"engine_{at}"
+
+
+def _text(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = "true" if value is True else "false" if value is False else value
+    return archived_text(" ".join(map(str, value)) if isinstance(value, tuple) else str(text))
+
+
+def _field(name: str) -> tuple[str, str | None]:
+    """Return the name of a field that exists, and its argument."""
+    found = resolve_field(name)
+    assert found is not None  # noqa: S101  checked when the hunt was made
+    return found[0].name, found[1]
+
+
+def _kind(name: str) -> pa.DataType:
+    """Return the type of the column of a field that the engine reads."""
+    spec = FIELDS[_field(name)[0]]
+    if spec.type not in NUMBER_TYPES | {"BOOL"} or spec.name == "evt.rawarg":
+        return pa.string()
+    return pa.bool_() if spec.type == "BOOL" else pa.decimal128(20)
+
+
+def _time(milliseconds: int) -> exp.Expr:
+    return exp.Anonymous(this="make_timestamp_ns", expressions=[exp.Literal.number(milliseconds * 1_000_000)])

@@ -1,0 +1,165 @@
+"""Runs SQL that a person wrote over the views `events` and `alerts`, and over nothing else.
+
+Two walls: only a SELECT over these views is accepted, and what runs is what was checked; and the database can neither
+open files or connections, nor load extensions, nor change its settings, whatever a text makes it do.
+"""
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterator
+
+import duckdb
+import pyarrow as pa
+import sqlglot
+from pyarrow import dataset
+from sqlglot import exp
+
+from lanner.errors import BadInput
+from lanner.hunting.columns import DIALECT, view_columns
+from lanner.hunting.hunt import HuntLimits, within
+from lanner.recorder.store import EventRange
+
+MAX_SQL = 20_000
+"""Characters."""
+_EVENTS, _ALERTS = "events", "alerts"
+_VIEWS = frozenset({_EVENTS, _ALERTS})
+_ROWS, _ALERT_ROWS = "archived_events", "archived_alerts"
+_TEMPORARY = exp.Properties(expressions=[exp.TemporaryProperty()])
+_NAME = re.compile("[a-z_][a-z0-9_]*")
+_POLL_SECONDS = 0.2
+_REFUSED = frozenset({"getenv", "current_setting", "getvariable", "setseed", "write_log", "nextval", "currval"})
+"""Functions that have nothing to do with events: they are about the database itself, or change it."""
+_STATEMENTS = (exp.DDL, exp.DML, exp.Command, exp.Into, exp.Lock, exp.Set, exp.Pragma)
+
+
+def checked(text: str) -> exp.Query:
+    """Return a text as a query that reads nothing but the views. Raises BadInput."""
+    if len(text) > MAX_SQL:
+        raise BadInput(f"--sql: the text has more than {MAX_SQL:,} characters.")
+    try:
+        statements = [each for each in sqlglot.parse(text, dialect=DIALECT) if each is not None]
+    except (sqlglot.errors.SqlglotError, RecursionError) as error:
+        raise BadInput(f"--sql: {_first_line(error)}.") from None
+    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+        raise BadInput("--sql: write one SELECT, which may begin with WITH; nothing else is run.")
+    query = statements[0]
+    logging.getLogger("sqlglot").setLevel(logging.ERROR)
+    own = {each.alias.lower() for each in query.find_all(exp.CTE)}
+    if wrong := next((each for each in own if not _NAME.fullmatch(each) or each in (_ROWS, _ALERT_ROWS)), None):
+        raise BadInput(f"--sql: {wrong[:80]!r} can't be the name of a subquery.")
+    names = own | _VIEWS
+    for node in query.walk():
+        if problem := _problem(node, names):
+            raise BadInput(f"--sql: {problem}.")
+    return query
+
+
+def _first_line(error: Exception) -> str:
+    # sqlglot underlines what is wrong by escape sequences.
+    lines = str(error).replace("\x1b[4m", "").replace("\x1b[0m", "").splitlines()
+    return (lines or ["the text can't be read"])[0].rstrip(".")
+
+
+def _problem(node: exp.Expr, names: set[str]) -> str:
+    if isinstance(node, exp.Table):
+        if not isinstance(node.this, exp.Identifier) or node.args.get("db") or node.args.get("catalog"):
+            return f"{node.sql(DIALECT)[:80]} is not one of the views events and alerts"
+        if node.name.lower() not in names:
+            return f"there is no view {node.name[:80]!r}: use events or alerts"
+    if isinstance(node, exp.Query):
+        return ""
+    if isinstance(node, _STATEMENTS):
+        return f"{type(node).__name__.upper()} is not allowed in it"
+    if isinstance(node, exp.Lateral) and not isinstance(node.this, exp.Subquery | exp.Unnest):
+        return "functions that make tables are not allowed"
+    if isinstance(node, exp.Func):
+        name = node.name.lower() if isinstance(node, exp.Anonymous) else node.sql_name().lower()
+        if name in _REFUSED or name.startswith(("duckdb_", "pragma_", "pg_")):
+            return f"the function {name} is not allowed"
+    return ""
+
+
+class SqlHunt:
+    """The views, and queries over them."""
+
+    def __init__(self, events: dataset.Dataset, alerts: dataset.Dataset, times: EventRange, limits: HuntLimits) -> None:
+        """Make the views of the archive's rows of events and alerts, of a time range and a host."""
+        self._connection = duckdb.connect(
+            config={
+                "memory_limit": f"{limits.memory_mib}MiB",
+                "threads": limits.threads,
+                "enable_external_access": False,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "allow_community_extensions": False,
+                "allow_unsigned_extensions": False,
+                "python_enable_replacements": False,
+                "temp_directory": "",
+            }
+        )
+        self._connection.register(_ROWS, events)
+        self._connection.register(_ALERT_ROWS, alerts)
+        columns: list[exp.Expr] = [exp.column("time"), exp.column("host_id")]
+        columns += [
+            exp.Alias(this=value, alias=exp.to_identifier(name, quoted=True)) for _, name, value in view_columns()
+        ]
+        for name, query in (
+            (_EVENTS, exp.Select(expressions=columns).from_(_ROWS, copy=False)),
+            (_ALERTS, exp.select("*").from_(_ALERT_ROWS)),
+        ):
+            chosen = query.where(within(times), copy=False)
+            view = exp.Create(this=exp.to_table(name), kind="VIEW", expression=chosen, properties=_TEMPORARY)
+            self._connection.execute(view.sql(DIALECT, copy=False))
+        self._connection.execute("SET lock_configuration = true")
+        self._limits = limits
+
+    def run(self, query: exp.Query, limit: int, stop: Callable[[], bool]) -> pa.Table:
+        """Return the rows of a checked query, at most so many.
+
+        Raises:
+            BadInput: The query is wrong, needs too much memory, or was stopped.
+        """
+        limited = exp.select("*").from_(query.subquery("query")).limit(limit)
+        try:
+            with _interrupted(self._connection, stop):
+                return self._connection.sql(limited.sql(DIALECT)).to_arrow_table()
+        except duckdb.OutOfMemoryException:
+            raise BadInput(
+                f"--sql: the query needs more than {self._limits.memory_mib} MiB: narrow --since, or raise --memory."
+            ) from None
+        except duckdb.InterruptException:
+            raise BadInput("--sql: stopped before the query was done.") from None
+        except duckdb.Error as error:
+            raise BadInput(f"--sql: {_first_line(error)}.") from None
+
+    def close(self) -> None:
+        """Close the database."""
+        self._connection.close()
+
+
+class _interrupted:  # noqa: N801  reads as a statement
+    """Interrupt a query from another thread when somebody asks to stop."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, stop: Callable[[], bool]) -> None:
+        self._connection, self._stop = connection, stop
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def _watch(self) -> None:
+        while not self._done.wait(_POLL_SECONDS):
+            if self._stop():
+                self._connection.interrupt()
+                return
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+
+def column_rows() -> Iterator[tuple[str, str]]:
+    """Yield each field that SQL can state, and its column in `events`."""
+    return ((field, name) for field, name, _ in view_columns())

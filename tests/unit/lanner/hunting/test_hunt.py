@@ -1,0 +1,177 @@
+"""Hunts over events: rows, groups, counts and timelines, from Parquet files and from recordings."""
+
+import csv
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from lanner import hunt
+from lanner.archive.files import file_name, folder_of, hour_of, open_folder
+from lanner.errors import BadInput
+from lanner.hunting.hunt import Hunt
+from lanner.hunting.masking import rows_of as values_of
+from lanner.hunting.results import HuntResult
+from lanner.hunting.sources import ArchiveSource, EventSource, StoreSource
+from lanner.recorder.recording import RecordingStore
+from lanner.recorder.search import compile_search
+from lanner.recorder.store import EventRange
+from schemas.batch import EventBatch, Process
+from schemas.encoding.batch import encode_batch
+from schemas.encoding.recording import RecordingWriter
+from tests.unit.lanner.hunting.test_conditions import rows_of
+from tests.unit.lanner.program import lanner
+from tests.unit.processor.batches import INIT, TIME, batch_of
+
+MINUTE = 60_000_000_000
+_ARGS = ("-c", "login --token s3cret")
+SHELL = Process(pid=7, name="bash", exe="bash", exepath="/usr/bin/bash", args=_ARGS, user="eve", parent=0)
+
+
+def stored() -> list[EventBatch]:
+    """Return two batches of two hosts: five executions and an opened file."""
+    run = {"type": "execve", "res": 0}
+    return [
+        batch_of(
+            {**run, "process": 1}, {**run, "process": 1, "time": TIME + MINUTE, "repeats": 2}, {**run, "process": 0},
+            processes=[INIT, SHELL],
+        ),
+        batch_of(
+            {**run, "process": 1, "time": TIME + 2 * MINUTE},
+            {"type": "openat", "fd_name": "/etc/hosts", "fd_type": "file", "res": -2, "process": 1},
+            processes=[INIT, SHELL], host_id="host-2", hostname="web-4",
+        ),
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return the folder of an archive that has them."""
+    rows = rows_of(stored())
+    hour = hour_of(TIME // 1_000_000)
+    file = tmp_path / "archive/events" / folder_of(hour) / file_name(0, 0, hour)
+    file.parent.mkdir(parents=True)
+    (tmp_path / "archive/batches").mkdir()
+    parquet.write_table(rows, file)
+    return tmp_path / "archive"
+
+
+@pytest.fixture(params=["archive", "recording"])
+def source(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> EventSource:
+    """Return each kind of source."""
+    if request.param == "archive":
+        return ArchiveSource(open_folder(str(folder)))
+    writer = RecordingWriter(tmp_path / "events.avro")
+    for batch in stored():
+        writer.write(encode_batch(batch))
+    writer.close()
+    return StoreSource(RecordingStore(tmp_path / "events.avro"))
+
+
+def hunted(source: EventSource, text: str, events: EventRange | None = None, **result: object) -> list[list[object]]:
+    """Return the rows of a hunt, without the times at which groups were seen."""
+    prepared = Hunt(compile_search(text, ()), HuntResult(**result))  # type: ignore[arg-type]
+    found: pa.Table = prepared.run(source, events or EventRange(TIME // 1_000_000), lambda: False, lambda _: None)
+    return list(values_of(found.drop_columns([each for each in found.column_names if each.endswith("_seen")])))
+
+
+@pytest.mark.parametrize(
+    "text", ["evt.type = execve", "evt.type = execve and not fd.name glob 'x?[a-c]'", "evt.res = SUCCESS"]
+)
+def test_events_are_counted_by_groups(source: EventSource, text: str) -> None:
+    """Whether SQL or the engine decides; an event counts for those that it stands for."""
+    assert hunted(source, text, count=True) == [[6]]
+    assert hunted(source, text, group_by=("proc.name", "evt.hostname")) == [
+        ["bash", "web-3", 4], ["bash", "web-4", 1], ["systemd", "web-3", 1]
+    ]  # fmt: skip
+    assert hunted(source, text, group_by=("proc.name",), rare=1) == [["systemd", 1, 1]]
+    assert [row[1] for row in hunted(source, text, timeline=MINUTE)] == [2, 3, 1]
+
+
+def test_first_and_last_events_of_groups(source: EventSource) -> None:
+    """With fields that SQL states, and some that only the engine reads."""
+    found = hunted(
+        source, "evt.type = execve", edge="last", group_by=("evt.hostname",), fields=("proc.name", "evt.res")
+    )
+    assert [row[1:] for row in found] == [["web-4", "bash", "SUCCESS"], ["web-3", "bash", "SUCCESS"]]
+    ((first, _),) = hunted(source, "proc.name = bash", edge="first", fields=("proc.pid",))
+    assert first == "2026-11-24T14:31:30.479846943Z"
+
+
+def test_times_and_hosts_are_chosen(source: EventSource) -> None:
+    """The end of a time range does not belong to it."""
+    later = TIME // 1_000_000 + 60_000
+    assert hunted(source, "evt.type exists", EventRange(later), count=True) == [[4]]
+    assert hunted(source, "evt.type exists", EventRange(0, later), count=True) == [[3]]
+    assert hunted(source, "evt.type exists", EventRange(0, None, "web-4"), count=True) == [[2]]
+    assert hunted(source, "proc.name = nobody", count=True) == [[0]]
+
+
+def test_a_hunt_that_is_stopped_returns_what_it_found(folder: Path) -> None:
+    """Here nothing; no error."""
+    prepared = Hunt(compile_search("evt.type exists", ()), HuntResult(count=True))
+    found = prepared.run(ArchiveSource(open_folder(str(folder))), EventRange(0), lambda: True, lambda _: None)
+    assert found["events"].to_pylist() == [0]
+
+
+def test_conditions_are_pushed_down_into_parquet(folder: Path) -> None:
+    """The reader of files gets the comparisons, and reads only the columns that they and the result need."""
+    connection = duckdb.connect()
+    files = [str(each) for each in folder.rglob("*.parquet")]
+    connection.read_parquet(files).create_view("chunk")
+    prepared = Hunt(compile_search("evt.type = execve and proc.name = bash", ()), HuntResult(group_by=("user.name",)))
+    plan = connection.execute(f"EXPLAIN {prepared.chunk_sql(EventRange(0))}").fetchall()[0][1]
+    reading = plan[plan.index("PARQUET_SCAN") :]
+
+    assert "type = 'execve'" in reading
+    assert "proc_name = 'bash'" in reading
+    assert "proc_cwd" not in reading
+
+
+def test_a_field_of_the_event_before_is_refused() -> None:
+    """The events before those that match are not read."""
+    with pytest.raises(BadInput, match="compares with the event before"):
+        Hunt(compile_search("evt.deltatime > 5", ()), HuntResult())
+    with pytest.raises(BadInput, match="no such field"):
+        Hunt(compile_search("evt.num > 5", ()), HuntResult(group_by=("proc.nme",)))
+
+
+def test_the_command_writes_each_format(folder: Path, tmp_path: Path) -> None:
+    """Secrets are masked, in texts and in files."""
+    where = ("--file", folder, "--since", "2020-01-01T00:00:00")
+    listed = lanner("hunt", "proc.name = bash and fd.name exists", *where, "--format", "json")
+    grouped = lanner("hunt", "proc.name = bash", *where, "--group-by", "proc.cmdline", "--format", "csv")
+    by_sql = lanner("hunt", "--sql", "SELECT count(*) AS n FROM events", *where)
+    file = tmp_path / "found.parquet"
+    written = lanner("hunt", "proc.name = bash", *where, "--format", "parquet", "--output", file)
+    explained = lanner("hunt", "proc.name = bash and proc.aargs contains x", "--explain")
+    refused = lanner("hunt", "--sql", "SELECT * FROM read_csv('/etc/passwd')", *where)
+    unknown = lanner("hunt", "proc.nme = bash", *where)
+
+    (row,) = map(json.loads, listed.stdout.splitlines())
+    assert row["fd.name"] == "/etc/hosts"
+    assert row["proc.cmdline"] == "bash -c login --token [redacted]"
+    assert list(csv.reader(grouped.stdout.splitlines()))[1][:2] == ["bash -c login --token [redacted]", "6"]
+    assert by_sql.stdout.splitlines() == ["n", "5"]
+    assert "s3cret" not in file.read_bytes().decode("latin-1")
+    assert written.returncode == 0
+    assert "proc.aargs contains x" in explained.stdout
+    assert "proc_name = 'bash'" in explained.stdout
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "error: --sql: READ_CSV('/etc/passwd') is not one of the views" in refused.stderr
+    assert "did you mean 'proc.name'?" in unknown.stderr
+
+
+def test_other_programs_hunt_too(folder: Path) -> None:
+    """With the columns of fields, and secrets masked unless nothing is to be masked."""
+    since = datetime.fromtimestamp(TIME // 1_000_000_000 - 1, UTC)
+    found = hunt("proc.name = bash", folder, since=since, group_by=["proc.cmdline"])
+    whole = hunt("proc.name = bash", folder, since=since, fields=["proc.cmdline"], edge="first", redact=())
+
+    assert found.column("proc.cmdline").to_pylist() == ["bash -c login --token [redacted]"]
+    assert found.column("events").to_pylist() == [6]
+    assert whole.column("proc.cmdline").to_pylist() == ["bash -c login --token s3cret"]

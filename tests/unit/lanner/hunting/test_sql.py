@@ -1,0 +1,143 @@
+"""SQL that a person wrote reads nothing but the views."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+from pyarrow import dataset
+
+from lanner.archive.schema import ALERTS
+from lanner.errors import BadInput
+from lanner.hunting.hunt import HuntLimits
+from lanner.hunting.sql import SqlHunt, checked
+from lanner.recorder.store import EventRange
+from tests.unit.lanner.hunting.test_conditions import rows_of
+from tests.unit.processor.batches import INIT, batch_of
+
+ATTACKS = (
+    "SELECT * FROM read_csv('/etc/shadow')",
+    "SELECT * FROM read_text('/etc/shadow')",
+    "SELECT * FROM '/etc/shadow'",
+    'SELECT * FROM "/etc/shadow"',
+    "SELECT (SELECT content FROM read_text('/etc/shadow'))",
+    "WITH x AS (SELECT * FROM read_blob('/etc/shadow')) SELECT * FROM x",
+    "SELECT * FROM events WHERE EXISTS (FROM read_csv('/etc/shadow'))",
+    "SELECT * FROM events, LATERAL (SELECT * FROM read_text('/etc/shadow'))",
+    "SELECT * FROM sniff_csv('/etc/shadow')",
+    "SELECT 1 UNION ALL SELECT content FROM read_text('/etc/shadow')",
+    'SELECT * FROM (WITH "/etc/shadow" AS (SELECT 1) SELECT 1), "/etc/shadow"',
+    "SELECT * FROM (WITH archived_events AS (SELECT 1) SELECT 1), archived_events",
+    "SELECT * FROM archived_events",
+    "SELECT * FROM glob('/etc/*')",
+    "SELECT * FROM read_parquet('http://127.0.0.1:9/x')",
+    "SELECT * FROM sqlite_scan('/tmp/x', 'y')",
+    "SELECT * FROM query('SELECT 1')",
+    "SELECT * FROM duckdb_settings()",
+    "SELECT * FROM duckdb_secrets()",
+    "SELECT * FROM information_schema.tables",
+    "SELECT * FROM main.events",
+    "SELECT * FROM INDIRECT",
+    "SELECT getenv('HOME')",
+    "SELECT current_setting('memory_limit')",
+    "COPY (SELECT 1) TO '/tmp/lanner-attack.csv'",
+    "COPY events TO '/tmp/lanner-attack.parquet'",
+    "EXPORT DATABASE '/tmp/lanner-attack'",
+    "ATTACH '/tmp/lanner-attack.db'",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "PRAGMA database_list",
+    "CALL pragma_version()",
+    "SET memory_limit = '1TB'",
+    "RESET memory_limit",
+    "CREATE TABLE x AS SELECT 1",
+    "DROP VIEW events",
+    "DELETE FROM events",
+    "SELECT 1; DROP VIEW events",
+    "SELECT 1 INTO OUTFILE '/tmp/lanner-attack'",
+    "EXPLAIN SELECT 1",
+    "PREPARE x AS SELECT 1",
+    "",
+    "nonsense (",
+)
+
+
+@pytest.fixture
+def hunt() -> Iterator[SqlHunt]:
+    """Return the views over two events."""
+    batch = batch_of({"type": "openat", "fd_name": "/etc/hosts"}, {"type": "close"}, processes=[INIT])
+    found = SqlHunt(
+        dataset.dataset(rows_of([batch])),
+        dataset.dataset(ALERTS.empty_table()),
+        EventRange(0),
+        HuntLimits(memory_mib=128),
+    )
+    yield found
+    found.close()
+
+
+def run(hunt: SqlHunt, text: str) -> pa.Table:
+    """Return the rows of a query."""
+    return hunt.run(checked(text), 100, lambda: False)
+
+
+def test_events_have_columns_by_the_names_of_fields(hunt: SqlHunt) -> None:
+    """Expressions of fields are computed, such as proc.cmdline."""
+    rows = run(hunt, "SELECT evt_type, fd_filename, proc_cmdline FROM events ORDER BY evt_type DESC").to_pylist()
+
+    assert rows[0] == {"evt_type": "openat", "fd_filename": None, "proc_cmdline": "systemd"}
+    assert run(hunt, "WITH x AS (FROM alerts) SELECT count(*) AS n FROM x").to_pylist() == [{"n": 0}]
+
+
+@pytest.mark.parametrize("text", ATTACKS)
+def test_nothing_else_is_accepted(hunt: SqlHunt, text: str) -> None:
+    """The error is for the person who wrote it."""
+    with pytest.raises(BadInput, match=r"^--sql: "):
+        run(hunt, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM '/etc/passwd.csv'",
+        "SELECT * FROM glob('/etc/*')",
+        "SELECT * FROM read_parquet('http://127.0.0.1:9/x')",
+        "COPY (SELECT 1) TO '/tmp/lanner-attack.csv'",
+        "EXPORT DATABASE '/tmp/lanner-attack'",
+        "ATTACH '/tmp/lanner-attack.db'",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "SELECT getenv('HOME')",
+        "SELECT * FROM batch",
+        "SET memory_limit = '1TB'",
+        "SET enable_external_access = true",
+        "SET allowed_directories = ['/etc']",
+        "RESET lock_configuration",
+    ],
+)
+def test_the_database_would_not_do_it_either(hunt: SqlHunt, text: str) -> None:
+    """If a text passed the check, the database could still open no file and no connection, nor change its settings."""
+    batch = pa.table({"secret": [1]})
+    with pytest.raises(duckdb.Error):
+        hunt._connection.execute(text)
+    assert batch.num_rows
+    assert not list(Path("/tmp").glob("lanner-attack*"))
+
+
+def test_a_query_that_takes_too_much_memory_is_refused(hunt: SqlHunt) -> None:
+    """The limit is the setting, and the error names what to do."""
+    with pytest.raises(BadInput, match="MiB: narrow"):
+        run(
+            hunt,
+            "SELECT list(repeat('x', 1000) || a || b) FROM (SELECT unnest(range(2000)) AS a), "
+            "(SELECT unnest(range(2000)) AS b)",
+        )
+
+
+def test_a_query_can_be_stopped(hunt: SqlHunt) -> None:
+    """Ctrl-C interrupts it."""
+    text = "WITH n AS (SELECT unnest(range(100000)) AS a) SELECT sum(x.a * y.a % 7 + z.a) FROM n AS x, n AS y, n AS z"
+    with pytest.raises(BadInput, match="stopped"):
+        hunt.run(checked(text), 10, lambda: True)
