@@ -152,4 +152,4 @@ def open_folder(text: str, endpoint: str | None = None) -> ArchiveFiles:
     if endpoint:
         scheme, _, host = endpoint.rpartition("://")
         options = {"endpoint_override": host.rstrip("/"), "scheme": scheme or "https"}
-    return ArchiveFiles(fs.S3FileSystem(**options), text.removeprefix("s3://").rstrip("/"))
+    return ArchiveFiles(fs.S3FileSystem(**options, allow_delayed_open=True), text.removeprefix("s3://").rstrip("/"))

@@ -7,6 +7,8 @@ name, and a file is never replaced.
 
 import contextlib
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -23,6 +25,7 @@ from schemas.encoding.batch import BadBatch
 _END = b"lanner.end"
 _VERSION = b"lanner.version"
 _LEVEL = 3
+_UPLOAD_BYTES = 8 << 20
 _DICTIONARY_BYTES = 256 << 20
 """More than the texts of a row group."""
 _IN_DELTAS = ("time", "number", "index", "offset", "appended")
@@ -64,12 +67,14 @@ def store(
         raise AlreadyStored(path)
     metadata = {_END: str(end).encode(), _VERSION: VERSION.encode()}
     if not isinstance(files.system, fs.LocalFileSystem):
-        # An object appears when its upload is complete.
-        return _written(files.system, path, DATASETS[dataset], rows, metadata)
+        with tempfile.NamedTemporaryFile(prefix="lanner-archive-") as whole:
+            size = _written(whole.name, DATASETS[dataset], rows, metadata)
+            _upload(files.system, path, whole.name)
+        return size
     Path(folder).mkdir(parents=True, exist_ok=True)
     partial = f"{folder}/.{name}.{os.getpid()}"
     try:
-        size = _written(files.system, partial, DATASETS[dataset], rows, metadata)
+        size = _written(partial, DATASETS[dataset], rows, metadata)
         _flush(partial)
         # A link, unlike a renaming, fails if another writer was first.
         os.link(partial, path)
@@ -82,13 +87,20 @@ def store(
     return size
 
 
-def _written(
-    system: fs.FileSystem, path: str, schema: pa.Schema, rows: Iterable[pa.Table], metadata: Mapping[bytes, bytes]
-) -> int:
+def _upload(system: fs.FileSystem, path: str, whole: str) -> None:
+    """Copy a complete file into a store, where it appears when its upload is complete.
+
+    PyArrow completes an upload also after an error of whoever writes to it; here, nothing but the upload can fail.
+    """
+    with Path(whole).open("rb") as file, system.open_output_stream(path) as out:
+        shutil.copyfileobj(file, out, _UPLOAD_BYTES)
+
+
+def _written(path: str, schema: pa.Schema, rows: Iterable[pa.Table], metadata: Mapping[bytes, bytes]) -> int:
     deltas = {name: "DELTA_BINARY_PACKED" for name in schema.names if name in _IN_DELTAS}
     found = iter(rows)
     first = next(found, None)
-    with system.open_output_stream(path) as out:
+    with fs.LocalFileSystem().open_output_stream(path) as out:
         with pq.ParquetWriter(
             out,
             schema if first is None else first.schema,
