@@ -59,6 +59,11 @@ class Budget:
         self._began, self._spent_before = time.perf_counter(), time.thread_time()
 
     @property
+    def is_bounded(self) -> bool:
+        """True if others wait for what comes after the batch."""
+        return self._limits is not BOUNDLESS
+
+    @property
     def elapsed(self) -> float:
         """Seconds since the beginning, by the clock."""
         return time.perf_counter() - self._began

@@ -99,7 +99,7 @@ class PythonRules(Detector):
                 asked[id(use.process)].append((rule_index, at, FunctionCall(use.function, values)))
         for process in self.processes if asked else ():
             calls = asked.get(id(process), [])
-            answer = process.ask([call for _, _, call in calls])
+            answer = process.ask([call for _, _, call in calls], has_deadline=budget.is_bounded)
             for position, text in answer.faults:
                 self._count_fault(self._rules[calls[position][0]].rule, text)
             numbers: Counter[int] = Counter()
@@ -128,7 +128,7 @@ class PythonRules(Detector):
                 asked[id(use.process)].append((index, use, FunctionCall(use.function, known)))
         for process in self.processes if asked else ():
             calls = asked.get(id(process), [])
-            answer = process.ask([call for _, _, call in calls])
+            answer = process.ask([call for _, _, call in calls], has_deadline=budget.is_bounded)
             for position, text in answer.faults:
                 self._count_fault(calls[position][1].name, text)
             for position, _, fields in answer.results:

@@ -30,6 +30,10 @@ ARGUMENT = "python-rule-file"
 """Argument with which a frozen program starts the child."""
 START_SECONDS = 10.0
 """How long the first request waits for a child to start on a busy host; later ones don't wait."""
+SHARE = 0.5
+"""The share of time that a file's functions may take of a processor in the long run."""
+BURST = 10.0
+"""Seconds that they may take beyond it."""
 _WAIT = Backoff(first=1.0, factor=4.0, most=300.0, jitter=0.0)
 _MAX_CALLS = 1_000
 _MAX_FAULT = 500
@@ -96,6 +100,8 @@ class PythonProcess:
         self._consecutive = 0
         self._not_before = 0.0
         self._reason = ""
+        self._left = BURST
+        self._asked_at = clock()
 
     def start(self) -> None:
         """Start the process, if none runs, without waiting until it is ready."""
@@ -127,15 +133,18 @@ class PythonProcess:
         with contextlib.suppress(OSError):
             self.start()
 
-    def ask(self, calls: Sequence[FunctionCall]) -> FunctionResults:
-        """FunctionCall functions for events and return what they found; never raises."""
+    def ask(self, calls: Sequence[FunctionCall], *, has_deadline: bool = False) -> FunctionResults:
+        """Call functions for events and return what they found; never raises.
+
+        has_deadline: whether others wait: then the functions are not called while they have taken more than SHARE.
+        """
         answer = FunctionResults()
         first = 0
         for data, count in _requests(calls):
             try:
                 if not data:
                     raise _Failed(f"an event has more than {MAX_MESSAGE:,} bytes")  # noqa: TRY301
-                self._ask(data, first, count, answer)
+                self._ask(data, first, count, answer, has_deadline=has_deadline)
             except _Failed as failed:
                 answer.faults += ((position, str(failed)) for position in range(first, first + count))
             first += count
@@ -146,26 +155,33 @@ class PythonProcess:
         self._end()
         self._process, self._is_ready = None, False
 
-    def _ask(self, data: bytes, first: int, count: int, answer: FunctionResults) -> None:
+    def _ask(self, data: bytes, first: int, count: int, answer: FunctionResults, *, has_deadline: bool) -> None:
         if self._limits is None:
             raise _Failed("not called here: published Python runs only in processors that accept its signature")
         now = self._clock()
         if now < self._not_before:
             raise _Failed(f"not called after an error, for {self._not_before - now:.0f} s more: {self._reason}")
-        began = time.monotonic()
+        self._left = min(BURST, self._left + (now - self._asked_at) * SHARE)
+        self._asked_at = now
+        if has_deadline and self._left <= 0:
+            raise _Failed(
+                f"not called for now: the file takes more than {SHARE:.0%} of the time; narrow its conditions"
+            )
         try:
             self._begin(self._limits.seconds)
             response = self._exchange(data, self._limits.seconds)
             answer.results += _results(response, first, count)
             answer.faults += _faults(response, first, count)
         except _Failed as failed:
-            self._give_up(str(failed), now)
+            self._give_up(str(failed))
             raise
         except (ValueError, RecursionError):
-            self._give_up("its process sent something else than a response", now)
+            self._give_up("its process sent something else than a response")
             raise _Failed(self._reason) from None
         finally:
-            self.seconds += time.monotonic() - began
+            spent = self._clock() - now
+            self.seconds += spent
+            self._left -= spent
         self._consecutive = 0
 
     def _begin(self, seconds: float) -> None:
@@ -184,11 +200,11 @@ class PythonProcess:
             raise _Failed(f"the file can't be used: {_shown(fault)}")
         self._is_ready = True
 
-    def _give_up(self, reason: str, now: float) -> None:
+    def _give_up(self, reason: str) -> None:
         self.failures += 1
         self._consecutive += 1
         self._reason = reason
-        self._not_before = now + _WAIT.seconds(self._consecutive, None, 0.0)
+        self._not_before = self._clock() + _WAIT.seconds(self._consecutive, None, 0.0)
         self.close()
 
     def _exchange(self, data: bytes, seconds: float) -> Any:

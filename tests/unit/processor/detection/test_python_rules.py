@@ -1,7 +1,10 @@
+import itertools
+
 import pytest
 
 from processor.detection.ruleset import CompiledRuleset, compile_ruleset
 from processor.evaluator import Evaluator
+from processor.fields.json.documents import read_events
 from processor.loading import RuleFile, load_rules
 from processor.output.internal_alerts import RULE_FAILED
 from processor.python.limits import PythonLimits
@@ -10,6 +13,7 @@ from processor.rules.rule import RulesetOptions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from tests.unit.processor.batches import batch_of
+from tests.unit.processor.detection.requests import line, request
 
 PATIENT = PythonLimits(seconds=10)
 """The machine may be busy."""
@@ -193,6 +197,38 @@ def test_a_process_that_failed_is_started_again_after_a_while() -> None:
     assert ask("1 + 1") == "2"
     assert (process.starts, process.failures) == (3, 2)
     process.close()
+
+
+def test_a_slow_file_does_not_take_all_of_a_processors_time() -> None:
+    """Beyond half of it, events are counted as faults; where nobody waits, as in replay, all are evaluated."""
+    # Each request takes six seconds, and the next one comes two seconds later.
+    clock = itertools.accumulate(itertools.cycle((6, 2))).__next__
+    process = PythonProcess("f.py", "def f(event):\n    return True\n", [("f", [])], PATIENT, clock=clock)
+    calls = [FunctionCall(0, [])]
+    limited = [len(process.ask(calls, has_deadline=True).results) for _ in range(8)]
+    unlimited = [len(process.ask(calls).results) for _ in range(8)]
+    process.close()
+
+    assert limited[:5] == [1] * 5
+    assert 0 in limited
+    assert unlimited == [1] * 8
+
+
+def test_functions_get_json_events_too() -> None:
+    """Conditions and fields are those of the rule's source."""
+    code = (
+        HEAD
+        + """
+@detect(rule="J", desc="d", condition="ka.verb = get", output="o", priority="Notice", source="k8s_audit",
+        fields=["ka.verb"])
+def j(event):
+    return event.ka.verb
+"""
+    )
+    (event,) = read_events(line(request()))
+    (alert,) = Evaluator(compiled(code)).process(event)
+
+    assert (alert.rule, alert.output) == ("J", "o get")
 
 
 def test_large_batches_are_split_and_small_ones_are_one_request() -> None:
