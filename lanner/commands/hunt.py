@@ -136,6 +136,10 @@ def command(
         raise click.UsageError("give either CONDITION or --sql.")
     if (first and last) or (rare and not group_by):
         raise click.UsageError("--rare needs --group-by." if rare else "give either --first or --last.")
+    if (first or last) and (count or timeline or rare):
+        raise click.UsageError("--first and --last show events, which --count, --timeline and --rare count.")
+    if rare and timeline:
+        raise click.UsageError("give either --rare or --timeline.")
     if options.format == _TO_FILE and output is None:
         raise click.UsageError("--format parquet needs --output FILE.")
     settings = options.settings()

@@ -33,6 +33,7 @@ _ROWS = 20_000
 """Rows that are restored at a time."""
 _ORDER = ["appended", "partition", "offset", "index"]
 _CERTAIN, _DECIDED = "is_certain", "decided"
+_LAST_TIME = (1 << 63) - 2
 _NEIGHBOURS = "evt.deltatime"
 """Fields that compare with the event before, which may not match."""
 
@@ -54,6 +55,8 @@ def connect(limits: HuntLimits) -> duckdb.DuckDBPyConnection:
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "python_enable_replacements": False,
+            # It would spill what people look for into the working directory.
+            "temp_directory": "",
             "preserve_insertion_order": False,
         }
     )
@@ -138,6 +141,9 @@ class Hunt:
                 f"the hunt needs more than {self.limits.memory_mib} MiB: narrow it by --since or by the condition, "
                 "group by fields with fewer values, or raise --memory."
             ) from None
+        except (duckdb.Error, pa.ArrowException) as error:
+            # Such as a file that is damaged, or was compacted or deleted while it was read.
+            raise BadInput(f"the events can't be read: {str(error).splitlines()[0]}") from None
         finally:
             connection.close()
 
@@ -276,4 +282,5 @@ def _kind(name: str) -> pa.DataType:
 
 
 def _time(milliseconds: int) -> exp.Expr:
-    return exp.Anonymous(this="make_timestamp_ns", expressions=[exp.Literal.number(milliseconds * 1_000_000)])
+    nanoseconds = min(max(milliseconds * 1_000_000, 0), _LAST_TIME)
+    return exp.Anonymous(this="make_timestamp_ns", expressions=[exp.Literal.number(nanoseconds)])

@@ -14,14 +14,27 @@ def masked(table: pa.Table, redaction: Redaction) -> pa.Table:
     """Return a table with what the redaction masks in its texts, also those in lists and structures."""
     for at, name in enumerate(table.column_names):
         column = table.column(at)
-        if pa.types.is_string(column.type):
-            column = pa.array(
-                (None if text is None else _masked(text, redaction) for text in column.to_pylist()), pa.string()
-            )
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            shown = (None if text is None else _masked(text, redaction) for text in column.to_pylist())
+            column = pa.array(shown, pa.string())
         elif pa.types.is_nested(column.type):
+            column = column.cast(_readable(column.type))
             column = pa.array((_inner(value, redaction) for value in column.to_pylist()), column.type)
         table = table.set_column(at, name, column)
     return table
+
+
+def _readable(kind: pa.DataType) -> pa.DataType:
+    """Return a type with times in microseconds: Python has no others inside of lists and structures."""
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", kind.tz)
+    if pa.types.is_list(kind):
+        return pa.list_(_readable(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(each.name, _readable(each.type)) for each in kind])
+    return kind
 
 
 def _masked(text: str, redaction: Redaction) -> str:
@@ -52,4 +65,4 @@ def _values(column: pa.ChunkedArray) -> Iterator[Any]:
     if pa.types.is_decimal(kind):
         whole = kind.scale == 0
         return (None if value is None else int(value) if whole else float(value) for value in column.to_pylist())
-    return iter(column.to_pylist())
+    return iter(column.cast(_readable(kind)).to_pylist())

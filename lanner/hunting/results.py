@@ -76,7 +76,8 @@ class HuntResult:
             chosen.insert(0, exp.alias_(time, "time", quoted=True))
         if not self.is_counted:
             query = exp.select(*chosen).from_(table)
-            return self._edge(query.where(where, copy=False) if where is not None else query)
+            query = query.where(where, copy=False) if where is not None else query
+            return self._edge(query) if self.edge else _newest(query).limit(self.limit)
         query = exp.select(
             *chosen,
             exp.alias_(exp.cast(exp.Sum(this=exp.paren(number)), "BIGINT"), _COUNT, quoted=True),

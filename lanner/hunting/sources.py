@@ -38,7 +38,12 @@ class Chunk:
     def bind(self, connection: duckdb.DuckDBPyConnection, name: str) -> None:
         """Make it a table of a connection."""
         if self.rows is None:
-            connection.read_parquet(list(self.files), union_by_name=True).create_view(name)
+            rows = connection.read_parquet(list(self.files), union_by_name=True)
+            if set(EVENTS.names) <= set(rows.columns):
+                rows.create_view(name)
+            else:
+                # An earlier release wrote them, without columns that were added.
+                connection.register(name, dataset.dataset(list(self.files), schema=EVENTS, format="parquet"))
         else:
             connection.register(name, self.rows)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
 from pyarrow import parquet
 
 from lanner import hunt
@@ -16,16 +17,19 @@ from lanner.errors import BadInput
 from lanner.hunting.hunt import Hunt
 from lanner.hunting.masking import rows_of as values_of
 from lanner.hunting.results import HuntResult
-from lanner.hunting.sources import ArchiveSource, EventSource, StoreSource
+from lanner.hunting.sources import ArchiveSource, Chunk, EventSource, StoreSource
 from lanner.recorder.recording import RecordingStore
-from lanner.recorder.search import compile_search
+from lanner.recorder.search import SearchCondition, compile_search
 from lanner.recorder.store import EventRange
+from processor.compiler.batch import compile_rules
+from processor.language.ast import Node
 from schemas.batch import EventBatch, Process
 from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import RecordingWriter
-from tests.unit.lanner.hunting.test_conditions import rows_of
+from tests.unit.lanner.hunting.test_conditions import found_by_engine, more, rows_of
 from tests.unit.lanner.program import lanner
 from tests.unit.processor.batches import INIT, TIME, batch_of
+from tests.unit.processor.compiler.test_against_interpreter import batches, condition
 
 MINUTE = 60_000_000_000
 _ARGS = ("-c", "login --token s3cret")
@@ -100,6 +104,46 @@ def test_first_and_last_events_of_groups(source: EventSource) -> None:
     assert [row[1:] for row in found] == [["web-4", "bash", "SUCCESS"], ["web-3", "bash", "SUCCESS"]]
     ((first, _),) = hunted(source, "proc.name = bash", edge="first", fields=("proc.pid",))
     assert first == "2026-11-24T14:31:30.479846943Z"
+
+
+class _Rows:
+    """A source that has some batches."""
+
+    def __init__(self, batches: list[EventBatch]) -> None:
+        self.rows = rows_of(batches)
+
+    def chunks(self, *_: object) -> list[Chunk]:
+        """Return them."""
+        return [Chunk(self.rows)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(condition | more, batches())
+def test_sql_and_the_engine_find_what_the_engine_finds(node: Node, batch: EventBatch) -> None:
+    """The engine decides on restored events, as it did on the originals."""
+    compiled = compile_rules([node])
+    (matches,) = found_by_engine([batch], compiled) or [set()]
+    prepared = Hunt(SearchCondition(compiled, node), HuntResult(fields=("evt.num",)))
+    found = prepared.run(_Rows([batch]), EventRange(0), lambda: False, lambda _: None)  # type: ignore[arg-type]
+
+    assert sorted(found["evt.num"].to_pylist()) == sorted(batch.first_number + index for _, index in matches)
+
+
+def test_a_damaged_file_is_reported(folder: Path) -> None:
+    """Without a traceback."""
+    (file,) = folder.rglob("*.parquet")
+    file.write_bytes(file.read_bytes()[:-100])
+    prepared = Hunt(compile_search("evt.type exists", ()), HuntResult(count=True))
+    with pytest.raises(BadInput, match="the events can't be read"):
+        prepared.run(ArchiveSource(open_folder(str(folder))), EventRange(0), lambda: False, lambda _: None)
+
+
+def test_columns_that_a_file_lacks_are_missing_values(folder: Path) -> None:
+    """An earlier release wrote it."""
+    (file,) = folder.rglob("*.parquet")
+    parquet.write_table(parquet.read_table(file, partitioning=None).drop_columns(["server_name"]), file)
+    source = ArchiveSource(open_folder(str(folder)))
+    assert hunted(source, "evt.type = execve and not tls.client.server_name exists", count=True) == [[6]]
 
 
 def test_times_and_hosts_are_chosen(source: EventSource) -> None:
