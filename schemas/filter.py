@@ -170,8 +170,8 @@ def _written(clause: Clause) -> dict[str, Any]:
         ]
     if clause.patterns is not None:
         body["paths"] = {
-            "begin": [_text(pattern) for pattern in sorted(clause.patterns) if pattern.is_prefix],
-            "end": [_text(pattern) for pattern in sorted(clause.patterns) if not pattern.is_prefix],
+            "begin": _texts(pattern.text for pattern in clause.patterns if pattern.is_prefix),
+            "end": _texts(pattern.text for pattern in clause.patterns if not pattern.is_prefix),
         }
     return body
 
@@ -182,8 +182,9 @@ def _variable(name: Any) -> str:
     return name
 
 
-def _text(pattern: PathPattern) -> str:
-    return pattern.text.decode("utf-8", "surrogateescape")
+def _texts(paths: Iterable[bytes]) -> list[str]:
+    # In the order of their bytes, which others compare with.
+    return [path.decode("utf-8", "surrogateescape") for path in sorted(paths)]
 
 
 def _read(event: str, body: dict[str, Any]) -> Clause:
