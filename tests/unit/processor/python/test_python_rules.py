@@ -150,9 +150,18 @@ def test_what_a_function_may_not_do_is_a_fault() -> None:
     assert process.failures == 0
 
 
+@pytest.mark.parametrize("text", ["[0 for _ in iter(int, 1)]", "__import__('time').sleep(1000)"])
+def test_a_function_that_takes_too_long_is_ended(text: str) -> None:
+    """It holds up a processor for the time that the settings allow, and no longer."""
+    code = "def f(event):\n    return eval(event.fd.name)\n"
+    process = PythonProcess("f.py", code, [("f", ["fd.name"])], PythonLimits(seconds=1))
+    answer = process.ask([FunctionCall(0, [text])] * 2)
+    process.close()
+
+    assert answer.faults == [(n, "it took more than 1 s for the events of a batch, and was ended") for n in range(2)]
+
+
 ENDINGS = {
-    "while True: pass": "it took more than 1 s for the events of a batch, and was ended",
-    "__import__('time').sleep(1000)": "it took more than 1 s",
     "__import__('os')._exit(7)": "its process ended by itself, with status 7",
     "__import__('ctypes').string_at(0)": "its process was ended by SIGSEGV",
     "__import__('os').write(4, b'00000000')": "its process sent something else than a response",
@@ -166,7 +175,7 @@ def test_a_function_that_ends_its_process_harms_no_other_file(body: str) -> None
     """An internal alert reports it, and the rules of other files find what they would without it."""
     bad = f"{HEAD}{DETECT.format(name='Bad', function='bad')}\n    {body}\n"
     good = f"{HEAD}{DETECT.format(name='Good', function='good')}\n    return True\n"
-    evaluator = Evaluator(compiled(bad, good, limits=PythonLimits(seconds=1)))
+    evaluator = Evaluator(compiled(bad, good))
     batch = opened("/secret/1")
     found = evaluator.process(batch)
     (reported,) = evaluator.report(batch, 1)
