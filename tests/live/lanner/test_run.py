@@ -15,6 +15,25 @@ from tests.live.lanner.watching import RULES, Watching, eventually, loaded_progr
 
 pytestmark = pytest.mark.live
 
+SECOND = """
+from lanner.detections import detect
+
+names = set()
+
+@detect(
+    rule="Second",
+    condition="evt.type = openat and fd.name startswith FOLDER/ and proc.name = cat",
+    output="reads %fd.name",
+    priority="Warning",
+    fields=["fd.name"],
+)
+def second(event):
+    "The second of a folder's files is read."
+    names.add(event.fd.name)
+    if len(names) == 2:
+        yield {"names": len(names)}
+"""
+
 
 def test_an_alert_comes_within_a_second_and_a_summary_at_the_end(rules: Path, tmp_path: Path) -> None:
     """The start line, the alert line, Falco's summary, exit code 0."""
@@ -35,6 +54,19 @@ def test_an_alert_comes_within_a_second_and_a_summary_at_the_end(rules: Path, tm
     assert "   WARNING: 1" in lanner.err.text
     assert "   Marked file read: 1" in lanner.err.text
     assert "Events lost: 0" in lanner.err.text
+
+
+def test_a_function_in_python_decides_about_live_events(rules: Path, tmp_path: Path) -> None:
+    """The kernel sends what its condition selects; its process ends with the run."""
+    code = tmp_path / "second.py"
+    code.write_text(SECOND.replace("FOLDER", str(tmp_path)))
+    with Watching("run", "-r", rules, "-r", code) as lanner:
+        touch_mark(tmp_path, "a")
+        mark = touch_mark(tmp_path, "b")
+        line = lanner.out.wait_for("names=2")
+        assert f"Warning reads {mark}" in line
+        assert lanner.end() == 0
+    assert "   Second: 1" in lanner.err.text
 
 
 def test_json_has_the_event_in_falcos_shape(rules: Path, tmp_path: Path) -> None:
