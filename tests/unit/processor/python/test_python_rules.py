@@ -5,14 +5,17 @@ import pytest
 from processor.detection.ruleset import CompiledRuleset, compile_ruleset
 from processor.evaluator import Evaluator
 from processor.fields.json.documents import read_events
+from processor.fleet.message_stage import MessageStage
 from processor.loading import RuleFile, load_rules
+from processor.matching.wire import decode_pre_match
 from processor.output.internal_alerts import RULE_FAILED
 from processor.python.limits import PythonLimits
 from processor.python.process import FunctionCall, PythonProcess
 from processor.rules.rule import RulesetOptions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
-from tests.unit.processor.batches import batch_of
+from schemas.encoding.batch import encode_batch
+from tests.unit.processor.batches import TIME, batch_of
 from tests.unit.processor.detection.requests import line, request
 
 PATIENT = PythonLimits(seconds=10)
@@ -183,6 +186,22 @@ def test_a_function_that_ends_its_process_harms_no_other_file(body: str) -> None
     assert [alert.rule for alert in found] == ["Opened", "Good"]
     assert reported.rule == RULE_FAILED
     assert f"the first error of 'Bad': {ENDINGS[body]}" in reported.output
+
+
+def test_the_stage_of_a_fleet_sends_what_functions_find_and_what_they_fail_at() -> None:
+    """The message is acknowledged all the same: it is not refused."""
+    bad = f"{HEAD}{DETECT.format(name='Bad', function='bad')}\n    __import__('os')._exit(7)\n"
+    outcome = MessageStage(compiled(bad, COUNTING), clock=lambda: 0.0).take(
+        0, encode_batch(opened("/secret/1", "/secret/2", "/secret/3")), TIME // 1_000_000
+    )
+    notices = [each.notice for _, value in outcome.pre_matches if (each := decode_pre_match(value)).notice is not None]
+
+    assert outcome.refused == ""
+    assert [alert.rule for alert in outcome.alerts] == ["Opened"] * 3 + ["Third"]
+    assert outcome.alerts[-1].output_fields["folder"] == "/secret"
+    (failed,) = (each for each in notices if each is not None and each.kind == RULE_FAILED)
+    assert dict(failed.numbers) == {"Bad": 3}
+    assert "status 7" in failed.text
 
 
 def test_a_process_that_failed_is_started_again_after_a_while() -> None:
