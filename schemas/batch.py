@@ -179,7 +179,7 @@ def file_text(file: ProgramFile) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class NetworkServer:
     """What a process is that listens where other machines may reach it. None means unknown."""
 
     listening: tuple[str, ...]
@@ -266,7 +266,7 @@ class Process:
     """What the executable is; None if no rule uses that."""
     script: ProgramFile | None = None
     """What the script is that it was asked to run; None if there is none, or no rule uses that."""
-    server: Server | None = None
+    server: NetworkServer | None = None
     """What listens in it; None if nothing does, or the collector's settings don't require that."""
 
 

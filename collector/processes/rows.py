@@ -14,7 +14,7 @@ from collector.processes.parts import is_exe_writable
 from collector.processes.process import LocatedFile, TrackedProcess
 from collector.processes.relatives import ancestors
 from collector.processes.users import Names
-from schemas.batch import Container, Process, ProgramFile, Server
+from schemas.batch import Container, NetworkServer, Process, ProgramFile
 from schemas.encoding.limits import encoded_length
 from schemas.limits import clipped
 
@@ -94,7 +94,7 @@ class ServerFacts(Protocol):
     version: int
     """Increases whenever something else is known."""
 
-    def server(self, entry: TrackedProcess) -> Server | None:
+    def server(self, entry: TrackedProcess) -> NetworkServer | None:
         """Return what is known of a process as a server; None if it isn't known to listen."""
 
 
@@ -108,7 +108,7 @@ class ContainerFacts(Protocol):
         """Return what is known of a container so far."""
 
 
-_Key = tuple[int, int, int, int, int, bool, ProgramFile | None, ProgramFile | None, Server | None]
+_Key = tuple[int, int, int, int, int, bool, ProgramFile | None, ProgramFile | None, NetworkServer | None]
 
 
 @dataclass(slots=True)

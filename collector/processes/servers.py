@@ -16,7 +16,7 @@ from collector.processes.process import TICK, TrackedProcess
 from collector.procfs.installed_packages import InstalledPackage, owner_of_files
 from collector.procfs.loaded_files import LoadedFile
 from collector.procfs.look_ups import LookUps
-from schemas.batch import Server
+from schemas.batch import NetworkServer
 from schemas.encoding.limits import MAX_LIBRARIES, MAX_LISTENING
 from schemas.limits import clipped
 
@@ -37,6 +37,8 @@ TYPES = {"dpkg": "deb", "apk": "apk", "rpm": "rpm"}
 
 _Key = tuple[int, int]
 """Process id and start, in ticks."""
+_Named = tuple[str, NetworkServer]
+"""A process's name and what listens in it."""
 
 
 class KnownServers:
@@ -50,7 +52,7 @@ class KnownServers:
         self.version = 0
         """Increases whenever something else is known."""
         self._look_ups = look_ups
-        self._known: Mapping[_Key, tuple[str, Server]] = {}
+        self._known: Mapping[_Key, _Named] = {}
         """By process, its name and what it is; replaced as a whole."""
         self._read_at: dict[_Key, float] = {}
         self._left_out = 0
@@ -73,7 +75,7 @@ class KnownServers:
         """Look soon: a process has begun to listen."""
         self._hasten.set()
 
-    def server(self, entry: TrackedProcess) -> Server | None:
+    def server(self, entry: TrackedProcess) -> NetworkServer | None:
         """Return what is known of a process as a server; None if it isn't known to listen."""
         name, server = self._known.get((entry.pid, entry.start_time // TICK), (None, None))
         # Another name is another program.
@@ -94,13 +96,13 @@ class KnownServers:
                 self._hasten.wait(EVERY_SECONDS)
         self._look_ups.close()
 
-    def _look(self, now: float) -> Mapping[_Key, tuple[str, Server]] | None:
+    def _look(self, now: float) -> Mapping[_Key, _Named] | None:
         """Return the servers as they are now; None if the look was abandoned."""
         listening = self._look_ups.listening()
         if listening is None:
             return None
         self._left_out += len(listening) > MAX_SERVERS
-        found: dict[_Key, tuple[str, Server]] = {}
+        found: dict[_Key, _Named] = {}
         new: dict[tuple[int, ...], list[Mapping[str, Any]]] = {}
         for pid, start, name, addresses in listening[:MAX_SERVERS]:
             key = pid, start
@@ -109,7 +111,7 @@ class KnownServers:
             if known is not None and is_same and now - self._read_at[key] < KNOWN_SECONDS:
                 found[key] = known
                 continue
-            found[key] = name, Server(_addresses(addresses))
+            found[key] = name, NetworkServer(_addresses(addresses))
             read = self._look_ups.loaded(pid)
             if read and read.get("start") == start:
                 new.setdefault(tuple(read["root"]), []).append({**read, "pid": pid})
@@ -120,7 +122,7 @@ class KnownServers:
         return found
 
     def _add_packages(
-        self, root: tuple[int, ...], processes: Iterable[Mapping[str, Any]], found: dict[_Key, tuple[str, Server]]
+        self, root: tuple[int, ...], processes: Iterable[Mapping[str, Any]], found: dict[_Key, _Named]
     ) -> None:
         """Add the packages of processes with the same root directory."""
         every = [*processes]
@@ -137,7 +139,7 @@ class KnownServers:
             found[key] = name, with_packages(server, files)
 
 
-def with_packages(server: Server, owners: Iterable[InstalledPackage | None]) -> Server:
+def with_packages(server: NetworkServer, owners: Iterable[InstalledPackage | None]) -> NetworkServer:
     """Return a server with the package of its program, the first of its files, and those of its other files.
 
     owners: the package of each file; None for one that no package lists.

@@ -35,9 +35,9 @@ from schemas.batch import (
     Container,
     EventBatch,
     Mount,
+    NetworkServer,
     Process,
     ProgramFile,
-    Server,
 )
 from schemas.encoding.columns import LISTS, MARKS, SERVER
 from schemas.encoding.limits import TextTable
@@ -210,7 +210,7 @@ def _process(row: Mapping[str, Any], row_of: Mapping[int, int], container_of: Ma
         elif isinstance(value, str):
             value = restored_text(value)
         elif each.name == SERVER and value is not None:
-            value = Server(**_texts(value))
+            value = NetworkServer(**_texts(value))
         elif isinstance(value, dict):
             value = ProgramFile(**_texts(value))
         elif value is None:

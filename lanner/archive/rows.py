@@ -33,9 +33,9 @@ from schemas.batch import (
     STRING_COLUMNS,
     Container,
     EventBatch,
+    NetworkServer,
     Process,
     ProgramFile,
-    Server,
 )
 from schemas.encoding.columns import FILES, KNOWN_BITS, LISTS, PROCESS_COLUMNS, SERVER, TEXTS, pack_processes
 from schemas.encoding.limits import TextTable
@@ -304,7 +304,7 @@ class _Events:
     def _read_processes(self, batches: Sequence[EventBatch]) -> None:
         """Read the processes of all batches, numbered throughout; likewise the containers."""
         files: dict[ProgramFile | None, int] = {None: 0}
-        servers: dict[Server | None, int] = {None: 0}
+        servers: dict[NetworkServer | None, int] = {None: 0}
         for batch in batches:
             for process in batch.processes:
                 files.setdefault(process.file, len(files))
@@ -364,7 +364,7 @@ def _files(files: Sequence[ProgramFile | None], columns: Columns) -> pa.StructAr
     return pa.StructArray.from_arrays([made[name] for name in ordered], list(ordered), mask=missing)
 
 
-def _servers(servers: Sequence[Server | None], columns: Columns) -> pa.StructArray:
+def _servers(servers: Sequence[NetworkServer | None], columns: Columns) -> pa.StructArray:
     def values(name: str) -> list[Any]:
         return [None if server is None else getattr(server, name) for server in servers]
 

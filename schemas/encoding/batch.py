@@ -15,7 +15,7 @@ import fastavro
 from fastavro.schema import parse_schema
 
 from foundation.errors import LannerError
-from schemas.batch import Container, EventBatch, Mount, Process, ProgramFile, Server
+from schemas.batch import Container, EventBatch, Mount, NetworkServer, Process, ProgramFile
 from schemas.encoding.columns import (
     COLUMNS,
     LISTS,
@@ -228,7 +228,7 @@ def _file_datum(file: ProgramFile, intern: Callable[[str | None], int]) -> dict[
     return {name: intern(getattr(file, name)) for name in _FILE_TEXT} | {"written_at": file.written_at}
 
 
-def _server_datum(server: Server, intern: Callable[[str | None], int]) -> dict[str, Any]:
+def _server_datum(server: NetworkServer, intern: Callable[[str | None], int]) -> dict[str, Any]:
     lists = {name: [intern(text) for text in getattr(server, name)] for name in _SERVER_LISTS}
     return {name: intern(getattr(server, name)) for name in _SERVER_TEXT} | lists
 
@@ -283,13 +283,13 @@ def _file(row: dict[str, Any], strings: list[str | None]) -> ProgramFile:
     return ProgramFile(**{name: text_at(strings, row[name]) for name in _FILE_TEXT}, written_at=row["written_at"])
 
 
-def _server(row: dict[str, Any], strings: list[str | None]) -> Server:
+def _server(row: dict[str, Any], strings: list[str | None]) -> NetworkServer:
     texts: dict[str, Any] = {name: text_at(strings, row[name]) for name in _SERVER_TEXT}
     lists: dict[str, Any] = {name: texts_at(strings, row[name]) or () for name in _SERVER_LISTS}
     check_names("a package of a server", filter(None, texts.values()))
     for name, most in _SERVER_LISTS.items():
         check_names(f"{name} of a server", lists[name], most)
-    return Server(**texts, **lists)
+    return NetworkServer(**texts, **lists)
 
 
 def _container(row: dict[str, Any], strings: list[str | None]) -> Container:

@@ -11,7 +11,7 @@ from itertools import chain, islice, repeat
 from operator import and_, attrgetter
 from typing import Any
 
-from schemas.batch import ARGUMENT_COLUMNS, EVENT_COLUMNS, STRING_COLUMNS, Column, Process, ProgramFile, Server
+from schemas.batch import ARGUMENT_COLUMNS, EVENT_COLUMNS, STRING_COLUMNS, Column, NetworkServer, Process, ProgramFile
 from schemas.encoding.limits import MAX_PROCESS_CHARACTERS, MAX_TEXT_BYTES, TextTable, check_clocks, check_joined
 
 _LIMIT_BITS = 20
@@ -200,7 +200,7 @@ def pack_processes(
     processes: Sequence[Process],
     texts: TextTable,
     files: Mapping[ProgramFile | None, int],
-    servers: Mapping[Server | None, int],
+    servers: Mapping[NetworkServer | None, int],
 ) -> dict[str, bytes]:
     """Return the columns of a table of processes; an empty column is all 0. Adds new texts to the table of texts.
 
@@ -242,7 +242,7 @@ def unpack_processes(
     texts: Sequence[str | None],
     containers: int,
     files: Sequence[ProgramFile | None] = (None,),
-    servers: Sequence[Server | None] = (None,),
+    servers: Sequence[NetworkServer | None] = (None,),
     *,
     longest: int = MAX_TEXT_BYTES,
 ) -> list[Process]:

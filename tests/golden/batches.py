@@ -8,7 +8,7 @@ from array import array
 from dataclasses import replace
 from pathlib import Path
 
-from schemas.batch import MISSING_INT, Container, EventBatch, EventBit, Mount, Process, ProgramFile, Server
+from schemas.batch import MISSING_INT, Container, EventBatch, EventBit, Mount, NetworkServer, Process, ProgramFile
 from schemas.encoding.batch import encode_batch
 
 FOLDER = Path(__file__).parent
@@ -171,7 +171,9 @@ def batch_0_4() -> EventBatch:
     before = batch_0_2()
     first, second = before.processes
     file = ProgramFile("5a" * 32, "dropped", "coreutils", "9.1-1", "curl", "ann", NOON, package_type="deb")
-    server = Server(("tcp 0.0.0.0:80", "udp [::]:53"), "nginx", "1.22.1-9", "deb", ("libc6 2.36-9", "libssl3 3.0.11"))
+    server = NetworkServer(
+        ("tcp 0.0.0.0:80", "udp [::]:53"), "nginx", "1.22.1-9", "deb", ("libc6 2.36-9", "libssl3 3.0.11")
+    )
     script = replace(second, codepath="/usr/sbin/service", file=file, script=replace(file, path="/srv/x.sh"))
     processes = [replace(first, server=server), replace(script, is_args_truncated=True, is_env_truncated=True)]
     return replace(

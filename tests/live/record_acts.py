@@ -47,7 +47,7 @@ def main(target: Path) -> None:
         docker.busybox()
         # The programs' paths appear in the events, so use one that any machine could have.
         installed = Path(directory, "lanner")
-        for package in ("foundation", "lanner", "notifier", "schemas"):
+        for package in ("collector", "foundation", "lanner", "notifier", "schemas"):
             shutil.copytree(Path(__file__).parents[2] / package, installed / package)
         # The processes of runc, which have namespaces before they are in a container, belong to no container.
         settings = CollectorSettings(

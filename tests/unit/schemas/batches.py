@@ -6,7 +6,16 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from schemas.batch import ARGUMENT_COLUMNS, EVENT_COLUMNS, STRING_COLUMNS, Container, EventBatch, Mount, Process, Server
+from schemas.batch import (
+    ARGUMENT_COLUMNS,
+    EVENT_COLUMNS,
+    STRING_COLUMNS,
+    Container,
+    EventBatch,
+    Mount,
+    NetworkServer,
+    Process,
+)
 from schemas.encoding.limits import MAX_CLOCK, MAX_COUNT, MAX_SEQUENCE
 
 RANGES = {
@@ -40,7 +49,7 @@ CONTAINERS = st.builds(
 )
 
 LISTS = st.lists(TEXT, max_size=2).map(tuple)
-SERVERS = st.none() | st.builds(Server, listening=LISTS, package=st.none() | TEXT, libraries=LISTS)
+SERVERS = st.none() | st.builds(NetworkServer, listening=LISTS, package=st.none() | TEXT, libraries=LISTS)
 
 
 @st.composite

@@ -12,7 +12,7 @@ from collector.processes.servers import SECONDS, KnownServers, with_packages
 from collector.procfs.installed_packages import InstalledPackage
 from collector.procfs.look_ups import LookUps
 from collector.procfs.parse import parse_stat
-from schemas.batch import Server
+from schemas.batch import NetworkServer
 from schemas.encoding.limits import MAX_LIBRARIES
 
 NGINX = InstalledPackage("dpkg", "nginx", "1.22.1-9", "amd64", "nginx", "1.22.1-9")
@@ -22,7 +22,7 @@ SERVING = "import socket\ns = socket.create_server(('{}', 0))\nprint(flush=True)
 
 def test_a_server_has_the_package_of_its_program_and_bounded_libraries() -> None:
     """A program of no package has libraries all the same, each once; a container may name them at any length."""
-    bare = Server(("tcp 0.0.0.0:80",))
+    bare = NetworkServer(("tcp 0.0.0.0:80",))
     found = with_packages(bare, (NGINX, *LIBRARIES, NGINX, None, *LIBRARIES))
     assert (found.listening, found.package, found.package_version, found.package_type) == (
         *(bare.listening, "nginx", "1.22.1-9"),

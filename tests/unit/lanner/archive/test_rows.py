@@ -17,7 +17,7 @@ from lanner.recorder.store import StoredBatch
 from processor.fields.expressions import ANCESTRY, BOTH_ENDS, PLAIN, SEVERAL
 from processor.fields.extract import extract
 from schemas.alert import Repeats, Value, Window, decode_alert, encode_alert
-from schemas.batch import EVENT_COLUMNS, EventBatch, Process, Server, empty_columns
+from schemas.batch import EVENT_COLUMNS, EventBatch, NetworkServer, Process, empty_columns
 from schemas.catalog.fields import resolve_field
 from tests.unit.alerts import alert
 from tests.unit.schemas.batches import TEXT, batches
@@ -57,7 +57,7 @@ def values(batch: EventBatch) -> list[dict[str, object]]:
     return [{name: extract(batch, index, name) for name in FIELDS} for index in range(batch.count)]
 
 
-def servers(batch: EventBatch) -> list[Server | None]:
+def servers(batch: EventBatch) -> list[NetworkServer | None]:
     """Return what listens in the process of each event."""
     return [batch.processes[row].server for row in batch.columns["process"]]
 

@@ -2,7 +2,7 @@ import pytest
 
 from processor.output.formatter import compile_output, event_row, suggested
 from processor.output.tokens import OutputError
-from schemas.batch import Container, Process, Server
+from schemas.batch import Container, NetworkServer, Process
 from tests.unit.processor.batches import INIT, TIME, batch_of
 
 SHELL = Process(pid=7, ppid=1, name="bash", args=("-c", "x"), parent=0, uid=0)
@@ -176,8 +176,8 @@ def test_the_process_that_a_container_starts_is_an_entry_leader() -> None:
 
 def test_the_nearest_process_that_listens_is_the_server_of_an_event() -> None:
     """The process itself, or one of its eight nearest ancestors; what a host's texts contain is escaped."""
-    found = Server(("tcp 0.0.0.0:80",), "nginx", "1.22\x1b", "deb", ("libc6 2.36",))
-    far = Server(("tcp 0.0.0.0:22",))
+    found = NetworkServer(("tcp 0.0.0.0:80",), "nginx", "1.22\x1b", "deb", ("libc6 2.36",))
+    far = NetworkServer(("tcp 0.0.0.0:22",))
     line = [Process(pid=5, name="sshd", server=far), Process(pid=6, name="nginx\n", server=found, parent=0)]
     line += [Process(pid=pid, name="sh", parent=pid - 6) for pid in range(7, 16)]
     batch = batch_of(*({"type": "openat", "process": row} for row in (1, 9, 10, 0)), processes=line)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from schemas.batch import Container, Mount, Process, Server
+from schemas.batch import Container, Mount, NetworkServer, Process
 from schemas.encoding.batch import BadBatch, decode_batch, encode_batch
 from schemas.encoding.limits import MAX_CLOCK, MAX_SEQUENCE, clipped_name
 from tests.unit.processor.batches import INIT, batch_of
@@ -110,7 +110,7 @@ def test_a_containers_labels_and_mounts_are_bounded() -> None:
 
 def test_what_a_server_states_is_bounded() -> None:
     """In number and in bytes, and so is the number of servers, since a host may send what it likes."""
-    fits = Server(("tcp 0.0.0.0:1",) * 8, "p" * 256, "1", "deb", ("l" * 256,) * 64)
+    fits = NetworkServer(("tcp 0.0.0.0:1",) * 8, "p" * 256, "1", "deb", ("l" * 256,) * 64)
     rows = [Process(pid=1, server=fits), Process(pid=2), Process(pid=3, server=fits)]
     assert decode_batch(encode_batch(batch_of(EVENT, processes=rows))).processes == rows
     for facts in (
