@@ -155,7 +155,7 @@ def test_lanner_run_imports_no_parser_of_rules_when_they_are_stored(tmp_path: Pa
 
 
 def test_lanner_run_begins_to_load_its_program_before_it_imports_the_stages() -> None:
-    """The kernel verifies the program meanwhile; digests are imported afterwards, without OpenSSL."""
+    """The kernel verifies the program in the meantime; digests are imported afterwards, without OpenSSL."""
     code = "import sys, lanner.cli.main, lanner.commands.services.run; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     packages = {each.partition(".")[0] for each in done.stdout.split()}
