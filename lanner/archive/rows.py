@@ -6,6 +6,7 @@ column for many batches at once, and texts are compared once for each batch, not
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -49,8 +50,11 @@ MAX_ROW_BYTES = 512 << 20
 same huge texts. Rows of an honest one take some ten times its size."""
 _TABLE_BYTES = 64 << 20
 """Limit of the rows of a table, estimated without the compression by dictionaries."""
-_PROCESS_BYTES = 400
-"""What a process takes beside its arguments, environment and container."""
+_PROCESS_BYTES = 200
+"""What the numbers of a process, or of a container, take."""
+_PROCESS_TEXTS = attrgetter(*TEXTS)
+_CONTAINER_TEXTS = attrgetter(*CONTAINER_TEXTS)
+_FILE_TEXTS = attrgetter(*(name for name in FILE_FACTS if name != "written_at"), "path")
 _MISSING = {"thread": MISSING_INT, "vthread": MISSING_INT, "fd_num": MISSING_INT, "local_port": -1, "remote_port": -1}
 """The numbers that mean a missing value."""
 
@@ -171,17 +175,22 @@ class _Lineages:
 
 
 def _process_size(process: Process) -> int:
-    return _PROCESS_BYTES + sum(map(_texts_size, (process.args, process.env)))
+    size = _PROCESS_BYTES + _texts_size(_PROCESS_TEXTS(process)) + sum(map(_texts_size, (process.args, process.env)))
+    for file in (process.file, process.script):
+        size += 0 if file is None else _texts_size(_FILE_TEXTS(file))
+    if process.server is not None:
+        size += sum(_texts_size(getattr(process.server, name)) for name in SERVER_LISTS)
+    return size
 
 
 def _container_size(container: Container) -> int:
     pairs = [text for labels in (container.labels, container.pod_labels) for pair in labels or () for text in pair]
-    paths = [text for mount in container.mounts or () for text in (mount.source, mount.dest)]
-    return _PROCESS_BYTES + _texts_size(pairs) + _texts_size(paths)
+    paths = [text for mount in container.mounts or () for text in (mount.source, mount.dest, mount.mode)]
+    return _PROCESS_BYTES + _texts_size(_CONTAINER_TEXTS(container)) + _texts_size(pairs) + _texts_size(paths)
 
 
-def _texts_size(texts: Sequence[str] | None) -> int:
-    return 0 if not texts else 4 * len(texts) + sum(map(len, texts))
+def _texts_size(texts: Sequence[str | None] | None) -> int:
+    return 0 if not texts else 4 * len(texts) + sum(map(len, filter(None, texts)))
 
 
 def _add_leaders(processes: Sequence[Process], row: int, found: dict[int, None]) -> None:

@@ -1,8 +1,10 @@
 """Rows of events, and the batches that are made of them again."""
 
 import io
+import lzma
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,16 +14,37 @@ from hypothesis import strategies as st
 from lanner.archive.alerts import ArchivedAlert, alert_rows, restored_alerts
 from lanner.archive.restored import head_rows, restored_batches
 from lanner.archive.rows import MAX_ANCESTORS, MAX_RELATIVES, ArchivedBatch, tables
-from lanner.archive.schema import ALERTS, BATCHES, EVENTS, archived_text, restored_text
+from lanner.archive.schema import (
+    ALERTS,
+    BATCHES,
+    CONTAINER,
+    EVENTS,
+    FILE,
+    MOUNTS,
+    PROCESS,
+    archived_text,
+    restored_text,
+)
 from lanner.recorder.store import StoredBatch
 from processor.fields.expressions import ANCESTRY, BOTH_ENDS, PLAIN, SEVERAL
 from processor.fields.extract import extract
-from schemas.alert import Repeats, Value, Window, decode_alert, encode_alert
-from schemas.batch import EVENT_COLUMNS, EventBatch, NetworkServer, Process, empty_columns
+from schemas.alert import Alert, Repeats, Value, Window, decode_alert, encode_alert
+from schemas.batch import (
+    EVENT_COLUMNS,
+    Container,
+    EventBatch,
+    Mount,
+    NetworkServer,
+    Process,
+    ProgramFile,
+    empty_columns,
+)
 from schemas.catalog.fields import resolve_field
+from schemas.encoding.recording import read_open_recording
 from tests.unit.alerts import alert
 from tests.unit.schemas.batches import TEXT, batches
 
+RECORDING = Path(__file__).parents[3] / "recordings" / "ordinary" / "containers.avro.xz"
 WITH_ARGUMENTS = (
     *("evt.arg[0]", "evt.arg[1]", "evt.rawarg[0]", "evt.abspath[dst]", "proc.aname[1]", "proc.aname[2]"),
     *("proc.aexepath[1]", "proc.acmdline[3]", "proc.args[0]", "container.mount[0]", "container.mount.dest[0]"),
@@ -63,7 +86,7 @@ def servers(batch: EventBatch) -> list[NetworkServer | None]:
 
 
 @given(st.lists(batches(), min_size=1, max_size=2))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_field_of_an_event_is_equal_after_it_was_a_row(found: list[EventBatch]) -> None:
     """For any batches, and what their headers state too."""
     stored = [archived(batch, offset) for offset, batch in enumerate(found)]
@@ -128,3 +151,27 @@ def test_alerts_are_equal_after_they_were_rows() -> None:
     rows = alert_rows([ArchivedAlert(each, 1_700_000_000_000, 0, 7 + at) for at, each in enumerate(meant)])
 
     assert list(restored_alerts(written(rows, ALERTS))) == meant
+
+
+def test_recorded_events_have_equal_fields_after_they_were_rows() -> None:
+    """With the facts about programs and containers that the made-up ones lack."""
+    with io.BufferedReader(io.BytesIO(lzma.decompress(RECORDING.read_bytes()))) as file:
+        recorded = next(each for each in read_open_recording(file, RECORDING) if each.containers)
+    program = ProgramFile("0" * 64, "dropped", "bash", "5.2", "curl", "root", 5, None)
+    processes = [replace(each, file=program, script=replace(program, path="/a.sh")) for each in recorded.processes]
+    batch = replace(recorded, processes=processes)
+    shown = batch.count // 20
+    (after,) = again([archived(batch)])
+
+    for index in range(0, batch.count, max(shown, 1)):
+        for name in FIELDS:
+            assert extract(after.stored.batch, index, name) == extract(batch, index, name), name
+
+
+def test_every_attribute_has_a_column() -> None:
+    """One that is added to a batch and not to the archive would be lost."""
+    assert set(PROCESS) == {"row", *(each.name for each in fields(Process))}
+    assert set(CONTAINER) == {each.name for each in fields(Container)} - {"pod"}
+    assert {each.name for each in FILE} == {each.name for each in fields(ProgramFile)}
+    assert {each.name for each in MOUNTS.value_type} == {each.name for each in fields(Mount)}
+    assert set(ALERTS.names) >= {each.name for each in fields(Alert)}
