@@ -8,7 +8,7 @@ from collector.batch_assembler import BatchAssembler, WatchReport, boot_to_epoch
 from collector.containers.lookup import KnownContainers
 from collector.containers.runtimes import runtimes
 from collector.host import HostFacts, join_host_cgroup_namespace, this_host
-from collector.kernel_feed import KERNEL_LOSSES, KernelFeed, ProgramLoading
+from collector.kernel_feed import KERNEL_LOSSES, URGENT, WITH_CONTENTS, KernelFeed, ProgramLoading
 from collector.processes.container_names import Isolation, Naming, host_mount_namespaces
 from collector.processes.files import ProcessFiles
 from collector.processes.programs import KnownPrograms
@@ -30,6 +30,14 @@ _POLL, _BUSY_POLL, _IDLE_POLL = 0.006, 0.040, 0.020
 that it costs more than the records themselves; the rings have room for several times as long."""
 _BUSY_RECORDS, _BUSY_SECONDS = 1_000, 0.1
 """In a second, from which a host is busy; and over how long that is measured."""
+_CONTENTS_PART = 0.1
+"""The part of a record as which an answer of a name server or a TLS ClientHello counts for that: one program may cause
+thousands of these, which must not delay the alerts of others."""
+_MANY_CONTENTS = 200
+"""In a second, from which they wake nobody and wait for their batch: nearly all match no rule."""
+_CONTENTS_POLL, _CONTENTS_WAIT = 0.003, 0.01
+"""Seconds between two reads then, and for which they wait. The alert of another event waits until those before it are
+decoded and evaluated."""
 _BUSY_WAIT = 2
 """On a busy host, a batch waits so many times as long: larger ones cost less."""
 _HURRY_SECONDS, _HURRY_BURST = 0.02, 0.2
@@ -111,8 +119,8 @@ class Collector:
         """Boot-clock time up to which all events have been emitted, ns."""
         self._interval = _POLL
         self._is_quiet = self._is_busy = False
-        self._recent, self._read_at = 0.0, self._last_flush
-        """Records read in the last _BUSY_SECONDS, about; and when, monotonic s."""
+        self._recent, self._recent_contents, self._read_at = 0.0, 0.0, self._last_flush
+        """Records read in the last _BUSY_SECONDS, about; those of them with contents; and when, monotonic s."""
         self._hurried_until = 0.0
         """What was sent before its time is compensated for at this time, monotonic s."""
         self._has_read = False
@@ -283,6 +291,8 @@ class Collector:
             elif self.batch.is_urgent and self._may_hurry(now):
                 self._hurried_until = max(self._hurried_until, now) + _HURRY_SECONDS
                 wait = 0
+            elif self.settings.hurries and not self.batch.has_urgent_contents:
+                wait = min(wait, _CONTENTS_WAIT)
             if (self.batch.count and waited >= wait) or waited >= self.settings.heartbeat_seconds:
                 self._flush()
             if self._feed is not None and not self.batch.count and not self.intake.has_waiting:
@@ -330,7 +340,9 @@ class Collector:
         elif self._is_quiet:
             self._feed.wait(max(0.0, seconds))
         elif self._may_hurry(time.monotonic()):
-            self._feed.wait(max(0.0, min(_IDLE_POLL, seconds)), only_urgent=True)
+            few = self.batch.has_urgent_contents
+            longest, waking = (_IDLE_POLL, WITH_CONTENTS) if few else (_CONTENTS_POLL, URGENT)
+            self._feed.wait(max(0.0, min(longest, seconds)), waking=waking)
         else:
             time.sleep(max(0.0, min(self._interval, seconds)))
 
@@ -397,7 +409,13 @@ class Collector:
 
     def _take(self, records: list[bytes]) -> None:
         now = time.monotonic()
-        self._recent = self._recent * max(0.0, 1 - (now - self._read_at) / _BUSY_SECONDS) + len(records)
+        before = self.batch.with_contents
+        self.intake.take(records)
+        contents = self.batch.with_contents - before
+        rest = max(0.0, 1 - (now - self._read_at) / _BUSY_SECONDS)
+        self._recent = self._recent * rest + len(records) - contents + contents * _CONTENTS_PART
+        self._recent_contents = self._recent_contents * rest + contents
+        self.batch.has_urgent_contents = self._recent_contents < _MANY_CONTENTS * _BUSY_SECONDS
         self._read_at = now
         self._is_busy = self._recent >= _BUSY_RECORDS * _BUSY_SECONDS
         if self._is_busy:
@@ -409,7 +427,6 @@ class Collector:
             # The longer nothing has happened, the longer until the next read.
             self._interval = min(self._interval * 1.5, _IDLE_POLL)
         self._is_quiet = not records and self._interval >= _IDLE_POLL
-        self.intake.take(records)
 
     def _take_repeats(self) -> None:
         """Add counted repeats, once all records sent before have been read."""

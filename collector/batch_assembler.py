@@ -125,6 +125,10 @@ class BatchAssembler:
         )
         self.is_urgent = False
         """True if the batch has an event that a rule may match: a call that passed the filter, or an exec."""
+        self.with_contents = 0
+        """Events so far that are an answer of a name server or a TLS ClientHello."""
+        self.has_urgent_contents = True
+        """Whether these are urgent, too."""
         self._sequence = 0
         self._addresses: list[str] = []
         self._first_number = 1
@@ -218,7 +222,9 @@ class BatchAssembler:
                 self.events += 1 + back.repeats
             elif raw and not entry.is_stale and not is_hello and file is None and not self._notes_writer(record):
                 self._repeated.remember(self._builder, raw, record, event, entry, names=names)
-            self.is_urgent = True
+            has_contents = bool(answers) or is_hello
+            self.with_contents += has_contents
+            self.is_urgent |= not has_contents or self.has_urgent_contents
             if self._servers is not None and begins_to_listen(record):
                 self._servers.listened()
         elif isinstance(record, Exit):

@@ -45,8 +45,9 @@ KERNEL_LOSSES = (*RING_LOSSES, _SKIPPED)
 """The same, and runs of programs that the kernel skips and counts itself."""
 _LIFECYCLE_LOSSES = ("lifecycle_ring_full", "lifecycle_over_share")
 _SETTING_WAKING, _SETTING_SENT_WHOLE, _SETTING_FACTS_VERSION, _SETTING_HOST_MOUNTS = 1, 2, 3, 4
-_NEVER, _URGENT, _ALWAYS = 0, 1, 2
-"""Which records wake the reader."""
+_NEVER, URGENT, WITH_CONTENTS, ANY = 0, 1, 2, 3
+"""Which records wake the reader: none, an exec or an event that a rule may match, but only from WITH_CONTENTS on also
+an answer of a name server or a TLS ClientHello; or any."""
 _SOON_SECONDS = 0.002
 MAX_HELLOS = 1024
 """TLS ClientHellos of which the kernel side awaits the rest: those that all accounts may begin in HELLO_SECONDS."""
@@ -280,7 +281,7 @@ class KernelFeed:
         ready.sort(key=_by_time)
         return [record for _, record in ready]
 
-    def wait(self, seconds: float, until_readable: int | None = None, *, only_urgent: bool = False) -> bool:
+    def wait(self, seconds: float, until_readable: int | None = None, *, waking: int = ANY) -> bool:
         """Sleep until a record is sent or the time is over.
 
         The wake-up is paid by the traced program, so use this only while few records come.
@@ -288,7 +289,7 @@ class KernelFeed:
         Args:
             seconds: maximum time to sleep.
             until_readable: file descriptor that ends the sleep when it is readable; always the same one.
-            only_urgent: whether only an exec or an event that a rule may match ends it.
+            waking: which records end it: URGENT, WITH_CONTENTS or ANY.
 
         Returns:
             Whether there is something to read.
@@ -296,7 +297,7 @@ class KernelFeed:
         if any(queue for _, queue in self._queues):
             time.sleep(min(seconds, _SOON_SECONDS))
             return True
-        self._set_waking(_URGENT if only_urgent else _ALWAYS)
+        self._set_waking(waking)
         # Records sent before the kernel side read the setting wake nobody.
         if not (self._events.is_empty and self._lifecycle.is_empty):
             return True

@@ -72,7 +72,7 @@
 enum kind { K_SYSCALL = 1, K_FORK, K_EXEC, K_STATE, K_EXIT, K_REQUEST, K_RESULT, K_REPEATS };
 enum region { R_KERNEL_PATH, R_PATH1, R_PATH2, R_DIR1, R_DIR2, R_BLOB1, R_BLOB2, R_SOCKET, R_COUNT };
 enum exec_region { X_EXEPATH, X_CWD, X_ARGS, X_ENV, X_FILENAME, X_CGROUP, X_COUNT };
-enum record_flag { F_COMPAT = 1, F_KERNEL_PATH_CUT = 2, F_OVERLAY = 4, F_UPPER = 8, F_PSEUDO = 16, F_ARGS_CUT = 32, F_DATA_CUT = 64, F_CREATED = 128, F_LAST_WHOLE = 256, F_ENV_CUT = 512, F_SCRIPT = 1024, F_SECURE = 2048, F_CODE_UNKNOWN = 4096, F_NEW_SETUID = 8192 };
+enum record_flag { F_COMPAT = 1, F_KERNEL_PATH_CUT = 2, F_OVERLAY = 4, F_UPPER = 8, F_PSEUDO = 16, F_ARGS_CUT = 32, F_DATA_CUT = 64, F_CREATED = 128, F_LAST_WHOLE = 256, F_ENV_CUT = 512, F_SCRIPT = 1024, F_SECURE = 2048, F_CODE_UNKNOWN = 4096, F_NEW_SETUID = 8192, F_CONTENTS = 16384 };
 enum descriptor_flag {
   D_EMIT = 1,          /* send an event */
   D_STATE = 2,         /* on success, send the process's state */
@@ -107,6 +107,9 @@ enum variable_use { FOR_RULES = 1, FOR_PROGRAMS = 2, FOR_SCRIPTS = 4 };
 enum watching { UNWATCHED, WATCHED, WATCHED_BY_NAME };
 enum doubled { AT_SYS_EXIT, AT_EXEC, AT_FORK, AT_EXIT, DOUBLED };
 enum turn { ONLY, FIRST, SECOND };
+/* Which records wake the reader: those below its setting. Answers and ClientHellos may come by the thousand, and most of
+ * them match no rule. */
+enum urgency { URGENT, WITH_CONTENTS, OTHERS };
 /* The room for begun ClientHellos is shared as that in a ring is; what is older than some seconds counts as read. */
 enum ring { RING_EVENTS, RING_LIFECYCLE, RING_COUNT, OPEN_HELLOS = RING_COUNT };
 /* Whom a record is charged to, each within the one before: the first levels of its cgroup's path, a user, a process. */
@@ -838,10 +841,10 @@ static __always_inline u32 walk_cgroup(void *node, struct path_buffer *buffer) {
   } while (0)
 
 /* A wake-up costs the traced program more than everything else, so only send one if the reader waits for such a record. */
-static __always_inline u64 whether_to_wake(bool is_urgent) {
+static __always_inline u64 whether_to_wake(enum urgency urgency) {
   u32 setting = S_WAKING;
   u64 *waking = settings.lookup(&setting);
-  return waking && *(volatile u64 *)waking > !is_urgent ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+  return waking && *(volatile u64 *)waking > urgency ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
 static __always_inline u64 mix(u64 hash, u64 value) {
@@ -937,8 +940,11 @@ static __always_inline enum outcome write_record(enum ring ring, void *record, u
   struct ring_use *use = ring_uses.lookup(&key);
   enum outcome outcome = use ? take_share(ring, use, in_ring(size)) : NO_ROOM;
   if (!use || outcome != SENT) return outcome;
-  /* Only these may raise an alert. */
-  u64 wake = whether_to_wake(ring == RING_EVENTS || ((struct head *)record)->kind == K_EXEC);
+  struct head *head = record;
+  /* Only events and execs may raise an alert. */
+  enum urgency urgency = ring == RING_EVENTS || head->kind == K_EXEC ? URGENT : OTHERS;
+  if (ring == RING_EVENTS && head->flags & F_CONTENTS) urgency = WITH_CONTENTS;
+  u64 wake = whether_to_wake(urgency);
   if (ring == RING_EVENTS ? events.ringbuf_output(record, size, wake) : lifecycle.ringbuf_output(record, size, wake))
     return NO_ROOM;
   __sync_fetch_and_add(&use->written, in_ring(size));
@@ -1826,6 +1832,7 @@ static __always_inline void send_or_count(void) {
   if (!call || !r || !sent_whole || !version || !known_version) return;
   for (int i = 0; i < 6; i++)
     if (!(call->descriptor.registers & 1 << i)) r->arguments[i] = 0;
+  if (call->search >= FOUND) r->head.flags |= F_CONTENTS;
   u32 size = call->off;
   u64 whole = size;
   MASK(whole, 32767);

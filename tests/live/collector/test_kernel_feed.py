@@ -23,7 +23,7 @@ from collector.bpf.program import RingSizes, load
 from collector.kernel import bpf_syscall
 from collector.kernel.btf import VMLINUX
 from collector.kernel.offsets import features_off, numbers_of
-from collector.kernel_feed import KernelFeed, ProgramLoading
+from collector.kernel_feed import ANY, URGENT, WITH_CONTENTS, KernelFeed, ProgramLoading
 from collector.records.decode import decode
 from collector.records.types import Exec, Exit, Fork, Record, Syscall
 from collector.settings import CollectorSettings
@@ -82,12 +82,12 @@ def test_who_sleeps_is_woken_by_what_is_sent(tmp_path: Path) -> None:
     path = tmp_path / "opened"
     path.touch()
     try:
-        for only_urgent in (False, True, False, True):
+        for waking in (ANY, URGENT, WITH_CONTENTS, URGENT):
             with subprocess.Popen(["sh", "-c", f"sleep 0.2; cat {path}"]):
                 deadline = time.monotonic() + 20
                 while not any(bytes(path) in record for record in feed.read()):
                     assert time.monotonic() < deadline
-                    assert feed.wait(20, only_urgent=only_urgent)
+                    assert feed.wait(20, waking=waking)
     finally:
         feed.close()
 

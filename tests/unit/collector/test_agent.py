@@ -10,11 +10,12 @@ from collector.containers.lookup import OUTCOMES
 from collector.events.system_calls import BY_EVENT
 from collector.publishing.publisher import Publisher
 from collector.publishing.spool import Spool
+from collector.records.dns import DnsAnswer, written
 from collector.settings import CollectorSettings
 from lanner.operations.catalogue import METRICS
 from lanner.operations.collector import CollectorView
 from schemas.batch import EventBatch
-from tests.unit.collector.packed import syscall
+from tests.unit.collector.packed import socket_info, syscall
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,40 @@ class TestCollector:
         assert sent(1) == 0
         now += 0.3
         assert sent(1) == 1
+
+    def test_a_flood_of_answers_delays_no_other_event(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Answers are soon too many to be sent at once, but thousands in a second make no host busy."""
+        now = 100.0
+        monkeypatch.setattr("collector.agent.time.monotonic", lambda: now)
+        settings = CollectorSettings(docker_socket=tmp_path / "docker.sock", flush_seconds=5.0, hurries=True)
+        collector = Collector(("openat", "read"), on_batch=self.batches.append, settings=settings)
+        server = socket_info(2, kind=2, protocol=17, local_port=40_000, remote_port=53, remote=bytes([10, 0, 0, 53]))
+
+        def answers(first: int, count: int) -> list[bytes]:
+            messages = [
+                written(DnsAnswer(f"{at}.example", "A", "NOERROR", ("10.0.0.7",))) for at in range(first, first + count)
+            ]
+            number = BY_EVENT["read"].number
+            return [
+                syscall(event=number, result=len(each), fd=3, mode=0o140777, blob1=each, socket=server)
+                for each in messages
+            ]
+
+        def sent(records: list[bytes]) -> list[int]:
+            before = len(self.batches)
+            collector._take(records)
+            collector.poll(0)
+            return [batch.count for batch in self.batches[before:]]
+
+        assert sent(answers(0, 1)) == [1]
+        assert sent(answers(1, 30)) == [30]
+        for number in range(25):
+            for turn in range(4):
+                now += 0.003
+                # They wait for 10 ms.
+                assert sent(answers(31 + 15 * (4 * number + turn), 15)) == ([60] if turn == 3 else [])
+        now += 0.003
+        assert sent([syscall(event=BY_EVENT["openat"].number, path1=b"/x")]) == [1]
 
     def test_in_a_flood_batches_wait_twice_as_long(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Larger ones cost less, and a busy host has no time to spare."""
