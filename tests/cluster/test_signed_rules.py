@@ -12,6 +12,7 @@ from bus.connection import Connection, client_config
 from bus.published_rules import CURRENT, SIGNATURE, current, rules_message
 from bus.signatures import read_private_key
 from bus.topics import DAY_MS, PUSHDOWN_FILTERS, RULES, plan
+from processor.output.internal_alerts import RULE_FAILED
 from schemas.published_rules import PublishedFile, PublishedRules
 from tests.cluster.actions import Alerts, Generator, assert_exact, rules_file
 from tests.cluster.processes import Processes
@@ -57,6 +58,37 @@ def test_what_is_broken_or_unsigned_is_refused(connection: Connection, processes
     assert len(named(alerts, "Lanner internal: interest unusable")) == 1
     assert worker.stop() == 0, worker.errors
     assert "Traceback" not in worker.errors
+    alerts.close()
+
+
+def test_signed_functions_in_python_are_run(connection: Connection, processes: Processes, tmp_path: Path) -> None:
+    """Unsigned ones can't be published; a fault is reported by an alert, and other rules are evaluated."""
+    key, public = tmp_path / "rules.key", tmp_path / "rules.pub"
+    make_keys(key, public)
+    code = tmp_path / "counted.py"
+    code.write_text(
+        "from lanner.detections import detect\n"
+        "@detect(rule='Counted', desc='d', condition='evt.type = openat and fd.name startswith /marked/',\n"
+        "        output='%fd.name', priority='Notice', fields=['fd.name'])\n"
+        "def counted(event):\n"
+        "    yield {'length': len(event.fd.name)}\n"
+        "    __import__('os')._exit(9)\n"
+    )
+    good = rules_file(tmp_path, MARKED)
+    publish(processes, connection, good, code, code=1)
+    publish(processes, connection, good, code, "--sign-key", key)
+    setting = {"LANNER__PUBLISHED_RULES__PUBLIC_KEY_FILES": f"[{public}]"}
+    worker = processes.start(connection, "processor", environment=setting)
+    worker.wait_for("evaluating rules:")
+    generator = Generator(connection, hosts=2)
+    generator.act(3)
+    generator.flush()
+    alerts = Alerts(connection)
+    alerts.wait_for(len(generator.actions), 30)
+    alerts.read(5)
+    assert_exact(generator.actions, alerts)
+    assert "status 9" in next(iter(named(alerts, RULE_FAILED).values())).output
+    assert worker.stop() == 0, worker.errors
     alerts.close()
 
 
