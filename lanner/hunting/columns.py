@@ -6,6 +6,7 @@ condition, and NULL where it is missing; `processor/fields/expressions.py` has t
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from errno import errorcode
 from functools import cache
 from typing import Literal
 
@@ -13,7 +14,16 @@ from sqlglot import exp, parse_one
 
 from lanner.archive.rows import MAX_ANCESTORS
 from lanner.archive.schema import archived_text
-from processor.fields.event import direction, io_direction, is_read, is_wait, is_write, path_field, system_call
+from processor.fields.event import (
+    direction,
+    io_direction,
+    is_read,
+    is_wait,
+    is_write,
+    parameter,
+    path_field,
+    system_call,
+)
 from processor.fields.expressions import BITS
 from processor.language.event_types import ALL_EVENT_TYPES
 from schemas.batch import FILE_FACTS, MISSING_INT, NOBODY, EventBit
@@ -48,6 +58,10 @@ _PLAIN = {
     "evt.count": "1 + repeats",
     "evt.source": "'syscall'",
     "evt.hostname": "hostname",
+    "fd.num": (
+        f"CASE WHEN fd_num = {MISSING_INT} THEN NULL WHEN fd_num = -1 AND list_filter(arguments, "
+        f"lambda a: a.name = 'fd' AND a.value IS NOT NULL)[1].raw = {_LAST} THEN {_LAST} ELSE fd_num END"
+    ),
     "fd.type": "fd_type",
     "fd.name": ":name",
     "fd.nameraw": "fd_name_raw",
@@ -285,6 +299,27 @@ def _by_type(field: str) -> exp.Expr:
     return case
 
 
+@cache
+def _result() -> exp.Expr:
+    """Return evt.res: the name of an error for types whose first parameter is one, a descriptor or unknown."""
+    numbers, hexadecimal, without = list[str](), list[str](), list[str]()
+    for name in ALL_EVENT_TYPES:
+        first = parameter(name, "0")
+        if first is not None and first.type in ("UID", "GID"):
+            without.append(name)
+        elif first is not None and first.type not in ("ERRNO", "FD"):
+            (hexadecimal if first.format == "HEX" else numbers).append(name)
+    number = _sql("CAST(res AS TEXT)")
+    case = exp.Case(default=number.copy())
+    case = case.when(_sql(f"bits & {int(EventBit.HAS_RES)} = 0"), exp.null(), copy=False)
+    case = case.when(_sql("res >= 0"), exp.Literal.string("SUCCESS"), copy=False)
+    case = case.when(of_types(without), exp.Literal.string("<NONE>"), copy=False)
+    case = case.when(of_types(numbers), number, copy=False).when(of_types(hexadecimal), _sql("hex(res)"), copy=False)
+    for code, name in errorcode.items():
+        case = case.when(exp.column("res").eq(-code), exp.Literal.string(name), copy=False)
+    return case
+
+
 def _constant(value: object, own: str) -> exp.Expr:
     return exp.null() if value is None else exp.column(own) if value == "\0" else exp.convert(value)
 
@@ -323,6 +358,8 @@ def field_column(field: str, argument: str | None = None, *, real: bool = False)
         return None if text is None else FieldColumn((text,))
     if field in _BY_TYPE:
         return FieldColumn((_by_type(field),))
+    if field == "evt.res":
+        return FieldColumn((_result(),))
     if field in ("fs.path.name", "evt.path"):
         return FieldColumn(((_path if field == "evt.path" else _path_name)(_name(real=real)),))
     if field in _ENDS:

@@ -11,16 +11,18 @@ from hypothesis import strategies as st
 
 from lanner.archive.rows import ArchivedBatch, tables
 from lanner.archive.schema import EVENTS
-from lanner.hunting.columns import DIALECT
+from lanner.hunting.columns import DIALECT, field_column
 from lanner.hunting.conditions import SqlCondition, to_sql
 from lanner.recorder.search import compile_search
 from lanner.recorder.store import StoredBatch
 from processor.compiler.batch import Conditions, compile_rules
 from processor.detection.budget import BOUNDLESS, Budget
 from processor.detection.view import BatchView
+from processor.fields.event import result_text
 from processor.language.ast import Check, Field, Literal, Node, Transformer, ValueList
+from processor.language.event_types import ALL_EVENT_TYPES
 from processor.loading import load_rules, read_rule_files
-from schemas.batch import EventBatch
+from schemas.batch import EventBatch, EventBit
 from schemas.catalog.fields import SYSCALL
 from schemas.encoding.recording import read_recording
 from schemas.subset import subset
@@ -50,6 +52,12 @@ more: st.SearchStrategy[Node] = st.one_of(
         st.sampled_from(["contains", "startswith", "<", ">=", "glob", "!=", "="]),
         texts.map(Literal),
     ),
+    st.builds(
+        Check,
+        st.sampled_from([Field("evt.res"), Field("fd.num")]),
+        st.sampled_from(["=", "!="]),
+        st.sampled_from(["-1", "3", "ENOENT", "SUCCESS"]).map(Literal),
+    ).filter(lambda check: check.left == Field("evt.res") or not check.right.text.isalpha()),
     st.builds(
         Check,
         st.sampled_from([Field("fd.net"), Field("fd.snet")]),
@@ -106,7 +114,7 @@ def connection() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(config={"threads": 1})
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(condition | more, min_size=1, max_size=4), st.lists(batches(), min_size=1, max_size=2))
 def test_random_conditions_agree_with_the_engine(
     connection: duckdb.DuckDBPyConnection, conditions: list[Node], given_batches: list[EventBatch]
@@ -161,6 +169,20 @@ def test_what_sql_cannot_state_is_named() -> None:
     assert not sql.is_exact
     assert sql.engine == ("proc.aargs contains x", "fd.name glob /etc/[ab]*")
     assert "LIKE '/etc/%'" in sql.may.sql(DIALECT)
+
+
+def test_results_have_the_names_that_rules_compare_with(connection: duckdb.DuckDBPyConnection) -> None:
+    """For each type of event and some results."""
+    given = [(name, result) for name in sorted(ALL_EVENT_TYPES) for result in (-4095, -115, -13, -1, 0, 7)]
+    types, results = zip(*given, strict=True)
+    connection.register(
+        "events", pa.table({"type": types, "res": results, "bits": [int(EventBit.HAS_RES)] * len(given)})
+    )
+    column = field_column("evt.res")
+    assert column is not None
+    found = connection.sql(f"SELECT {column.values[0].sql(DIALECT)} FROM events").fetchall()  # noqa: S608  generated
+
+    assert [name for (name,) in found] == [result_text(name, result) for name, result in given]
 
 
 def test_literals_stay_literals() -> None:
