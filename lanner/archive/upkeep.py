@@ -1,7 +1,7 @@
 """Keeps an archive small: merges the files of an hour that is over, and deletes what is older or more than is to stay.
 
 A merged file is complete before the files that it replaces are deleted, and readers ignore those as soon as they see
-it: without_replaced. They are deleted at the next look, so that a query that is under way can still read them.
+it: without_replaced. They are deleted at the next look, so that most queries that are under way can still read them.
 """
 
 from collections.abc import Iterator, Sequence
