@@ -20,7 +20,7 @@ def masked(table: pa.Table, redaction: Redaction) -> pa.Table:
             shown = (None if text is None else _masked(text, redaction) for text in column.to_pylist())
             column = pa.array(shown, pa.string())
         elif pa.types.is_nested(column.type):
-            column = column.cast(_readable(column.type))
+            column = column.cast(_readable(column.type), safe=False)
             column = pa.array((_inner(value, redaction) for value in column.to_pylist()), column.type)
         table = table.set_column(at, name, column)
     return table
@@ -65,4 +65,4 @@ def _values(column: pa.ChunkedArray) -> Iterator[Any]:
     if pa.types.is_decimal(kind):
         whole = kind.scale == 0
         return (None if value is None else int(value) if whole else float(value) for value in column.to_pylist())
-    return iter(column.cast(_readable(kind)).to_pylist())
+    return iter(column.cast(_readable(kind), safe=False).to_pylist())

@@ -194,8 +194,9 @@ def test_the_command_writes_each_format(folder: Path, tmp_path: Path) -> None:
     where = ("--file", folder, "--since", "2020-01-01T00:00:00")
     listed = lanner("hunt", "proc.name = bash and fd.name exists", *where, "--format", "json")
     grouped = lanner("hunt", "proc.name = bash", *where, "--group-by", "proc.cmdline", "--format", "csv")
-    by_sql = lanner("hunt", "--sql", "SELECT count(*) AS n FROM events", *where)
+    by_sql = lanner("hunt", "--sql", "SELECT count(*) AS n, len(list(time)) AS t FROM events", *where)
     file = tmp_path / "found.parquet"
+    listed_times = lanner("hunt", "--sql", "SELECT list(time) AS t FROM events", *where, "--format", "json")
     written = lanner("hunt", "proc.name = bash", *where, "--format", "parquet", "--output", file)
     explained = lanner("hunt", "proc.name = bash and proc.aargs contains x", "--explain")
     refused = lanner("hunt", "--sql", "SELECT * FROM read_csv('/etc/passwd')", *where)
@@ -205,9 +206,10 @@ def test_the_command_writes_each_format(folder: Path, tmp_path: Path) -> None:
     assert row["fd.name"] == "/etc/hosts"
     assert row["proc.cmdline"] == "bash -c login --token [redacted]"
     assert list(csv.reader(grouped.stdout.splitlines()))[1][:2] == ["bash -c login --token [redacted]", "6"]
-    assert by_sql.stdout.splitlines() == ["n", "5"]
+    assert by_sql.stdout.splitlines() == ["n  t", "5  5"]
     assert "s3cret" not in file.read_bytes().decode("latin-1")
     assert written.returncode == 0
+    assert len(json.loads(listed_times.stdout)["t"]) == 5
     assert "proc.aargs contains x" in explained.stdout
     assert "proc_name = 'bash'" in explained.stdout
     assert (refused.returncode, refused.stdout) == (1, "")
