@@ -6,7 +6,7 @@ PYTHON ?= /usr/bin/python3
 ARGS ?=
 export PYTHON YES PREFIX DESTDIR
 
-.PHONY: help setup install uninstall run console run-cluster cluster test test-fast test-rest test-all lint test-kubernetes test-guest test-kernels bench prove soak docs site constraints objects tarball wheel packages images sboms test-packages
+.PHONY: help setup install uninstall run console run-cluster cluster test test-fast test-rest test-all lint test-kubernetes test-guest test-kernels bench prove soak docs site constraints objects tarball wheel packages images sboms test-packages test-s3
 
 help:
 	@echo 'make run     watch this host now             make test   each kind of real part: kernel, containers, a broker …'
@@ -23,6 +23,7 @@ help:
 	@echo 'make tarball the collector with its own Python, for hosts without one; ARCH=arm64 as below'
 	@echo 'make wheel   Lanner for a Python 3.11 to 3.13, with rules and the compiled eBPF program'
 	@echo 'make packages   a .deb, a .rpm and the wheel, with SBOMs and checksums (ARCH=arm64: for it); make test-packages tests them'
+	@echo 'make test-s3   test archives on an S3-compatible server that is built once (needs Go)'
 	@echo 'make images   the container images, for a machine without an image registry (ARCH=arm64: for it)'
 	@echo 'make sboms IMAGES="NAME ..."   an SBOM for each container image, and checksums'
 	@echo 'make bench-live   what Lanner costs the programs beside it; ARGS=falco_rules.yaml for those rules as well'
@@ -142,3 +143,9 @@ packages:
 test-packages:
 	@deploy/setup/setup.sh test
 	@LANNER_PACKAGES=$${LANNER_PACKAGES:-1} .venv/bin/python -m pytest tests/packages $(ARGS)
+
+VERSITYGW = 1.8.0
+test-s3:
+	@deploy/setup/setup.sh test
+	@GOBIN=$(CURDIR)/build/versitygw go install github.com/versity/versitygw/cmd/versitygw@v$(VERSITYGW)
+	@LANNER_VERSITYGW=$(CURDIR)/build/versitygw/versitygw .venv/bin/python -m pytest tests/s3 $(ARGS)

@@ -71,9 +71,9 @@ FIRST = (
 """The long ones, so that none runs alone at the end; three of them build something."""
 
 
-ON_REQUEST = ("tests/soak", "tests/kubernetes", "tests/guest", "tests/packages")
-"""Left to `make soak`, `make test-kubernetes`, `make test-guest` and `make test-packages`: pytest collects files that
-are named, whatever a conftest ignores."""
+ON_REQUEST = ("tests/soak", "tests/kubernetes", "tests/guest", "tests/packages", "tests/s3")
+"""Left to `make soak`, `make test-kubernetes`, `make test-guest`, `make test-packages` and `make test-s3`: pytest collects
+files that are named, whatever a conftest ignores."""
 
 
 def files() -> list[str]:

@@ -1,6 +1,6 @@
-"""An archive in an S3-compatible store: a real server on loopback, versitygw, if it is installed."""
+"""An archive in an S3-compatible store: a real server on loopback, versitygw."""
 
-import shutil
+import os
 import socket
 import subprocess
 import time
@@ -26,16 +26,13 @@ SECONDS = 20.0
 @pytest.fixture
 def endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Run a server with a bucket in a folder."""
-    program = shutil.which("versitygw")
-    if program is None:
-        pytest.skip("needs versitygw: go install github.com/versity/versitygw/cmd/versitygw@latest")
     (port,) = free_ports(1)
     (tmp_path / "store" / "bucket").mkdir(parents=True)
     for name, value in (("ACCESS_KEY_ID", "lanner"), ("SECRET_ACCESS_KEY", "made-up-secret"), ("REGION", "us-east-1")):
         monkeypatch.setenv(f"AWS_{name}", value)
     server = subprocess.Popen(
         [
-            program,
+            os.environ["LANNER_VERSITYGW"],
             "--port",
             f"127.0.0.1:{port}",
             "--access",
