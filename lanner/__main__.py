@@ -16,10 +16,6 @@ def main() -> int:
     # by a handler could be swallowed by Python, and during exec() it makes CPython die of the signal regardless.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave_at_once)
-    from lanner.process.dataclass_methods import share_dataclass_methods  # noqa: PLC0415
-
-    # Before any class is made.
-    share_dataclass_methods()
     from lanner.cli.main import run_command_line  # noqa: PLC0415
 
     return run_command_line()

@@ -72,8 +72,8 @@ FIRST = (
 
 
 ON_REQUEST = ("tests/soak", "tests/kubernetes", "tests/guest", "tests/packages", "tests/s3")
-"""Left to `make soak`, `make test-kubernetes`, `make test-guest`, `make test-packages` and `make test-s3`: pytest collects
-files that are named, whatever a conftest ignores."""
+"""Left to `make soak`, `make test-kubernetes`, `make test-guest`, `make test-packages` and `make test-s3`: pytest
+collects files that are named, whatever a conftest ignores."""
 
 
 def files() -> list[str]:

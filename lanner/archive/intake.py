@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from foundation.errors import LannerError
 from foundation.text import OnNote
 from lanner.archive.alerts import ArchivedAlert, alert_rows
 from lanner.archive.files import ArchiveFiles, hour_of
@@ -231,7 +232,7 @@ class Intake:
             self._note(f"{kind}[{partition}] at {offset} is not archived: {error} ({so_far}).", "warning")
 
 
-class Overtaken(OSError):
+class Overtaken(LannerError, OSError):
     """Another process has stored the messages: this one must continue after them."""
 
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from foundation.errors import LannerError
 from lanner.archive.files import ArchiveFile, ArchiveFiles, file_name, folder_of, hour_of
 from lanner.archive.schema import DATASETS, VERSION
 from schemas.encoding.batch import BadBatch
@@ -32,7 +33,7 @@ _IN_DELTAS = ("time", "number", "index", "offset", "appended")
 """Columns that grow by little from row to row."""
 
 
-class AlreadyStored(FileExistsError):
+class AlreadyStored(LannerError, FileExistsError):
     """The archive has this file."""
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from lanner.hunting.hunt import HuntLimits
     from lanner.hunting.results import HuntResult
-    from lanner.hunting.sources import EventSource
+    from lanner.hunting.sources import RowSource
 
 _FORMATS = ("text", "json", "csv", "parquet")
 _TO_FILE = "parquet"
@@ -231,7 +231,7 @@ def _limits(source: _Source) -> "HuntLimits":
 
 
 @contextmanager
-def _opened(source: _Source) -> "Iterator[tuple[EventSource, Progress]]":
+def _opened(source: _Source) -> "Iterator[tuple[RowSource, Progress]]":
     """Open where events are read from."""
     from lanner.hunting.sources import ArchiveSource, StoreSource
 

@@ -11,7 +11,7 @@ from lanner.archive.files import open_folder
 from lanner.hunting.hunt import Hunt, HuntLimits
 from lanner.hunting.masking import masked
 from lanner.hunting.results import HuntResult
-from lanner.hunting.sources import ArchiveSource, EventSource, StoreSource
+from lanner.hunting.sources import ArchiveSource, RowSource, StoreSource
 from lanner.recorder.recording import RecordingStore
 from lanner.recorder.search import compile_search
 from lanner.recorder.store import EventRange, is_archive
@@ -77,7 +77,7 @@ def _milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
-def _opened(source: str | Path) -> EventSource:
+def _opened(source: str | Path) -> RowSource:
     if is_archive(Path(source)):
         return ArchiveSource(open_folder(str(source)))
     return StoreSource(RecordingStore(Path(source)))

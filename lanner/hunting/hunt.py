@@ -16,7 +16,7 @@ from lanner.errors import BadInput
 from lanner.hunting.columns import DIALECT, FieldColumn, column_name, field_column
 from lanner.hunting.conditions import SqlCondition, to_sql
 from lanner.hunting.results import CHUNK, FOUND, HuntResult
-from lanner.hunting.sources import Chunk, EventSource
+from lanner.hunting.sources import Chunk, RowSource
 from lanner.recorder.search import SearchCondition
 from lanner.recorder.store import EventRange
 from processor.compiler.literals import NUMBER_TYPES
@@ -107,7 +107,7 @@ class Hunt:
                 raise BadInput(f"{name}: no such field. `lanner fields` lists them.")
 
     def run(
-        self, source: EventSource, events: EventRange, stop: Callable[[], bool], show: Callable[[float], None]
+        self, source: RowSource, events: EventRange, stop: Callable[[], bool], show: Callable[[float], None]
     ) -> pa.Table:
         """Return the result; of what was read until then if it is stopped.
 

@@ -48,7 +48,7 @@ class Chunk:
             connection.register(name, self.rows)
 
 
-class EventSource(Protocol):
+class RowSource(Protocol):
     """Events and alerts to hunt in. Reading them raises BadInput, BusUnavailable and OSError."""
 
     def chunks(self, events: EventRange, stop: Stop) -> Iterator[Chunk]:

@@ -17,7 +17,7 @@ from lanner.errors import BadInput
 from lanner.hunting.hunt import Hunt
 from lanner.hunting.masking import rows_of as values_of
 from lanner.hunting.results import HuntResult
-from lanner.hunting.sources import ArchiveSource, Chunk, EventSource, StoreSource
+from lanner.hunting.sources import ArchiveSource, Chunk, RowSource, StoreSource
 from lanner.recorder.recording import RecordingStore
 from lanner.recorder.search import SearchCondition, compile_search
 from lanner.recorder.store import EventRange
@@ -65,7 +65,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=["archive", "recording"])
-def source(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> EventSource:
+def source(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> RowSource:
     """Return each kind of source."""
     if request.param == "archive":
         return ArchiveSource(open_folder(str(folder)))
@@ -76,7 +76,7 @@ def source(request: pytest.FixtureRequest, folder: Path, tmp_path: Path) -> Even
     return StoreSource(RecordingStore(tmp_path / "events.avro"))
 
 
-def hunted(source: EventSource, text: str, events: EventRange | None = None, **result: object) -> list[list[object]]:
+def hunted(source: RowSource, text: str, events: EventRange | None = None, **result: object) -> list[list[object]]:
     """Return the rows of a hunt, without the times at which groups were seen."""
     prepared = Hunt(compile_search(text, ()), HuntResult(**result))  # type: ignore[arg-type]
     found: pa.Table = prepared.run(source, events or EventRange(TIME // 1_000_000), lambda: False, lambda _: None)
@@ -91,7 +91,7 @@ def hunted(source: EventSource, text: str, events: EventRange | None = None, **r
         "evt.type = execve and not evt.info contains XYZ",
     ],
 )
-def test_events_are_counted_by_groups(source: EventSource, text: str) -> None:
+def test_events_are_counted_by_groups(source: RowSource, text: str) -> None:
     """Whether SQL or the engine decides; an event counts for those that it stands for."""
     assert hunted(source, text, count=True) == [[6]]
     assert hunted(source, text, group_by=("proc.name", "evt.hostname")) == [
@@ -101,7 +101,7 @@ def test_events_are_counted_by_groups(source: EventSource, text: str) -> None:
     assert [row[1] for row in hunted(source, text, timeline=MINUTE)] == [2, 3, 1]
 
 
-def test_first_and_last_events_of_groups(source: EventSource) -> None:
+def test_first_and_last_events_of_groups(source: RowSource) -> None:
     """With fields that SQL states, and some that only the engine reads."""
     found = hunted(
         source, "evt.type = execve", edge="last", group_by=("evt.hostname",), fields=("proc.name", "evt.res")
@@ -151,7 +151,7 @@ def test_columns_that_a_file_lacks_are_missing_values(folder: Path) -> None:
     assert hunted(source, "evt.type = execve and not tls.client.server_name exists", count=True) == [[6]]
 
 
-def test_times_and_hosts_are_chosen(source: EventSource) -> None:
+def test_times_and_hosts_are_chosen(source: RowSource) -> None:
     """The end of a time range does not belong to it."""
     later = TIME // 1_000_000 + 60_000
     assert hunted(source, "evt.type exists", EventRange(later), count=True) == [[4]]
