@@ -35,9 +35,6 @@ kernel skipped, the most memory that Lanner held. A skipped run belongs to no us
 needs, so a row passes with any number of them if each marked action raised its alert. A *flood* is from before this was
 checked: writes and new processes for so many seconds, after which Lanner alerted. A kernel without a row was not tried.
 
-Where *Read sensitive file refused* was missed under a kernel of arm64, all users could read that file in the guest, so
-no open was refused. The 7.3 was checked after this was corrected.
-
 *Attached in* is from the compiled program to the end of the self-test. Emulation makes it ten to thirty times
 slower: these figures only compare kernels.
 
