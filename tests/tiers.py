@@ -64,8 +64,8 @@ BESIDE = ("tests/live/notifier", "tests/live/evtgen/test_plans.py", "tests/live/
 """They don't watch the kernel."""
 FIRST = (
     *("tests/deploy/test_images.py", "tests/deploy/test_helm.py", "tests/deploy/test_tarball.py"),
-    *("tests/cluster", "tests/deploy", "tests/fuzz", "tests/adversary/fleet", "tests/live/notifier"),
-    "tests/browser",
+    *(f"tests/cluster/test_{each}.py" for each in ("correlation", "restarts", "audit_intake", "archive", "poison")),
+    *("tests/adversary/fleet", "tests/browser", "tests/deploy", "tests/live/notifier", "tests/cluster", "tests/fuzz"),
     *("tests/e2e", "tests/live/lanner", "tests/live/collector"),
 )
 """The long ones, so that none runs alone at the end; three of them build something."""

@@ -56,8 +56,10 @@ except OSError: pass
 log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 log.bind(sys.argv[1] + "/dev"); log.connect(sys.argv[1] + "/dev")
 log.send(b"x")
-name_server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); name_server.bind(("127.0.0.153", 53))
-asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); asking.connect(("127.0.0.153", 53))
+# Other tests have name servers, too.
+address = f"127.1.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
+name_server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); name_server.bind((address, 53))
+asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); asking.connect((address, 53))
 name_server.sendto(bytes.fromhex(sys.argv[2]), asking.getsockname()); asking.recv(500)
 client.send(bytes.fromhex(sys.argv[3]))
 """
