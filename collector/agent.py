@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from collector.batch_assembler import BatchAssembler, WatchReport, boot_to_epoch
 from collector.containers.lookup import KnownContainers
-from collector.containers.runtimes import runtimes
+from collector.containers.runtimes import can_start_containers, runtimes
 from collector.host import HostFacts, join_host_cgroup_namespace, this_host
 from collector.kernel_feed import KERNEL_LOSSES, URGENT, WITH_CONTENTS, KernelFeed, ProgramLoading
 from collector.processes.container_names import Isolation, Naming, host_mount_namespaces
@@ -16,7 +16,7 @@ from collector.processes.servers import SECONDS, KnownServers
 from collector.processes.sweep import Sweep
 from collector.processes.table import ProcessTable
 from collector.processes.users import UserFiles
-from collector.procfs.look_ups import LookUps
+from collector.procfs.look_ups import IDLE_SECONDS, LookUps
 from collector.pushdown.layout import common_versions
 from collector.record_intake import RecordIntake
 from collector.records.repeat_counts import REPEAT_SLOTS, RepeatPoll
@@ -90,6 +90,7 @@ class Collector:
             on_failure=on_note,
         )
         self._look_ups = LookUps(on_start=self._ignore, on_end=self._unignore)
+        self._expects_containers = can_start_containers()
         self._programs: KnownPrograms | None = None
         """What the files of programs are, once a rule uses that."""
         self._servers: KnownServers | None = None
@@ -225,8 +226,17 @@ class Collector:
             self._on_note(f"off: {feature}: {reason}")
         # Attached first, so that a fork during the read of /proc comes as a record.
         self._table.seed(self._reader.read_all())
-        self._look_ups.end_idle(0)
+        self._end_look_ups(0)
         self._last_flush = time.monotonic()
+
+    def _end_look_ups(self, seconds: float) -> None:
+        """End the process for look-ups after so many seconds without any, on a host without containers.
+
+        A short container may be gone before another one has started.
+        """
+        self._expects_containers = self._expects_containers or self.containers.count > 0
+        if not self._expects_containers:
+            self._look_ups.end_idle(seconds)
 
     def watch(
         self,
@@ -283,7 +293,7 @@ class Collector:
             self.intake.release()
             now = time.monotonic()
             self._compare(now)
-            self._look_ups.end_idle()
+            self._end_look_ups(IDLE_SECONDS)
             waited = now - self._last_flush
             wait = self.settings.wait_seconds(self.batch.count, waited)
             if self._is_busy and self.settings.hurries:

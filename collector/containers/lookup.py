@@ -173,6 +173,11 @@ class KnownContainers:
             self._query(known)
         return known.is_pending
 
+    @property
+    def count(self) -> int:
+        """Number of containers of which something is known."""
+        return len(self._known)
+
     def unknown_for(self, now: int) -> int:
         """Return for how long the oldest container has been unknown that is still looked up, ns; 0 if there is none."""
         # A copy, because metrics are read on another thread.

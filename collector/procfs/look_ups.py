@@ -36,7 +36,7 @@ PATIENCE = 3.0
 PATIENCE_REGAINED = 0.02
 """Seconds refilled per second."""
 IDLE_SECONDS = 60.0
-"""Seconds without a query after which the server ends. It takes 10 MiB, and most hosts ask it at the start only."""
+"""Seconds without a query after which the server may end. It takes 10 MiB."""
 _END_TIMEOUT = 0.5
 MAX_ANSWER = 16 << 20
 _PACKAGES = Path(__file__).resolve().parents[2]
@@ -157,7 +157,7 @@ class LookUps:
         """
         return self._ask({"code": {"pid": pid, "packages": packages}}, MAX_LEFT_BY_FILES)
 
-    def end_idle(self, seconds: float = IDLE_SECONDS) -> None:
+    def end_idle(self, seconds: float) -> None:
         """End the server if no query came for so many seconds; the next query starts another."""
         if self._left_behind:
             self._reap()

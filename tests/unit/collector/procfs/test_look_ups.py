@@ -118,7 +118,7 @@ def test_a_server_that_nobody_asks_ends_and_the_next_query_starts_another() -> N
     with asking(on_end=ended.append) as found:
         assert found.memory(1) == (b"ok", None)
         first = found.pid
-        found.end_idle()
+        found.end_idle(look_ups.IDLE_SECONDS)
         assert (found.pid, ended) == (first, [])
         found.end_idle(0)
         assert found.pid is None
