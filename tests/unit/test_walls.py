@@ -4,6 +4,7 @@ import ast
 import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -21,9 +22,15 @@ def modules() -> dict[tuple[str, ...], Path]:
     }
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Return a file's syntax tree."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imported(path: Path) -> Iterator[tuple[str, ...]]:
     """Yield the dotted names that a file imports, as parts."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (tuple(alias.name.split(".")) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -57,7 +64,7 @@ def test_no_packages_import_each_other() -> None:
 
 def test_no_two_public_classes_have_one_name() -> None:
     """A name means one thing everywhere."""
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in modules().values()]
+    trees = map(parsed, modules().values())
     names = Counter(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
     assert [name for name, count in names.items() if count > 1 and not name.startswith("_")] == []
 
