@@ -13,7 +13,7 @@ from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.topics import EVENTS
 from processor.output.internal_alerts import EVENTS_LOST
-from schemas.batch import EventBatch
+from schemas.batch import EventBatch, events_lost
 from schemas.encoding.batch import decode_batch
 from tests.cluster.actions import Alerts
 from tests.cluster.notices import wait_for_sum
@@ -69,7 +69,7 @@ def test_what_did_not_fit_into_the_ring_is_reported_by_batches_and_alerts(
     wait_for_sum(connection, alerts, EVENTS_LOST, REASON, batches.lost, 20)
     alerts.close()
     assert worker.stop() == 0, worker.errors
-    total = sum(number for batch in batches.found for number in batch.lost.values())
+    total = sum(events_lost(batch.lost) for batch in batches.found)
     assert f"{total:,} events lost" in collector.errors or f"Events lost: {total:,}" in collector.errors
 
 
