@@ -32,13 +32,22 @@ MAIN = {
 }
 """The tests of each kind of real part that find most."""
 
-COMPUTING = ("tests/conformance", "tests/fuzz", "tests/unit")
-"""They raise no alert and wait for no service, so they can run whenever a processor is idle."""
-STARTING = (
-    *(f"tests/unit/collector/{each}" for each in ("containers", "processes", "procfs", "publishing")),
-    *("tests/unit/lanner/commands/services", "tests/unit/test_setup_scripts.py"),
+COMPUTING = (
+    *("tests/conformance", "tests/fuzz", "tests/unit/rules", "tests/unit/schemas", "tests/unit/test_walls.py"),
+    *(f"tests/unit/collector/{each}" for each in ("bpf", "events", "kernel")),
+    *(
+        f"tests/unit/processor/{each}"
+        for each in ("compiler", "correlation", "detection", "fields", "language", "loading")
+    ),
+    *(f"tests/unit/processor/{each}" for each in ("matching", "output", "pushdown", "test_filter_bounds.py")),
+    *(
+        f"tests/unit/lanner/{each}"
+        for each in ("captures", "console", "hunting", "ruleset/lint", "ruleset/test_triage.py")
+    ),
+    *(f"tests/unit/lanner/{each}" for each in ("sigma", "sources", "test_libraries.py", "tuning", "wiring/routing")),
+    "tests/unit/test_site.py",
 )
-"""Those of the former that mount file systems or start processes that others would see."""
+"""They wait for no other process and raise no alert, so they can run whenever a processor is idle."""
 LIVE = ("tests/live", "tests/e2e", "tests/adversary/host")
 """They watch the kernel, or run a container daemon or a cluster, and go by their own processes' events."""
 ALONE = (
@@ -64,8 +73,8 @@ BESIDE = ("tests/live/notifier", "tests/live/evtgen/test_plans.py", "tests/live/
 """They don't watch the kernel."""
 FIRST = (
     *("tests/deploy/test_images.py", "tests/deploy/test_helm.py", "tests/deploy/test_tarball.py"),
-    *(f"tests/cluster/test_{each}.py" for each in ("correlation", "restarts", "audit_intake", "archive", "poison")),
-    *("tests/adversary/fleet", "tests/browser", "tests/deploy", "tests/live/notifier", "tests/cluster", "tests/fuzz"),
+    *("tests/cluster", "tests/deploy", "tests/fuzz", "tests/adversary/fleet", "tests/live/notifier"),
+    "tests/browser",
     *("tests/e2e", "tests/live/lanner", "tests/live/collector"),
 )
 """The long ones, so that none runs alone at the end; three of them build something."""
@@ -92,7 +101,7 @@ def lane(file: str) -> Lane:
     """Return beside what a file's tests run."""
     if _is_in(file, ALONE):
         return "alone"
-    if _is_in(file, COMPUTING) and not _is_in(file, STARTING):
+    if _is_in(file, COMPUTING):
         return "computing"
     return "live" if _is_in(file, LIVE) and not _is_in(file, BESIDE) else "parallel"
 

@@ -4,8 +4,8 @@
 #   tests.sh 'TIER…' [ARGUMENTS]     with arguments: only pytest with these, whatever the tiers
 #
 # Five workers per two cores, one file per worker, because tests that wait for a broker use little CPU. Tests that watch
-# the kernel have three, and those that flood the machine, or take all its events for their own, run alone. Beside all of
-# them, tests that only compute take the processor time that the others leave.
+# the kernel have three, and those that flood the machine, or take all its events for their own, run alone. Both leave a
+# third of the processor time to tests that only compute, which give way to the others.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 # Tests start hundreds of programs: without compiled modules, each would compile its own again.
@@ -33,9 +33,9 @@ run() {
     [ ${#files[@]} -eq 0 ] ||
         "${@:2}" "${pytest[@]}" --durations 20 -n "${workers[$1]}" --dist loadfile --no-loadscope-reorder "${files[@]}"
 }
+run parallel || status=1
 run computing exec nice -n 10 >"$TMPDIR/computing" 2>&1 &
 computing=$!
-run parallel || status=1
 run live || status=1
 run alone || status=1
 wait $computing || status=1
