@@ -10,7 +10,6 @@ import json
 import os
 import select
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from collector.procfs.accounts import AccountFilesAnswer, AccountFilesQuery, answer_of
 from collector.procfs.look_up_server import main
+from foundation.child_process import child_command
 
 ARGUMENT = "look-up-server"
 """Argument with which a frozen program starts the server."""
@@ -39,7 +39,6 @@ IDLE_SECONDS = 60.0
 """Seconds without a query after which the server may end. It takes 10 MiB."""
 _END_TIMEOUT = 0.5
 MAX_ANSWER = 16 << 20
-_PACKAGES = Path(__file__).resolve().parents[2]
 
 
 class LookUps:
@@ -66,7 +65,7 @@ class LookUps:
     ) -> None:
         self.given_up = 0
         """Queries that timed out, or were skipped because too many had timed out before."""
-        self._command = [*(command or _own_command()), str(proc), str(host_root)]
+        self._command = [*(command or child_command(main, ARGUMENT)), str(proc), str(host_root)]
         self._timeout = timeout
         self._on_start = on_start
         self._on_end = on_end
@@ -233,13 +232,3 @@ class LookUps:
         self._on_end(server.pid)
         server.wait()
         return True
-
-
-def _own_command() -> list[str]:
-    if getattr(sys, "frozen", False):
-        return [sys.executable, ARGUMENT]
-    # Only our own package and the standard library, for a fast start and little memory.
-    start = (
-        f"import sys; sys.path.insert(0, {str(_PACKAGES)!r}); from {main.__module__} import main; main(sys.argv[1:])"
-    )
-    return [sys.executable, "-I", "-S", "-c", start]

@@ -151,11 +151,20 @@ class ArchiveStore:
             return 0
 
     def _remark(self, about: int, reading: Reading[Any]) -> None:
-        oldest = next(iter(self._select("batches")), None)
-        if oldest is None:
-            reading.remarks.append("The archive has no events.")
-        elif oldest.appended > about > 0:
-            reading.remarks.append(f"The archive begins at {time_text(oldest.appended)}.")
+        if (text := beginning(self._select("batches"), about)) is not None:
+            reading.remarks.append(text)
+
+
+def beginning(files: Sequence[ArchiveFile], about: int) -> str | None:
+    """Return a remark on what an archive lacks of a time, if it does.
+
+    Args:
+        files: all files of its batches, oldest first.
+        about: the time, ms since the epoch.
+    """
+    if not files:
+        return "The archive has no events."
+    return f"The archive begins at {time_text(files[0].appended)}." if files[0].appended > about > 0 else None
 
 
 def _between(since: int, until: int | None) -> Any:

@@ -176,6 +176,7 @@ def _run(source: _Source, text: str, result: "HuntResult", *, explain: bool) -> 
         table = hunt.run(events, source.events, search.stop, show)
         was_stopped = search.stop()
     _write(source, table)
+    _remark(source, events)
     if hunt.faults:
         note(f"{count_of(hunt.faults, 'event')} could not be evaluated.", "warning")
     if was_stopped and not source.options.quiet:
@@ -220,8 +221,14 @@ def _run_sql(source: _Source, text: str, limit: int) -> None:
         finally:
             found.close()
     _write(source, table)
+    _remark(source, events)
     if table.num_rows == limit and not source.options.quiet:
         note(f"there may be more: --limit {limit}.")
+
+
+def _remark(source: _Source, events: "RowSource") -> None:
+    for text in () if source.options.quiet else events.remarks:
+        note(text)
 
 
 def _limits(source: _Source) -> "HuntLimits":

@@ -1,5 +1,6 @@
 """`lanner.hunt`: finds stored events, for other programs. Starts no stage and prints nothing."""
 
+import warnings
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -60,6 +61,9 @@ def hunt(
         memory_mib: the most memory that queries take.
         threads: the most threads.
 
+    Warns:
+        UserWarning: The source has not all events of the time range, or some could not be read.
+
     Raises:
         BadCondition: The text is not a condition.
         BadInput: The source can't be read, a field is unknown, or the hunt takes too much memory.
@@ -70,7 +74,11 @@ def hunt(
         tuple(group_by), tuple(fields), count, rare, edge, int(timeline.total_seconds() * _NANOSECONDS), limit
     )
     found = Hunt(compile_search(condition, read_rule_files(rules)), result, HuntLimits(memory_mib, threads))
-    return masked(found.run(_opened(source), events, lambda: False, lambda _: None), Redaction(redact))
+    opened = _opened(source)
+    table = found.run(opened, events, lambda: False, lambda _: None)
+    for text in opened.remarks:
+        warnings.warn(text, stacklevel=2)
+    return masked(table, Redaction(redact))
 
 
 def _milliseconds(moment: datetime) -> int:

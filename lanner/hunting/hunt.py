@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -32,10 +33,17 @@ _MERGE_AFTER = 64
 _ROWS = 20_000
 """Rows that are restored at a time."""
 _ORDER = ["appended", "partition", "offset", "index"]
-_CERTAIN, _DECIDED = "is_certain", "decided"
+_CERTAIN, _DECIDED, _PENDING = "is_certain", "decided", "pending"
 _LAST_TIME = (1 << 63) - 2
 _NEIGHBOURS = "evt.deltatime"
 """Fields that compare with the event before, which may not match."""
+
+
+_NOT_A_FILES_FAULT = (
+    *(duckdb.OutOfMemoryException, duckdb.InterruptException),
+    *(duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException),
+)
+"""Errors of a query; DuckDB has no common class for what a damaged file raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +127,16 @@ class Hunt:
         """
         connection = connect(self.limits)
         try:
-            is_empty = True
+            connection.register(CHUNK, EVENTS.empty_table())
+            connection.execute(_create(FOUND, self._plain(exp.false())))
+            connection.unregister(CHUNK)
             for number, chunk in enumerate(source.chunks(events, stop), 1):
                 if stop():
                     break
-                for query in self._queries(connection, chunk, within(events)):
-                    self._add(connection, query, is_first=is_empty)
-                    is_empty = False
+                self._read(connection, chunk, within(events), source.remarks)
                 if number % _MERGE_AFTER == 0:
                     self._merge(connection)
                 show(chunk.share)
-            if is_empty:
-                connection.register(CHUNK, EVENTS.empty_table())
-                self._add(connection, self._plain(exp.false()), is_first=True)
             self._merge(connection)
             table = connection.sql(self.result.last().sql(DIALECT, copy=False)).to_arrow_table()
             names = {column_name(each): each for each in self.result.needed}
@@ -142,19 +147,32 @@ class Hunt:
                 "group by fields with fewer values, or raise --memory."
             ) from None
         except (duckdb.Error, pa.ArrowException) as error:
-            # Such as a file that is damaged, or was compacted or deleted while it was read.
             raise BadInput(f"the events can't be read: {str(error).splitlines()[0]}") from None
         finally:
             connection.close()
 
-    def _add(self, connection: duckdb.DuckDBPyConnection, query: exp.Select, *, is_first: bool) -> None:
-        found = exp.to_table(FOUND)
-        made = exp.Create(this=found, kind="TABLE", expression=query) if is_first else exp.insert(query, found)
-        self.found += max(connection.execute(made.sql(DIALECT, copy=False)).fetchall()[0][0], 0)
+    def _read(self, connection: duckdb.DuckDBPyConnection, chunk: Chunk, range_: exp.Expr, remarks: list[str]) -> None:
+        """Add what a chunk has. A file that can't be read is left out, with a remark."""
+        before = self.events, self.faults
+        try:
+            connection.execute(f"CREATE OR REPLACE TABLE {_PENDING} AS FROM {FOUND} LIMIT 0")
+            for query in self._queries(connection, chunk, range_):
+                connection.execute(exp.insert(query, exp.to_table(_PENDING)).sql(DIALECT, copy=False))
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            if not chunk.name or isinstance(error, _NOT_A_FILES_FAULT):
+                raise
+            self.events, self.faults = before
+            for part in chunk.parts:
+                self._read(connection, part, range_, remarks)
+            if not chunk.parts:
+                # It is damaged, or was merged with others or deleted meanwhile.
+                reason = str(error).splitlines()[0] if Path(chunk.name).exists() else "it was merged or deleted"
+                remarks.append(f"{chunk.name} could not be read: {reason.rstrip('.')}. Its events are missing.")
+            return
+        self.found += connection.execute(f"INSERT INTO {FOUND} FROM {_PENDING}").fetchall()[0][0]
 
     def _merge(self, connection: duckdb.DuckDBPyConnection) -> None:
-        made = exp.Create(this=exp.to_table(FOUND), kind="TABLE", replace=True, expression=self.result.merged())
-        connection.execute(made.sql(DIALECT, copy=False))
+        connection.execute(_create(FOUND, self.result.merged()))
 
     def _plain(self, where: exp.Expr | None, table: str = CHUNK) -> exp.Select:
         values = [
@@ -233,6 +251,10 @@ class Hunt:
 
     def _fault(self, _: int, __: BaseException) -> None:
         self.faults += 1
+
+
+def _create(table: str, query: exp.Select) -> str:
+    return exp.Create(this=exp.to_table(table), kind="TABLE", replace=True, expression=query).sql(DIALECT, copy=False)
 
 
 def _heads(events: pa.Table) -> pa.Table:

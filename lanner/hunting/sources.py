@@ -14,6 +14,7 @@ from lanner.archive.alerts import ArchivedAlert, alert_rows
 from lanner.archive.files import ArchiveFile, ArchiveFiles
 from lanner.archive.rows import ArchivedBatch, tables
 from lanner.archive.schema import ALERTS, DATASETS, EVENTS
+from lanner.archive.store import beginning
 from lanner.errors import BadInput
 from lanner.recorder.store import EventRange, EventStore, Reading, StoredBatch
 
@@ -34,6 +35,10 @@ class Chunk:
     """Local files, instead of rows."""
     share: float = 1.0
     """How much has been read with it, from 0 to 1."""
+    parts: tuple["Chunk", ...] = ()
+    """Its files, each by itself, if it has several."""
+    name: str = ""
+    """The file that it is, for messages."""
 
     def bind(self, connection: duckdb.DuckDBPyConnection, name: str) -> None:
         """Make it a table of a connection."""
@@ -51,6 +56,9 @@ class Chunk:
 class RowSource(Protocol):
     """Events and alerts to hunt in. Reading them raises BadInput, BusUnavailable and OSError."""
 
+    remarks: list[str]
+    """On what isn't there or couldn't be read; complete once all was read."""
+
     def chunks(self, events: EventRange, stop: Stop) -> Iterator[Chunk]:
         """Yield the events of a time range; those of other times and hosts may be among them."""
 
@@ -63,6 +71,7 @@ class ArchiveSource:
 
     def __init__(self, files: ArchiveFiles) -> None:
         """Take the folder."""
+        self.remarks: list[str] = []
         self._files = files
 
     def chunks(self, events: EventRange, stop: Stop) -> Iterator[Chunk]:
@@ -80,6 +89,7 @@ class ArchiveSource:
                 waiting = []
         if waiting:
             yield self._chunk(waiting, 1.0)
+        self._remark(events.since)
 
     def datasets(
         self,
@@ -88,18 +98,25 @@ class ArchiveSource:
         folder: Path,  # noqa: ARG002
     ) -> tuple[dataset.Dataset, dataset.Dataset]:
         """Return events and alerts of a time range."""
+        self._remark(events.since)
         return self._dataset("events", self._select("events", events)), self._dataset(
             "alerts", self._select("alerts", events)
         )
+
+    def _remark(self, since: int) -> None:
+        if (text := beginning(self._files.select("batches"), since)) is not None:
+            self.remarks.append(text)
 
     def _select(self, name: str, events: EventRange) -> Sequence[ArchiveFile]:
         until = None if events.until is None else events.until + _LATER_MS
         return self._files.select(name, max(events.since - _EARLIER_MS, 0), until)
 
     def _chunk(self, files: Sequence[ArchiveFile], share: float) -> Chunk:
+        parts = tuple(self._chunk([each], share) for each in files) if len(files) > 1 else ()
+        paths = [each.path for each in files]
         if isinstance(self._files.system, fs.LocalFileSystem):
-            return Chunk(files=[each.path for each in files], share=share)
-        return Chunk(rows=self._dataset("events", files), share=share)
+            return Chunk(files=paths, share=share, parts=parts, name=paths[0])
+        return Chunk(rows=self._dataset("events", files), share=share, parts=parts, name=paths[0])
 
     def _dataset(self, name: str, files: Sequence[ArchiveFile]) -> dataset.Dataset:
         paths = [each.path for each in files]
@@ -111,6 +128,7 @@ class StoreSource:
 
     def __init__(self, store: EventStore) -> None:
         """Take the store."""
+        self.remarks: list[str] = []
         self._store = store
 
     def chunks(self, events: EventRange, stop: Stop) -> Iterator[Chunk]:
@@ -130,6 +148,7 @@ class StoreSource:
                 yield from tables(waiting)
                 waiting, count = [], 0
         yield from tables(waiting)
+        self.remarks += reading.remarks
 
     def datasets(self, events: EventRange, stop: Stop, folder: Path) -> tuple[dataset.Dataset, dataset.Dataset]:
         """Return events and alerts of a time range."""

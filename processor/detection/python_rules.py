@@ -75,7 +75,7 @@ class PythonRules(Detector):
         repeats: MessageRepeats | None = None,
         people: People | None = None,
     ) -> list[Alert]:
-        """FunctionCall the functions of the events that match, and add their alerts to those of the budget.
+        """Call the functions for the events that match, and add their alerts to those of the budget.
 
         An event is evaluated by all rules of Python files, whatever other rules it matches.
 

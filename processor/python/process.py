@@ -11,15 +11,14 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from foundation.backoff import Backoff
+from foundation.child_process import child_command
 from foundation.errors import LannerError
 from foundation.text import printable
 from processor.python import api
@@ -37,7 +36,6 @@ BURST = 10.0
 _WAIT = Backoff(first=1.0, factor=4.0, most=300.0, jitter=0.0)
 _MAX_CALLS = 1_000
 _MAX_FAULT = 500
-_PACKAGES = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +105,12 @@ class PythonProcess:
         """Start the process, if none runs, without waiting until it is ready."""
         if self._process is not None or self._limits is None:
             return
-        command = [*_command(), str(self._limits.memory), str(self._limits.seconds)]
+        command = [*child_command(main, ARGUMENT), str(self._limits.memory), str(self._limits.seconds)]
         # No variables: they may have passwords.
         process = subprocess.Popen(
-            *(command,),
-            stdin=-1,
-            stdout=-1,
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
             cwd="/",
@@ -333,13 +331,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             with contextlib.suppress(OSError):
                 pipe.close()
     process.wait()
-
-
-def _command() -> list[str]:
-    if getattr(sys, "frozen", False):
-        return [sys.executable, ARGUMENT]
-    # Only our own package and the standard library, for a fast start and little memory.
-    start = (
-        f"import sys; sys.path.insert(0, {str(_PACKAGES)!r}); from {main.__module__} import main; main(sys.argv[1:])"
-    )
-    return [sys.executable, "-I", "-S", "-c", start]

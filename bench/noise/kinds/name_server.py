@@ -12,7 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 _ADDRESSES = {
-    f"{name}.example.com": number for number, name in enumerate(("www", "api", "deb", "git", "pypi", "npm"), 1)
+    f"{name}.example.com": number for number, name in enumerate(("www", "api", "deb", "git", "packages", "modules"), 1)
 }
 _A, _NO_NAME = 1, 3
 _TTL = 60

@@ -23,8 +23,8 @@ while :; do
         update
     runuser -u dev -- git clone --quiet http://git.example.com/hello.git "/tmp/hello-$RANDOM"
     runuser -u dev -- python3 -c 'import urllib.request; urllib.request.urlopen("http://www.example.com/").read()'
-    runuser -u dev -- node -e 'require("http").get("http://npm.example.com/", (answer) => answer.resume())'
-    python3 -m pip download --quiet --index-url http://pypi.example.com/simple --trusted-host pypi.example.com tool
+    runuser -u dev -- node -e 'require("http").get("http://modules.example.com/", (answer) => answer.resume())'
+    python3 -m pip download --quiet --index-url http://packages.example.com/simple --trusted-host packages.example.com tool
     getent hosts missing.example.com
     getent hosts 198.51.100.1
     pause 10

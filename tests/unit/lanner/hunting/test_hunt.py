@@ -2,7 +2,9 @@
 
 import csv
 import json
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -17,7 +19,7 @@ from lanner.errors import BadInput
 from lanner.hunting.hunt import Hunt
 from lanner.hunting.masking import rows_of as values_of
 from lanner.hunting.results import HuntResult
-from lanner.hunting.sources import ArchiveSource, Chunk, RowSource, StoreSource
+from lanner.hunting.sources import ArchiveSource, Chunk, RowSource, Stop, StoreSource
 from lanner.recorder.recording import RecordingStore
 from lanner.recorder.search import SearchCondition, compile_search
 from lanner.recorder.store import EventRange
@@ -115,6 +117,7 @@ class _Rows:
     """A source that has some batches."""
 
     def __init__(self, batches: list[EventBatch]) -> None:
+        self.remarks: list[str] = []
         self.rows = rows_of(batches)
 
     def chunks(self, *_: object) -> list[Chunk]:
@@ -134,13 +137,37 @@ def test_sql_and_the_engine_find_what_the_engine_finds(node: Node, batch: EventB
     assert sorted(found["evt.num"].to_pylist()) == sorted(batch.first_number + index for _, index in matches)
 
 
-def test_a_damaged_file_is_reported(folder: Path) -> None:
-    """Without a traceback."""
+class _Listed(ArchiveSource):
+    """An archive whose files change after they were listed."""
+
+    def __init__(self, folder: Path, change: Callable[[], object]) -> None:
+        super().__init__(open_folder(str(folder)))
+        self._change = change
+
+    def chunks(self, events: EventRange, stop: Stop) -> Iterator[Chunk]:
+        """Yield them as they are listed."""
+        found = list(super().chunks(events, stop))
+        self._change()
+        yield from found
+
+
+@pytest.mark.parametrize("condition", ["evt.type exists", "evt.type exists and not evt.info contains XYZ"])
+@pytest.mark.parametrize("damage", ["cut", "overwritten", "gone"])
+def test_a_file_that_cannot_be_read_loses_its_own_events_alone(folder: Path, condition: str, damage: str) -> None:
+    """The events of others are found once, whether SQL or the engine decides, and a remark names the file."""
     (file,) = folder.rglob("*.parquet")
-    file.write_bytes(file.read_bytes()[:-100])
-    prepared = Hunt(compile_search("evt.type exists", ()), HuntResult(count=True))
-    with pytest.raises(BadInput, match="the events can't be read"):
-        prepared.run(ArchiveSource(open_folder(str(folder))), EventRange(0), lambda: False, lambda _: None)
+    other = file.with_name(f"00009{file.name[5:]}")
+    whole = file.read_bytes()
+    other.write_bytes(whole)
+    source = ArchiveSource(open_folder(str(folder)))
+    assert hunted(source, condition, EventRange(0), count=True) == [[14]]
+    changed = whole[:-100] if damage == "cut" else whole[:4] + bytes(4000) + whole[4004:]
+    source = _Listed(folder, other.unlink if damage == "gone" else partial(other.write_bytes, changed))
+
+    assert hunted(source, condition, EventRange(0), count=True) == [[7]]
+    (remark,) = [each for each in source.remarks if "begins" not in each and "no events" not in each]
+    assert str(other) in remark
+    assert ("it was merged or deleted" in remark) is (damage == "gone")
 
 
 def test_columns_that_a_file_lacks_are_missing_values(folder: Path) -> None:

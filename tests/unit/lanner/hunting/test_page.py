@@ -29,6 +29,9 @@ ROWS = next(
 class Rows:
     """A source that has two events."""
 
+    def __init__(self) -> None:
+        self.remarks: list[str] = []
+
     def chunks(self, *_: object) -> list[Chunk]:
         """Return them."""
         return [Chunk(ROWS.cast(EVENTS))]
