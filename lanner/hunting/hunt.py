@@ -165,7 +165,7 @@ class Hunt:
             for part in chunk.parts:
                 self._read(connection, part, range_, remarks)
             if not chunk.parts:
-                # It is damaged, or was merged with others or deleted meanwhile.
+                # It is damaged, or was merged with others or deleted.
                 reason = str(error).splitlines()[0] if Path(chunk.name).exists() else "it was merged or deleted"
                 remarks.append(f"{chunk.name} could not be read: {reason.rstrip('.')}. Its events are missing.")
             return

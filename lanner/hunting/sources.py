@@ -15,8 +15,10 @@ from lanner.archive.files import ArchiveFile, ArchiveFiles
 from lanner.archive.rows import ArchivedBatch, tables
 from lanner.archive.schema import ALERTS, DATASETS, EVENTS
 from lanner.archive.store import beginning
+from lanner.archive.storing import metadata_of
 from lanner.errors import BadInput
 from lanner.recorder.store import EventRange, EventStore, Reading, StoredBatch
+from schemas.encoding.batch import BadBatch
 
 Stop = Callable[[], bool]
 _CHUNK_EVENTS = 50_000
@@ -99,9 +101,20 @@ class ArchiveSource:
     ) -> tuple[dataset.Dataset, dataset.Dataset]:
         """Return events and alerts of a time range."""
         self._remark(events.since)
-        return self._dataset("events", self._select("events", events)), self._dataset(
-            "alerts", self._select("alerts", events)
-        )
+        first, second = (self._dataset(name, self._readable(name, events)) for name in ("events", "alerts"))
+        return first, second
+
+    def _readable(self, name: str, events: EventRange) -> list[ArchiveFile]:
+        """Return the files of a time range without damaged ones, which would end a query, with a remark on each."""
+        found = []
+        for each in self._select(name, events):
+            try:
+                metadata_of(self._files, each)
+            except (BadBatch, OSError) as error:
+                self.remarks.append(f"{str(error).rstrip('.')}. Its rows are missing.")
+            else:
+                found.append(each)
+        return found
 
     def _remark(self, since: int) -> None:
         if (text := beginning(self._files.select("batches"), since)) is not None:

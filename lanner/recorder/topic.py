@@ -103,7 +103,7 @@ class TopicStore:
         if oldest > events.since:
             reading.remarks.append(f"events before {time_text(oldest)} are no longer complete")
         if reading.unreadable:
-            reading.remarks.append(f"{reading.unreadable:,} messages were not valid event batches")
+            reading.remarks.append(f"{count_of(reading.unreadable, 'message')} could not be read as events.")
 
     def _around(self, events: EventRange, stop: Stop, reading: Reading[StoredBatch]) -> Generator[StoredBatch]:
         """Yield the batches of a host, or of all.

@@ -167,6 +167,10 @@ def test_a_file_that_cannot_be_read_loses_its_own_events_alone(folder: Path, con
     assert hunted(source, condition, EventRange(0), count=True) == [[7]]
     (remark,) = [each for each in source.remarks if "begins" not in each and "no events" not in each]
     assert str(other) in remark
+    if damage == "cut":
+        rows, _ = source.datasets(EventRange(0), lambda: False, folder)
+        assert rows.count_rows() == 5
+        assert str(other) in source.remarks[-1]
     assert ("it was merged or deleted" in remark) is (damage == "gone")
 
 
