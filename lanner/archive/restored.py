@@ -21,6 +21,7 @@ from lanner.archive.schema import (
     HEAD_NUMBERS,
     HEAD_TEXTS,
     IDENTITY,
+    MISSING_NUMBERS,
     NUMBERS,
     PROCESS,
     SERVER_LISTS,
@@ -31,7 +32,6 @@ from lanner.recorder.store import StoredBatch
 from schemas.batch import (
     ARGUMENT_COLUMNS,
     EVENT_COLUMNS,
-    MISSING_INT,
     Container,
     EventBatch,
     Mount,
@@ -42,7 +42,6 @@ from schemas.batch import (
 from schemas.encoding.columns import LISTS, MARKS, SERVER
 from schemas.encoding.limits import TextTable
 
-_MISSING = {"local_port": -1, "remote_port": -1, "thread": MISSING_INT, "vthread": MISSING_INT, "fd_num": MISSING_INT}
 _ROWS = ("parent", "session_leader", "group_leader")
 _PLACE = ("appended", "partition", "offset")
 
@@ -141,7 +140,7 @@ def _contents(events: pa.Table) -> dict[str, Any]:
     columns["time"].extend(events["time"].cast(pa.int64()).to_pylist())
     columns["process"].extend(map(row_of.__getitem__, events["proc_row"].to_pylist()))
     for name in NUMBERS:
-        missing = _MISSING.get(name, 0)
+        missing = MISSING_NUMBERS.get(name, 0)
         columns[name].extend(missing if value is None else value for value in events[name].to_pylist())
     for name in EVENT_TEXTS:
         columns[name].extend(_indices(texts, events[name].to_pylist()))

@@ -6,19 +6,20 @@ column for many batches at once, and texts are compared once for each batch, not
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from foundation.errors import LannerError
+from lanner.archive.lineages import Lineages
 from lanner.archive.schema import (
     CONTAINER_FLAGS,
     CONTAINER_TEXTS,
     EVENT_TEXTS,
     EVENTS,
     IDENTITY,
+    MISSING_NUMBERS,
     NUMBERS,
     PROCESS,
     SERVER_LISTS,
@@ -30,34 +31,20 @@ from schemas.batch import (
     ARGUMENT_COLUMNS,
     EVENT_COLUMNS,
     FILE_FACTS,
-    MISSING_INT,
     STRING_COLUMNS,
     Container,
     EventBatch,
     NetworkServer,
-    Process,
     ProgramFile,
 )
 from schemas.encoding.columns import FILES, KNOWN_BITS, LISTS, PROCESS_COLUMNS, SERVER, TEXTS, pack_processes
 from schemas.encoding.limits import TextTable
 
-MAX_ANCESTORS = 64
-"""Ancestors of an event that are archived; hosts have fewer than 20. A hostile batch may have a line of all its
-processes, which each of its events would repeat."""
-MAX_RELATIVES = 32
 MAX_ROW_BYTES = 512 << 20
 """Limit of the rows of a message, whose size is up to 4 MiB: each of a hostile batch's 100,000 events may refer to the
 same huge texts. Rows of an honest one take some ten times its size."""
 _TABLE_BYTES = 64 << 20
 """Limit of the rows of a table, estimated without the compression by dictionaries."""
-_PROCESS_BYTES = 200
-"""What the numbers of a process, or of a container, take."""
-_PROCESS_TEXTS = attrgetter(*TEXTS)
-_CONTAINER_TEXTS = attrgetter(*CONTAINER_TEXTS)
-_FILE_TEXTS = attrgetter(*(name for name in FILE_FACTS if name != "written_at"), "path")
-_MISSING = {"thread": MISSING_INT, "vthread": MISSING_INT, "fd_num": MISSING_INT, "local_port": -1, "remote_port": -1}
-"""The numbers that mean a missing value."""
-
 Numbers = np.ndarray[Any, Any]
 
 
@@ -137,82 +124,13 @@ def of_sizes(sizes: Numbers, values: pa.Array, missing: Numbers | None = None) -
     return pa.ListArray.from_arrays(pa.array(offsets), values, mask=mask)
 
 
-class _Lineages:
-    """The rows of each process that has events, those of its ancestors, relatives and of their containers."""
-
-    def __init__(self) -> None:
-        self.ancestors: list[list[int]] = []
-        self.relatives: list[list[int]] = []
-        self.containers: list[list[int]] = []
-        self.sizes: list[int] = []
-        """What they take in a row, bytes."""
-        self._size_of: dict[int, int] = {}
-
-    def add(self, batch: EventBatch, row: int, first_process: int, first_container: int) -> None:
-        """Add those of one process. The first process and container are those of its batch among all batches."""
-        processes = batch.processes
-        line: dict[int, None] = {row: None}
-        above = processes[row].parent
-        while above >= 0 and len(line) <= MAX_ANCESTORS:
-            line[above] = None
-            above = processes[above].parent
-        ancestors = list(line)[1:]
-        found = dict(line)
-        for known in list(found):
-            _add_leaders(processes, known, found)
-        relatives = list(found)[len(line) :]
-        own = processes[row].container
-        others = dict.fromkeys(processes[each].container for each in (*ancestors, *relatives))
-        self.ancestors.append([first_process + each for each in ancestors])
-        self.relatives.append([first_process + each for each in relatives])
-        self.containers.append([first_container + each for each in others if each not in (-1, own)])
-        size = sum(_container_size(batch.containers[each]) for each in {*others, own} if each >= 0)
-        for each in (row, *ancestors, *relatives):
-            if first_process + each not in self._size_of:
-                self._size_of[first_process + each] = _process_size(processes[each])
-            size += self._size_of[first_process + each]
-        self.sizes.append(size)
-
-
-def _process_size(process: Process) -> int:
-    size = _PROCESS_BYTES + _texts_size(_PROCESS_TEXTS(process)) + sum(map(_texts_size, (process.args, process.env)))
-    for file in (process.file, process.script):
-        size += 0 if file is None else _texts_size(_FILE_TEXTS(file))
-    if process.server is not None:
-        size += sum(_texts_size(getattr(process.server, name)) for name in SERVER_LISTS)
-    return size
-
-
-def _container_size(container: Container) -> int:
-    pairs = [text for labels in (container.labels, container.pod_labels) for pair in labels or () for text in pair]
-    paths = [text for mount in container.mounts or () for text in (mount.source, mount.dest, mount.mode)]
-    return _PROCESS_BYTES + _texts_size(_CONTAINER_TEXTS(container)) + _texts_size(pairs) + _texts_size(paths)
-
-
-def _texts_size(texts: Sequence[str | None] | None) -> int:
-    return 0 if not texts else 4 * len(texts) + sum(map(len, filter(None, texts)))
-
-
-def _add_leaders(processes: Sequence[Process], row: int, found: dict[int, None]) -> None:
-    """Add the leaders of a process, and what leads to them: their ancestors and leaders."""
-    waiting = [row]
-    while waiting:
-        process = processes[waiting.pop()]
-        for each in (process.session_leader, process.group_leader):
-            leader = each
-            while leader >= 0 and leader not in found and len(found) <= MAX_ANCESTORS + MAX_RELATIVES:
-                found[leader] = None
-                waiting.append(leader)
-                leader = processes[leader].parent
-
-
 class _Events:
     """The columns of all events of some batches."""
 
     def __init__(self, batches: Sequence[ArchivedBatch]) -> None:
         self._batches = [each for each in batches if each.stored.batch.count]
         self._columns = Columns()
-        self.lineages = _Lineages()
+        self.lineages = Lineages()
         inner = [each.stored.batch for each in self._batches]
         counts = np.fromiter((each.count for each in inner), np.int64, len(inner))
         self.count = int(counts.sum())
@@ -278,7 +196,7 @@ class _Events:
         facts = [of.texts.texts[index] if index else None for index in self._texts["fd_file"][order]]
         found["fd_file"] = of.of_lists([None if text is None else text.split("\0", len(FILE_FACTS)) for text in facts])
         for name in NUMBERS:
-            column, missing = self._numbers[name][order], _MISSING.get(name)
+            column, missing = self._numbers[name][order], MISSING_NUMBERS.get(name)
             found[name] = pa.array(column, mask=None if missing is None else column == missing)
         found |= self._of_processes(order)
         return pa.Table.from_arrays([found[name] for name in EVENTS.names], EVENTS.names)

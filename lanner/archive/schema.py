@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
-from schemas.batch import FILE_FACTS, NUMBER_COLUMNS, STRING_COLUMNS
+from schemas.batch import FILE_FACTS, MISSING_INT, NUMBER_COLUMNS, STRING_COLUMNS
 from schemas.encoding.columns import FILES, LISTS, MARKS, NULLABLE, SERVER, SURE, TEXTS
 
 VERSION = "1"
@@ -111,6 +111,10 @@ NUMBERS = {
     for name, code in NUMBER_COLUMNS.items()
     if name not in ("time", "process")
 }  # fmt: skip
+MISSING_NUMBERS = {
+    **dict.fromkeys(("thread", "vthread", "fd_num"), MISSING_INT), **dict.fromkeys(("local_port", "remote_port"), -1)
+}  # fmt: skip
+"""The numbers of a batch that mean a missing value, where 0 doesn't."""
 EVENT_TEXTS = tuple(name for name in STRING_COLUMNS if name != "fd_file")
 
 EVENTS = pa.schema({
