@@ -99,12 +99,11 @@ def test_links_and_removals_that_no_clause_matches_stay_in_the_kernel(tmp_path: 
         "os.symlink('/etc/shadow', f'{top}/link')\n"
         "os.chroot(f'{top}/root'); os.unlink('/log/0')\n"
         "os.chdir('/log'); os.unlink('1')\n"
-        # Facts that /proc alone has are read before it ends.
-        "import time; time.sleep(0.5)\n"
     )
     rules = (
         f"evt.type in (unlink, unlinkat) and fs.path.name startswith {tmp_path}/log",
-        "evt.type in (unlink, unlinkat) and fs.path.name startswith /log",
+        # The host's path, unless something is mounted at the same time: then it stays as the process has it.
+        f"evt.type in (unlink, unlinkat) and (fs.path.name startswith /log or fs.path.name startswith {tmp_path}/root)",
         "evt.type = symlink and evt.arg.target = /etc/shadow",
     )
     types = ("unlink", "unlinkat", "symlink")
@@ -122,7 +121,6 @@ def test_links_and_removals_that_no_clause_matches_stay_in_the_kernel(tmp_path: 
         for name in ("link", "root/log/2"):
             (tmp_path / name).unlink()
 
-    assert found[0][rules[0]] == 3
-    assert found[0][rules[2]] == 1
+    assert [found[0][rule] for rule in rules] == [3, 2, 1]
     assert found[0] == found[1]
     assert filtered >= 12
