@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -69,11 +69,17 @@ def _fields(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> tu
     "hunt",
     example="sudo lanner hunt 'proc.name = curl and evt.type = connect' --since 7d\n"
     "lanner hunt 'evt.type = execve' --since 90d --group-by proc.exepath --rare 2\n"
+    "lanner hunt --indicators feed.txt --since 90d\n"
     "lanner hunt --sql 'SELECT proc_name, count(*) FROM events GROUP BY ALL' --since 24h",
     formats=_FORMATS,
 )
 @click.argument("condition", required=False)
 @click.option("--sql", metavar="SELECT", help="Run SQL over the views `events` and `alerts` instead of a condition.")
+@click.option(
+    "--indicators", type=click.Path(path_type=Path), metavar="FILE",
+    help="Find events whose addresses, names or digests are in this file: text, CSV, STIX 2.1 or MISP.",
+)  # fmt: skip
+@click.option("--column", metavar="NAME", help="With --indicators: the column of a CSV file that has the entries.")
 @click.option("--since", metavar="TIME", default="24h", show_default=True, help="A duration before now, or a date.")
 @click.option("--until", metavar="TIME", help="Not later than this.  [default: now]")
 @click.option("--host", metavar="HOST", help="Only the host with this name or id.")
@@ -101,6 +107,8 @@ def command(
     condition: str | None,
     *,
     sql: str | None,
+    indicators: Path | None,
+    column: str | None,
     since: str,
     until: str | None,
     host: str | None,
@@ -122,6 +130,9 @@ def command(
 ) -> None:
     """Find stored events that meet CONDITION, in the language of rules, with the macros and lists of the rules.
 
+    With --indicators, find events of which a value is in a file of up to a million addresses, networks, names and
+    digests, and that meet CONDITION if there is one.
+
     The source is an archive, this host's own recording, which `lanner run` writes, or the fleet's topics if a broker is
     configured. DuckDB evaluates what SQL can state of the condition, the engine of rules the rest; so a condition
     matches what a rule with it would match. Ctrl-C shows what was found until then.
@@ -132,8 +143,10 @@ def command(
     if columns:
         _print_columns(options)
         return
-    if (condition is None) == (sql is None):
-        raise click.UsageError("give either CONDITION or --sql.")
+    if [condition is not None or indicators is not None, sql is not None].count(True) != 1:
+        raise click.UsageError("give either CONDITION, --indicators or both; or --sql.")
+    if column is not None and indicators is None:
+        raise click.UsageError("--column needs --indicators.")
     if (first and last) or (rare and not group_by):
         raise click.UsageError("--rare needs --group-by." if rare else "give either --first or --last.")
     if (first or last) and (count or timeline or rare):
@@ -158,13 +171,31 @@ def command(
         timeline=0 if timeline is None else parse_duration_ms(timeline, "--timeline") * UNITS["ms"],
         limit=limit,
     )
-    _run(source, condition or "", result, explain=explain)
+    compiled = None if condition is None else _compiled(source, condition)
+    if indicators is not None:
+        compiled, result = _listed(source, indicators, column, compiled, result)
+    assert compiled is not None  # noqa: S101  there is a condition or a file
+    _run(source, compiled, result, explain=explain)
 
 
-def _run(source: _Source, text: str, result: "HuntResult", *, explain: bool) -> None:
+def _listed(
+    source: _Source, path: Path, column: str | None, condition: SearchCondition | None, result: "HuntResult"
+) -> "tuple[SearchCondition, HuntResult]":
+    """Return the condition that a file's entries make, and a result that shows what was found."""
+    from lanner.hunting.listed import counted, listed_condition, read_listed, shown_fields
+    from lanner.hunting.results import DEFAULT_FIELDS
+
+    found = read_listed(path, column)
+    if not source.options.quiet:
+        note(f"{path}: {counted(found)}.")
+    fields = result.fields or tuple(dict.fromkeys((*DEFAULT_FIELDS, *shown_fields(found))))
+    return listed_condition(found, condition), replace(result, fields=fields)
+
+
+def _run(source: _Source, condition: SearchCondition, result: "HuntResult", *, explain: bool) -> None:
     from lanner.hunting.hunt import Hunt
 
-    hunt = Hunt(_compiled(source, text), result, _limits(source))
+    hunt = Hunt(condition, result, _limits(source))
     if explain:
         sys.stdout.write(hunt.explained(source.events) + "\n")
         return

@@ -29,6 +29,7 @@ from lanner.hunting.comparisons import (
     negated,
     sure,
 )
+from lanner.hunting.lookups import Lookup, Lookups
 from processor.compiler.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, STRING_TYPES
 from processor.compiler.simplify import simplify
 from processor.compiler.types import field_shape, side_shape
@@ -50,10 +51,12 @@ from processor.language.ast import (
     checks,
     deep,
     fields_in,
+    indicators_in,
     literals,
 )
 from processor.language.event_types import ALL_EVENT_TYPES, event_types
 from processor.language.printer import print_condition
+from processor.language.tokens import IN_INDICATORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class SqlCondition:
     is_exact: bool
     engine: tuple[str, ...] = ()
     """The parts that the engine decides."""
+    lookups: tuple[Lookup, ...] = ()
+    """The values that are looked up in lists of indicators, whose tables the expressions read."""
 
 
 def to_sql(condition: Node) -> SqlCondition:
@@ -75,24 +80,25 @@ def to_sql(condition: Node) -> SqlCondition:
             value = constant(value=folded)
             return SqlCondition(value, value, is_exact=True)
         undecided: dict[str, None] = {}
+        lookups = Lookups()
         parts = list(_conjuncts(folded))
         named = [part for part in parts if _named(part)]
-        lexical = _Translator(undecided, real=False)
+        lexical = _Translator(undecided, lookups, real=False)
         bounds = [lexical.bounds(part) for part in parts if part not in named]
         if named:
-            bounds.append(_under_both_names(named, undecided))
+            bounds.append(_under_both_names(named, undecided, lookups))
         types = event_types(folded)
         if types != ALL_EVENT_TYPES:
             # Parquet's statistics exclude rows by it, also where the condition is an `or`.
             bounds.insert(0, Bounds(of_types(types)))
         found = combined(bounds, conjunction)
-        return SqlCondition(found.may, found.lower, found.is_exact, tuple(undecided))
+        return SqlCondition(found.may, found.lower, found.is_exact, tuple(undecided), tuple(lookups.all))
 
 
-def _under_both_names(parts: Sequence[Node], undecided: dict[str, None]) -> Bounds:
+def _under_both_names(parts: Sequence[Node], undecided: dict[str, None], lookups: Lookups) -> Bounds:
     """Return the bounds of conditions on a file, which it may meet by the name that was passed or by the kernel's."""
     lexical, real = (
-        combined([_Translator(undecided, real=each).bounds(part) for part in parts], conjunction)
+        combined([_Translator(undecided, lookups, real=each).bounds(part) for part in parts], conjunction)
         for each in (False, True)
     )
     name, other = exp.column("fd_name"), exp.column("fd_realpath")
@@ -126,6 +132,7 @@ def _named(node: Node) -> bool:
 @dataclass(slots=True)
 class _Translator:
     undecided: dict[str, None]
+    lookups: Lookups
     real: bool
     """Use the file's name as the kernel resolved it."""
     of_ancestor: bool = False
@@ -152,7 +159,7 @@ class _Translator:
         finally:
             self.depth -= 1
         if isinstance(node, Ancestor) and not self.of_ancestor:
-            inner = _Translator({}, real=self.real, of_ancestor=True).bounds(node.condition)
+            inner = _Translator({}, self.lookups, real=self.real, of_ancestor=True).bounds(node.condition)
             if inner.is_exact:
                 return Bounds(_is_any(exp.column(_ALL), ("ancestor", "position"), inner.may))
         return self._undecided(node)
@@ -173,8 +180,10 @@ class _Translator:
             return _capabilities(node, left.values[0])
         if isinstance(node.right, FieldValue | Transformer):
             return self._fields(node, left, kind)
-        if not isinstance(node.right, Literal | ValueList) or node.operator == "in_indicators":
+        if not isinstance(node.right, Literal | ValueList):
             return UNKNOWN
+        if node.operator == IN_INDICATORS:
+            return self._indicators(node, left)
         texts = [item.text for item in literals(node)]
         if node.modifier is None and node.operator in SAME:
             single: list[Test] = [partial(member, kind, texts)]
@@ -185,6 +194,14 @@ class _Translator:
         ends = kind in ADDRESS_TYPES or kind in NET_TYPES or kind == "PORT"
         each = [_over(left, test, every=ends and node.operator == "!=") for test in single]
         return each[0] if node.modifier is None else _counted(each, node.modifier)
+
+    def _indicators(self, node: Check, left: FieldColumn) -> Bounds:
+        if self.of_ancestor or node.modifier is not None:
+            # Each of an event's ancestors has a value.
+            return UNKNOWN
+        lists, is_list = indicators_in(node), left.form == "list"
+        found = (self.lookups.add(value, lists, is_list=is_list).found() for value in left.values)
+        return Bounds(disjunction(found))
 
     def _operand(self, side: Field | Transformer | Literal | FieldValue) -> FieldColumn | None:
         if isinstance(side, FieldValue):

@@ -127,7 +127,7 @@ class Hunt:
         """
         connection = connect(self.limits)
         try:
-            connection.register(CHUNK, EVENTS.empty_table())
+            connection.register(CHUNK, self._with_read(EVENTS.empty_table()))
             connection.execute(_create(FOUND, self._plain(exp.false())))
             connection.unregister(CHUNK)
             for number, chunk in enumerate(source.chunks(events, stop), 1):
@@ -201,6 +201,9 @@ class Hunt:
             lines += [f"  {each}" for each in self.sql.engine]
         if read := [name for name, column in self.columns.items() if column is None]:
             lines.append(f"The engine reads these fields of the events that match: {', '.join(read)}")
+        for each in self.sql.lookups:
+            names = ", ".join(dict.fromkeys(one.spec.name for one in each.lists))
+            lines.append(f"{each.table} has the values of {each.value.sql(DIALECT)} that are in {names}.")
         lines += ["", "Of each chunk of events:", self.chunk_sql(events)]
         lines += ["", "Of what was found:", self.result.last().sql(DIALECT, pretty=True)]
         return "\n".join(printable(line) for text in lines for line in text.split("\n"))
@@ -210,6 +213,8 @@ class Hunt:
         # What was found is written while the events are still being read.
         reading = connection if self.is_in_sql else connection.cursor()
         chunk.bind(reading, CHUNK)
+        for each in self.sql.lookups:
+            each.fill(reading, CHUNK, range_)
         query = self._first_query(range_)
         if self.is_in_sql:
             yield query
@@ -218,6 +223,12 @@ class Hunt:
             decided = self._decided(pa.Table.from_batches([rows]))
             connection.register(_DECIDED, decided)
             yield self._plain(None, _DECIDED)
+
+    def _with_read(self, rows: pa.Table) -> pa.Table:
+        """Return no rows, with the columns of the fields that only the engine reads."""
+        for at, (name, column) in enumerate(self.columns.items()):
+            rows = rows if column is not None else rows.append_column(_extra(at), pa.array([], _kind(name)))
+        return rows
 
     def _decided(self, rows: pa.Table) -> pa.Table:
         """Return the rows that match, with the fields that only the engine reads."""

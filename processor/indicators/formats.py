@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedIOBase
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from foundation.times import from_rfc3339
@@ -55,6 +56,20 @@ class Placed:
 
 
 Read = Iterator[Placed | RejectedEntry]
+
+
+BY_SUFFIX: Mapping[str, Format] = {".csv": "csv", ".txt": "text", ".list": "text", ".netset": "text", ".ipset": "text"}
+"""The formats that names show."""
+
+
+def format_of(name: str, beginning: bytes) -> Format:
+    """Return the format of a file, by its name or its first bytes."""
+    found = BY_SUFFIX.get(PurePosixPath(name).suffix)
+    if found is not None:
+        return found
+    if not beginning.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"[")):
+        return "text"
+    return "stix" if re.search(rb'"type"\s*:\s*"bundle"|"spec_version"|"objects"', beginning) else "misp"
 
 
 def read_entries(data: BufferedIOBase, form: Format, kind: Kind, columns: Mapping[str, str]) -> Read:

@@ -6,7 +6,7 @@ import stat
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from io import BufferedIOBase, BufferedReader, BytesIO
@@ -14,11 +14,13 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from foundation.errors import LannerError
-from processor.indicators.formats import MAX_BYTES, Format, Placed, RejectedEntry, read_entries
+from processor.indicators.formats import MAX_BYTES, Format, Placed, RejectedEntry, format_of, read_entries
 from processor.indicators.tables import MAX_ENTRIES, TABLES, BadIndicator, Entry, Kind, Table
 
 MAX_REPORTED = 20
 """The most entries of a file that can't be used and are reported with their places; all are counted."""
+_BEGINNING = 4096
+"""The bytes of a file by which its format is recognized."""
 _Stamp = tuple[int, ...]
 
 
@@ -135,14 +137,14 @@ class IndicatorList:
             try:
                 return self.load()
             except OSError:
-                return self._use(_read(BytesIO(), self.spec, 0))
+                return self.replace_contents(_read(BytesIO(), self.spec, 0))
         return self._contents
 
     def load(self) -> Contents:
         """Read the file, unless it was read and did not change. Raises OSError, and keeps what it held before."""
         with self._lock:
             if not isinstance(self._file, Path):
-                return self._contents or self._use(_unpacked(self._file, self.spec))
+                return self._contents or self.replace_contents(_unpacked(self._file, self.spec))
             with closing(_open(self._file, self._folders)) as file:
                 status = os.fstat(file.fileno())
                 stamp = _stamp(status)
@@ -151,7 +153,7 @@ class IndicatorList:
                 key = (self._file, stamp, self.spec)
                 _SHARED[key] = contents = _SHARED.get(key) or _read(file, self.spec, status.st_mtime)
                 self._stamp = stamp
-                return self._use(contents)
+                return self.replace_contents(contents)
 
     def packed(self) -> bytes:
         """Return the compressed content of the file, to be published. Raises OSError."""
@@ -187,7 +189,8 @@ class IndicatorList:
     def _first(self, value: str) -> bool:
         return self.contents.table.may_have(value)
 
-    def _use(self, contents: Contents) -> Contents:
+    def replace_contents(self, contents: Contents) -> Contents:
+        """Use these entries from now on, and return them."""
         self._contents = contents
         self._may_have = contents.table.may_have
         return contents
@@ -255,35 +258,90 @@ def _unpacked(file: PackedFile, spec: IndicatorSpec) -> Contents:
 
 def _read(data: BufferedIOBase, spec: IndicatorSpec, dated: float) -> Contents:
     table = TABLES[spec.kind]()
+    rejected, count = _fill((table,), read_entries(data, spec.form, spec.kind, dict(spec.columns)))
+    expires = dated + spec.expires_after if spec.expires_after else 0
+    return Contents(table, rejected, count, dated, expires)
+
+
+def _fill(tables: Sequence[Table], entries: Iterable[Placed | RejectedEntry]) -> tuple[tuple[RejectedEntry, ...], int]:
+    """Add each entry to the first table that takes it; return what can't be used, and how much that is."""
     rejected: list[RejectedEntry] = []
     count = 0
-    for each in read_entries(data, spec.form, spec.kind, dict(spec.columns)):
+    for each in entries:
         # What can't be used takes as long to read.
-        is_full = len(table) + count >= MAX_ENTRIES and isinstance(each, Placed)
+        is_full = sum(map(len, tables)) + count >= MAX_ENTRIES and isinstance(each, Placed)
         found: RejectedEntry | None
         if is_full:
             found = RejectedEntry(
                 each.line, each.column, f"the file has more than {MAX_ENTRIES:,} entries: the rest is not read"
             )
         else:
-            found = each if isinstance(each, RejectedEntry) else _added(table, each)
+            found = each if isinstance(each, RejectedEntry) else _added(tables, each)
         if found is not None:
             count += 1
             if len(rejected) < MAX_REPORTED:
                 rejected.append(found)
         if is_full:
             break
-    table.finish()
+    for table in tables:
+        table.finish()
     # A list of which most can't be used is another file, whose lines may be secrets.
-    if count <= len(table):
+    if count <= sum(map(len, tables)):
         rejected = [replace(each, reason=f"{each.shown!r}: {each.reason}") if each.shown else each for each in rejected]
-    expires = dated + spec.expires_after if spec.expires_after else 0
-    return Contents(table, tuple(rejected), count, dated, expires)
+    return tuple(rejected), count
 
 
-def _added(table: Table, placed: Placed) -> RejectedEntry | None:
-    try:
-        table.add(placed.entry)
-    except BadIndicator as error:
-        return RejectedEntry(placed.line, placed.column, str(error), placed.entry.text[:60])
-    return None
+def _added(tables: Sequence[Table], placed: Placed) -> RejectedEntry | None:
+    reason = ""
+    for table in tables:
+        try:
+            table.add(placed.entry)
+        except BadIndicator as error:
+            reason = str(error)
+        else:
+            return None
+    if len(tables) > 1:
+        reason = "it is no address, network, digest or name"
+    return RejectedEntry(placed.line, placed.column, reason, placed.entry.text[:60])
+
+
+_BY_SHAPE: tuple[Kind, ...] = ("address", "digest", "name")
+"""Kinds that an entry shows by its form. A digest is a name as well, so names come last."""
+
+
+@dataclass(frozen=True, slots=True)
+class MixedFile:
+    """A file that is no list of a rule: its entries are of the kinds that they have the form of."""
+
+    lists: tuple["IndicatorList", ...]
+    """One of each kind of which there are entries."""
+    rejected: tuple[RejectedEntry, ...]
+    rejected_count: int
+
+
+def read_mixed(path: Path, column: str | None = None) -> MixedFile:
+    """Read a file of addresses, networks, digests and names, whose format its name or its beginning shows.
+
+    column: of a CSV file, the name of the column that has the entries. Raises OSError.
+    """
+    with closing(_open(path, None)) as file:
+        form = format_of(path.name, file.peek(_BEGINNING)[:_BEGINNING])
+        columns = {"value": column} if column is not None else {}
+        dated = os.fstat(file.fileno()).st_mtime
+        tables = {kind: TABLES[kind]() for kind in _BY_SHAPE}
+        if form in ("text", "csv"):
+            rejected, count = _fill(tuple(tables.values()), read_entries(file, form, "text", columns))
+        else:
+            rejected, count = (), 0
+            for kind, table in tables.items():
+                file.seek(0)
+                # Much of what is wrong is found for each kind.
+                found, number = _fill((table,), read_entries(file, form, kind, columns))
+                rejected, count = tuple(dict.fromkeys((*rejected, *found)))[:MAX_REPORTED], max(count, number)
+    lists = []
+    for kind, table in tables.items():
+        if len(table):
+            one = IndicatorList(IndicatorSpec(path.name, str(path), kind, form), path)
+            one.replace_contents(Contents(table, (), 0, dated, 0))
+            lists.append(one)
+    return MixedFile(tuple(lists), rejected, count)

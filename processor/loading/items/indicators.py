@@ -1,13 +1,12 @@
 """Items that name a file of indicators: a list of up to a million digests, names, addresses or texts."""
 
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TypeVar, get_args
 
 from foundation.quantities import UNITS, parse_duration
 from foundation.text import did_you_mean
 from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SourceLocation
-from processor.indicators.formats import COLUMNS, Format
+from processor.indicators.formats import BY_SUFFIX, COLUMNS, Format
 from processor.indicators.lists import IndicatorList, IndicatorSpec, OutsideFolders, PackedFile, PublishedFiles
 from processor.indicators.tables import Kind
 from processor.language.tokens import IDENTIFIER
@@ -20,7 +19,6 @@ from schemas.published_rules import is_indicator_file
 KEYS = ("indicators", "file", "kind", "format", "columns", "source", "expires_after")
 KINDS: tuple[Kind, ...] = get_args(Kind)
 FORMATS: tuple[Format, ...] = get_args(Format)
-_BY_SUFFIX: Mapping[str, Format] = {".csv": "csv", ".txt": "text", ".list": "text", ".netset": "text", ".ipset": "text"}
 _Choice = TypeVar("_Choice", Kind, Format)
 
 
@@ -36,7 +34,7 @@ def read_indicators(item: MappingNode, published: PublishedFiles | None) -> Load
     file = scalar(item, "file", spot)
     kind = _one_of(scalar(item, "kind", spot), KINDS, spot)
     stated = optional_scalar(item, "format", spot)
-    form = _BY_SUFFIX.get(PurePosixPath(file.value).suffix) if stated is None else _one_of(stated, FORMATS, spot)
+    form = BY_SUFFIX.get(PurePosixPath(file.value).suffix) if stated is None else _one_of(stated, FORMATS, spot)
     if form is None:
         raise _wrong("its format is not known by its name", spot, file, f"add 'format': {', '.join(FORMATS)}")
     if form in ("stix", "misp") and kind == "text":
