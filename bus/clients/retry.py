@@ -27,17 +27,21 @@ class Stopped(LannerError):
 class Outage:
     """Reports an outage when it begins, at most once a minute while it lasts, and when it ends."""
 
-    def __init__(self, waiting: str, on_note: OnNote, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, waiting: str, on_note: OnNote, clock: Callable[[], float] = time.monotonic, *, of: str = "the broker"
+    ) -> None:
         """Start without an outage.
 
         Args:
             waiting: what is blocked meanwhile, as the subject of a sentence.
             on_note: receives each report.
             clock: returns seconds.
+            of: what is unavailable.
         """
         self._waiting = waiting
         self._on_note = on_note
         self._clock = clock
+        self._of = of
         self._since: float | None = None
         self._report_at = 0.0
 
@@ -53,10 +57,10 @@ class Outage:
         self._on_note(f"{reason}. {self._waiting} is waiting{lasting}.", "warning")
 
     def is_over(self) -> None:
-        """Record that the broker answers."""
+        """Record that it answers."""
         if self._since is not None:
             lasted, self._since = self._clock() - self._since, None
-            self._on_note(f"the broker answers again: {self._waiting} continues after {lasted:.1f} s.")
+            self._on_note(f"{self._of} answers again: {self._waiting} continues after {lasted:.1f} s.")
 
 
 class Retry:

@@ -49,7 +49,7 @@ _NAME_SECONDS = 5
     "lanner replay audit.log --rules k8s_audit_rules.yaml\n"
     "lanner replay events.jsonl --source github --rules github.yaml\n"
     "lanner replay --topic --since 24h --rules draft.yaml --host 'web-*'\n"
-    "lanner replay /var/lib/lanner/archive --since 90d --rules draft.yaml",
+    "lanner replay /var/lib/lanner-archive --since 90d --rules draft.yaml",
     formats=ALERT_FORMATS,
 )
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
