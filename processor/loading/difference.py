@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from processor.language.ast import And, Node, deep
+from processor.language.ast import And, Macro, Node, checks, deep, indicators_in, walk
 from processor.language.printer import print_condition
 from processor.loading.rules import LoadedIndicators, LoadedList
-from processor.rules.rule import LoadedMacro, Rule
+from processor.rules.rule import LoadedMacro, Rule, correlations_of
 
 _MAX_NAME = 120
 
@@ -70,6 +70,28 @@ def lines(changes: Sequence[RuleChange], most: int) -> tuple[str, ...]:
 def enabled(rules: Iterable[Rule]) -> int:
     """Return the number of enabled rules."""
     return sum(rule.enabled for rule in rules)
+
+
+def changed_rules(old: RuleSnapshot, new: RuleSnapshot) -> frozenset[str]:
+    """Return the enabled rules that are new, or may alert on other events than before, also by macros and lists."""
+    with deep():
+        before, after = _deciding(old), _deciding(new)
+    return frozenset(name for name, facts in after.items() if before.get(name) != facts)
+
+
+def _deciding(version: RuleSnapshot) -> dict[str, tuple[object, ...]]:
+    """Return by enabled rule what decides its alerts and their priority."""
+    correlations = correlations_of(version.macros)
+    found: dict[str, tuple[object, ...]] = {}
+    for rule in version.rules:
+        if rule.enabled:
+            names = {node.name for node in walk(rule.condition) if isinstance(node, Macro)}
+            windows = {name: correlations[name] for name in sorted(names & correlations.keys())}
+            lists = {each.contents.table.checksum for check in checks(rule.condition) for each in indicators_in(check)}
+            text = print_condition(rule.condition)
+            code = rule.python and rule.python.code
+            found[rule.name] = (text, windows, lists, rule.source, rule.priority, rule.suppress, code)
+    return found
 
 
 _Facts = Mapping[str, object]
