@@ -18,13 +18,13 @@ from lanner.cli.app import Options, front_command
 from lanner.cli.options import Progress, chosen_recording, parse_duration_ms, progress, source_options, time_ms
 from lanner.errors import BadInput, or_bad_input
 from lanner.libraries import need
-from lanner.recorder.search import BadCondition, SearchCondition, compile_search
+from lanner.recorder.search import BadCondition, SearchCondition, compile_search, split_fields
 from lanner.recorder.store import EventRange, is_archive
 from lanner.settings import Settings
 from lanner.terminal.output import note
 from lanner.terminal.tables import print_table
 from lanner.wiring.rules import find_rules
-from lanner.wiring.stores import archive_files, open_events
+from lanner.wiring.stores import row_source
 from processor.output.redaction import Redaction
 
 if TYPE_CHECKING:
@@ -54,15 +54,7 @@ class _Source:
 
 
 def _fields(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Split what is given as a list or repeatedly; a comma in an argument's brackets doesn't end a field."""
-    found: list[str] = []
-    for text in texts:
-        for part in text.split(","):
-            if found and found[-1].count("[") > found[-1].count("]"):
-                found[-1] += f",{part}"
-            else:
-                found.append(part.strip())
-    return tuple(dict.fromkeys(filter(None, found)))
+    return split_fields(*texts)
 
 
 @front_command(
@@ -271,8 +263,6 @@ def _limits(source: _Source) -> "HuntLimits":
 @contextmanager
 def _opened(source: _Source) -> "Iterator[tuple[RowSource, Progress]]":
     """Open where events are read from."""
-    from lanner.hunting.sources import ArchiveSource, StoreSource
-
     settings, quiet, file = source.settings, source.options.quiet, source.file
     own = Path(settings.archive.folder)
     if file is None and not source.topic and is_archive(own):
@@ -281,11 +271,11 @@ def _opened(source: _Source) -> "Iterator[tuple[RowSource, Progress]]":
             note(f"reading the archive in {own}; --topic reads a fleet's topics, --file a recording.")
     if file is not None and not source.topic and is_archive(file):
         with progress(quiet=quiet) as search, or_bad_input(file):
-            yield ArchiveSource(archive_files(settings, file)), search
+            yield row_source(settings, file, note), search
         return
     recording = chosen_recording(settings, file, topic=source.topic, quiet=quiet)
     with progress(quiet=quiet) as search:
-        yield StoreSource(open_events(settings, recording, note)), search
+        yield row_source(settings, recording, note), search
 
 
 def _print_columns(options: Options) -> None:

@@ -77,6 +77,8 @@ class Hunt:
         """Prepare a hunt. Raises BadInput if a field is unknown, or can't be read of single events."""
         self.condition = condition
         self.result = result
+        self.results = [result]
+        """The result, and others that are to be made of the same reading."""
         self.limits = limits or HuntLimits()
         self.events = 0
         """Events that the engine looked at."""
@@ -95,7 +97,7 @@ class Hunt:
     def columns(self) -> dict[str, FieldColumn | None]:
         """The fields that the result needs, as SQL; None for one that the engine reads."""
         found: dict[str, FieldColumn | None] = {}
-        for name in self.result.needed:
+        for name in dict.fromkeys(name for each in self.results for name in each.needed):
             column = field_column(*_field(name))
             found[name] = column if column is not None and column.form == "value" else None
         return found
@@ -117,7 +119,13 @@ class Hunt:
     def run(
         self, source: RowSource, events: EventRange, stop: Callable[[], bool], show: Callable[[float], None]
     ) -> pa.Table:
-        """Return the result; of what was read until then if it is stopped.
+        """Return the result; of what was read until then if it is stopped. `tables` describes the arguments."""
+        return self.tables(source, events, stop, show)[0]
+
+    def tables(
+        self, source: RowSource, events: EventRange, stop: Callable[[], bool], show: Callable[[float], None]
+    ) -> list[pa.Table]:
+        """Return the table of each of `results`; of what was read until then if it is stopped.
 
         Args:
             source: where events are read.
@@ -128,7 +136,8 @@ class Hunt:
         connection = connect(self.limits)
         try:
             connection.register(CHUNK, self._with_read(EVENTS.empty_table()))
-            connection.execute(_create(FOUND, self._plain(exp.false())))
+            for at, result in enumerate(self.results):
+                connection.execute(_create(_found(at), self._plain(result, exp.false())))
             connection.unregister(CHUNK)
             for number, chunk in enumerate(source.chunks(events, stop), 1):
                 if stop():
@@ -138,9 +147,7 @@ class Hunt:
                     self._merge(connection)
                 show(chunk.share)
             self._merge(connection)
-            table = connection.sql(self.result.last().sql(DIALECT, copy=False)).to_arrow_table()
-            names = {column_name(each): each for each in self.result.needed}
-            return table.rename_columns([names.get(each, each) for each in table.column_names])
+            return [_named(connection, result, _found(at)) for at, result in enumerate(self.results)]
         except duckdb.OutOfMemoryException:
             raise BadInput(
                 f"the hunt needs more than {self.limits.memory_mib} MiB: narrow it by --since or by the condition, "
@@ -155,9 +162,10 @@ class Hunt:
         """Add what a chunk has. A file that can't be read is left out, with a remark."""
         before = self.events, self.faults
         try:
-            connection.execute(f"CREATE OR REPLACE TABLE {_PENDING} AS FROM {FOUND} LIMIT 0")
-            for query in self._queries(connection, chunk, range_):
-                connection.execute(exp.insert(query, exp.to_table(_PENDING)).sql(DIALECT, copy=False))
+            for at in range(len(self.results)):
+                connection.execute(f"CREATE OR REPLACE TABLE {_PENDING}_{at} AS FROM {_found(at)} LIMIT 0")
+            for at, query in self._queries(connection, chunk, range_):
+                connection.execute(exp.insert(query, exp.to_table(f"{_PENDING}_{at}")).sql(DIALECT, copy=False))
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             if not chunk.name or isinstance(error, _NOT_A_FILES_FAULT):
                 raise
@@ -169,23 +177,26 @@ class Hunt:
                 reason = str(error).splitlines()[0] if Path(chunk.name).exists() else "it was merged or deleted"
                 remarks.append(f"{chunk.name} could not be read: {reason.rstrip('.')}. Its events are missing.")
             return
-        self.found += connection.execute(f"INSERT INTO {FOUND} FROM {_PENDING}").fetchall()[0][0]
+        for at in range(len(self.results)):
+            added = connection.execute(f"INSERT INTO {_found(at)} FROM {_PENDING}_{at}").fetchall()[0][0]
+            self.found += 0 if at else added
 
     def _merge(self, connection: duckdb.DuckDBPyConnection) -> None:
-        connection.execute(_create(FOUND, self.result.merged()))
+        for at, result in enumerate(self.results):
+            connection.execute(_create(_found(at), result.merged(_found(at))))
 
-    def _plain(self, where: exp.Expr | None, table: str = CHUNK) -> exp.Select:
-        values = [
-            (name, exp.column(_extra(at)) if column is None else column.values[0].copy())
+    def _plain(self, result: HuntResult, where: exp.Expr | None, table: str = CHUNK) -> exp.Select:
+        values = {
+            name: exp.column(_extra(at)) if column is None else column.values[0].copy()
             for at, (name, column) in enumerate(self.columns.items())
-        ]
-        return self.result.of_chunk(values, where, table)
+        }
+        return result.of_chunk([(name, values[name]) for name in result.needed], where, table)
 
     def _first_query(self, range_: exp.Expr) -> exp.Select:
         """Return the query over a chunk: all of the hunt, or what narrows down what the engine decides."""
         where = exp.and_(range_, self.sql.may.copy())
         if self.is_in_sql:
-            return self._plain(where)
+            return self._plain(self.result, where)
         certain = exp.Coalesce(this=self.sql.must.copy(), expressions=[exp.false()])
         return exp.select("*", exp.alias_(certain, _CERTAIN)).from_(CHUNK).where(where)
 
@@ -205,24 +216,31 @@ class Hunt:
             names = ", ".join(dict.fromkeys(one.spec.name for one in each.lists))
             lines.append(f"{each.table} has the values of {each.value.sql(DIALECT)} that are in {names}.")
         lines += ["", "Of each chunk of events:", self.chunk_sql(events)]
-        lines += ["", "Of what was found:", self.result.last().sql(DIALECT, pretty=True)]
+        lines += ["", "Of what was found:", self.result.last(FOUND).sql(DIALECT, pretty=True)]
         return "\n".join(printable(line) for text in lines for line in text.split("\n"))
 
-    def _queries(self, connection: duckdb.DuckDBPyConnection, chunk: Chunk, range_: exp.Expr) -> Iterator[exp.Select]:
-        """Yield the queries that add what a chunk has; the tables that they read are valid until the next one."""
+    def _queries(
+        self, connection: duckdb.DuckDBPyConnection, chunk: Chunk, range_: exp.Expr
+    ) -> Iterator[tuple[int, exp.Select]]:
+        """Yield the queries that add what a chunk has, each with the index of its result.
+
+        The tables that they read are valid until the next one.
+        """
         # What was found is written while the events are still being read.
         reading = connection if self.is_in_sql else connection.cursor()
         chunk.bind(reading, CHUNK)
         for each in self.sql.lookups:
             each.fill(reading, CHUNK, range_)
-        query = self._first_query(range_)
         if self.is_in_sql:
-            yield query
+            for at, result in enumerate(self.results):
+                yield at, self._plain(result, exp.and_(range_, self.sql.may.copy()))
             return
+        query = self._first_query(range_)
         for rows in reading.sql(query.sql(DIALECT, copy=False)).to_arrow_reader(_ROWS):
             decided = self._decided(pa.Table.from_batches([rows]))
             connection.register(_DECIDED, decided)
-            yield self._plain(None, _DECIDED)
+            for at, result in enumerate(self.results):
+                yield at, self._plain(result, None, _DECIDED)
 
     def _with_read(self, rows: pa.Table) -> pa.Table:
         """Return no rows, with the columns of the fields that only the engine reads."""
@@ -262,6 +280,17 @@ class Hunt:
 
     def _fault(self, _: int, __: BaseException) -> None:
         self.faults += 1
+
+
+def _found(at: int) -> str:
+    return f"{FOUND}_{at}"
+
+
+def _named(connection: duckdb.DuckDBPyConnection, result: HuntResult, table: str) -> pa.Table:
+    """Return a result of what a table has, with the names of fields."""
+    rows = connection.sql(result.last(table).sql(DIALECT, copy=False)).to_arrow_table()
+    names = {column_name(each): each for each in result.needed}
+    return rows.rename_columns([names.get(each, each) for each in rows.column_names])
 
 
 def _create(table: str, query: exp.Select) -> str:

@@ -39,6 +39,8 @@ class HuntResult:
     """If above 0: return the number of events of each period of so many nanoseconds."""
     limit: int = 1000
     """The most rows."""
+    rarest_first: bool = False
+    """Return the groups with the fewest events first."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -87,35 +89,35 @@ class HuntResult:
         query = query.where(where, copy=False) if where is not None else query
         return query.group_by(*(exp.Literal.number(at) for at in range(1, len(chosen) + 1))) if chosen else query
 
-    def merged(self) -> exp.Select:
-        """Return the query that makes one table of those of several chunks."""
+    def merged(self, table: str) -> exp.Select:
+        """Return the query that makes one table of those of several chunks, which another table has."""
         if not self.is_counted:
-            query = exp.select("*").from_(FOUND)
+            query = exp.select("*").from_(table)
             return self._edge(query) if self.edge else _newest(query).limit(self.limit)
         names = self._names()
-        query = exp.select(*map(_column, names), *_sums()).from_(FOUND)
+        query = exp.select(*map(_column, names), *_sums()).from_(table)
         return query.group_by(*map(_column, names)) if names else query
 
-    def last(self) -> exp.Select:
+    def last(self, table: str) -> exp.Select:
         """Return the query that makes the result of the merged table."""
         if not self.is_counted:
-            return _newest(exp.select("*").from_(FOUND)).limit(self.limit)
+            return _newest(exp.select("*").from_(table)).limit(self.limit)
         if self.rare:
             first, *others = map(_column, map(column_name, self.keys))
             different = exp.Count(this=exp.Distinct(expressions=[exp.Tuple(expressions=list(others))]))
             return (
                 exp.select(first, exp.alias_(different, "groups"), *_sums())
-                .from_(FOUND)
+                .from_(table)
                 .group_by(first.copy())
                 .having(exp.LTE(this=different.copy(), expression=exp.Literal.number(self.rare)))
                 .order_by(exp.column("groups"), exp.Ordered(this=exp.column(_COUNT)), first.copy())
                 .limit(self.limit)
             )
-        query = exp.select("*").from_(FOUND)
+        query = exp.select("*").from_(table)
         if self.timeline:
             return query.order_by(_column("time"), *map(_column, self._names()[:-1])).limit(self.limit)
-        most = exp.Ordered(this=_column(_COUNT), desc=True)
-        return query.order_by(most, *map(_column, self._names())).limit(self.limit)
+        order = exp.Ordered(this=_column(_COUNT), desc=not self.rarest_first)
+        return query.order_by(order, *map(_column, self._names())).limit(self.limit)
 
     def _names(self) -> list[str]:
         return [*map(column_name, self.keys), *(["time"] if self.timeline else [])]

@@ -16,9 +16,12 @@ from pyarrow import dataset
 from sqlglot import exp
 
 from lanner.errors import BadInput
-from lanner.hunting.columns import DIALECT, view_columns
+from lanner.hunting.columns import DIALECT, field_column, view_columns
 from lanner.hunting.hunt import HuntLimits, within
+from lanner.hunting.masking import masked
 from lanner.recorder.store import EventRange
+from processor.output.redaction import Redaction
+from schemas.catalog.fields import FIELDS
 
 MAX_SQL = 20_000
 """Characters."""
@@ -83,8 +86,19 @@ def _problem(node: exp.Expr, names: set[str]) -> str:
 class SqlHunt:
     """The views, and queries over them."""
 
-    def __init__(self, events: dataset.Dataset, alerts: dataset.Dataset, times: EventRange, limits: HuntLimits) -> None:
-        """Make the views of the archive's rows of events and alerts, of a time range and a host."""
+    def __init__(
+        self,
+        events: dataset.Dataset,
+        alerts: dataset.Dataset,
+        times: EventRange,
+        limits: HuntLimits,
+        redaction: Redaction | None = None,
+    ) -> None:
+        """Make the views of the archive's rows of events and alerts, of a time range and a host.
+
+        redaction: masks texts of events before the query reads them, for people who may not see what is masked: a
+        query could take texts apart. Alerts were masked when they were made.
+        """
         self._connection = duckdb.connect(
             config={
                 "memory_limit": f"{limits.memory_mib}MiB",
@@ -101,8 +115,13 @@ class SqlHunt:
         self._connection.register(_ROWS, events)
         self._connection.register(_ALERT_ROWS, alerts)
         columns: list[exp.Expr] = [exp.column("time"), exp.column("host_id")]
+        if redaction is not None:
+            _define_masks(self._connection, redaction)
         columns += [
-            exp.Alias(this=value, alias=exp.to_identifier(name, quoted=True)) for _, name, value in view_columns()
+            exp.Alias(
+                this=value if redaction is None else _shown(field, value), alias=exp.to_identifier(name, quoted=True)
+            )
+            for field, name, value in view_columns()
         ]
         for name, query in (
             (_EVENTS, exp.Select(expressions=columns).from_(_ROWS, copy=False)),
@@ -136,6 +155,33 @@ class SqlHunt:
     def close(self) -> None:
         """Close the database."""
         self._connection.close()
+
+
+_MASK, _MASK_EACH = "masked_text", "masked_texts"
+"""Functions that mask a text, and each text of a list."""
+_FIXED = re.compile(
+    r"evt\.(?!path).*|syscall\..*|fd\.(type|.*(ip|net|port|proto)|sockfamily|file\.(sha256|origin|written_at))"
+    r"|dns\.(question\.type|response_code)|(user|group|proc|proc\.p)\.?name"
+    r"|container\.(id|full_id|type|image\.(id|digest)|ip)|k8s\.pod\.(.*id|ip)|proc\.\w+\.(sha256|origin)"
+)
+"""Fields whose texts are too short for a secret with its marker, or come from the kernel, so that they may be compared
+before they are masked: files of the archive without them needn't be read."""
+
+
+def _define_masks(connection: duckdb.DuckDBPyConnection, redaction: Redaction) -> None:
+    def mask(column: pa.ChunkedArray) -> pa.Array:
+        return masked(pa.table({"": column}), redaction).column(0).combine_chunks()
+
+    connection.create_function(_MASK, mask, ["VARCHAR"], "VARCHAR", type="arrow")  # type: ignore[call-overload]
+    connection.create_function(_MASK_EACH, mask, ["VARCHAR[]"], "VARCHAR[]", type="arrow")  # type: ignore[call-overload]
+
+
+def _shown(field: str, value: exp.Expr) -> exp.Expr:
+    """Return a column as a person may see it."""
+    column = field_column(field)
+    if FIELDS[field].type != "CHARBUF" or column is None or column.form == "ends" or _FIXED.fullmatch(field):
+        return value
+    return exp.Anonymous(this=_MASK_EACH if column.form == "list" else _MASK, expressions=[value])
 
 
 class _interrupted:  # noqa: N801  reads as a statement

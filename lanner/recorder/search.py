@@ -105,6 +105,18 @@ def _problem(found: Problem) -> SearchProblem:
     return SearchProblem(found.message, found.hint, line, column, found.location.width if line else 0)
 
 
+def split_fields(*texts: str) -> tuple[str, ...]:
+    """Split lists of fields at commas, each once; a comma in an argument's brackets doesn't end a field."""
+    found: list[str] = []
+    for text in texts:
+        for part in text.split(","):
+            if found and found[-1].count("[") > found[-1].count("]"):
+                found[-1] += f",{part}"
+            else:
+                found.append(part.strip())
+    return tuple(dict.fromkeys(filter(None, found)))
+
+
 SearchEnd = Literal["complete", "results", "bytes", "time", "stopped"]
 """Why a search ended: everything was searched, a limit was reached, or it was stopped."""
 _REPORT_SECONDS = 0.25

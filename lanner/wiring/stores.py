@@ -24,6 +24,7 @@ from schemas.filter import PushdownFilter, always
 if TYPE_CHECKING:
     from lanner.archive.files import ArchiveFiles
     from lanner.archive.store import ArchiveStore
+    from lanner.hunting.sources import RowSource
 
 
 def open_stores(settings: Settings, *, local: bool) -> Sequence[DeadLetterStore]:
@@ -65,6 +66,15 @@ def open_archive(settings: Settings, folder: str | Path, note: OnNote) -> "Archi
     from lanner.archive.store import ArchiveStore
 
     return ArchiveStore(archive_files(settings, folder), note)
+
+
+def row_source(settings: Settings, place: Path | None, note: OnNote) -> "RowSource":
+    """Return where hunts read: an archive, a recording, or None for the topics. Raises BadInput and BusUnavailable."""
+    from lanner.hunting.sources import ArchiveSource, StoreSource
+
+    if place is not None and is_archive(place):
+        return ArchiveSource(archive_files(settings, place))
+    return StoreSource(open_events(settings, place, note))
 
 
 def archive_files(settings: Settings, folder: str | Path) -> "ArchiveFiles":

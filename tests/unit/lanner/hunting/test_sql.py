@@ -13,6 +13,8 @@ from lanner.errors import BadInput
 from lanner.hunting.hunt import HuntLimits
 from lanner.hunting.sql import SqlHunt, checked
 from lanner.recorder.store import EventRange
+from processor.output.redaction import Redaction
+from schemas.batch import Process
 from tests.unit.lanner.hunting.test_conditions import rows_of
 from tests.unit.processor.batches import INIT, batch_of
 
@@ -141,3 +143,22 @@ def test_a_query_can_be_stopped(hunt: SqlHunt) -> None:
     text = "WITH n AS (SELECT unnest(range(100000)) AS a) SELECT sum(x.a * y.a % 7 + z.a) FROM n AS x, n AS y, n AS z"
     with pytest.raises(BadInput, match="stopped"):
         hunt.run(checked(text), 10, lambda: True)
+
+
+def test_a_query_cannot_take_secrets_apart() -> None:
+    """With a redaction, texts are masked before the query reads them, also in lists and conditions."""
+    secret = Process(pid=7, name="sh", exe="--token=s3cret", args=("--password", "hunter2"), parent=0)
+    batch = batch_of(
+        {"type": "openat", "fd_name": "/x?token=s3cret", "process": 1}, {"type": "execve", "process": 2},
+        processes=[INIT, secret, Process(pid=8, name="a", parent=1)],
+    )  # fmt: skip
+    masked = SqlHunt(
+        dataset.dataset(rows_of([batch])), dataset.dataset(ALERTS.empty_table()), EventRange(0),
+        HuntLimits(memory_mib=128), Redaction(),
+    )  # fmt: skip
+    (row,) = run(masked, "SELECT reverse(fd_name) AS f FROM events WHERE evt_type = 'openat'").to_pylist()
+    assert row["f"] == "/x?token=[redacted]"[::-1]
+    assert run(masked, "SELECT 1 FROM events WHERE proc_cmdline LIKE '%hunter2%'").num_rows == 0
+    (ancestors,) = run(masked, "SELECT proc_aexe AS a FROM events WHERE evt_type = 'execve'").to_pylist()
+    assert ancestors == {"a": ["--token=[redacted]", "/sbin/init"]}
+    masked.close()
