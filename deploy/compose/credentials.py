@@ -29,7 +29,6 @@ OWNERS = {
     "processor": LANNER,
     "notifier": LANNER,
     "console": LANNER,
-    "archive": LANNER,
     "kubernetes-audit": LANNER,
     "publisher": LANNER,
     "enroller": LANNER,

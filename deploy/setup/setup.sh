@@ -6,7 +6,6 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 purpose=${1:-run}
 deploy/setup/system.sh "$purpose"
-# The broker of the tests, once.
-if [ "$purpose" = test ]; then deploy/kafka/class_archive.sh & fi
 deploy/setup/venv.sh "$purpose"
-wait ${!:+$!}
+# The broker of the tests, once.
+if [ "$purpose" = test ]; then deploy/kafka/class_archive.sh; fi

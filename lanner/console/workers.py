@@ -6,15 +6,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Hashable
 from contextlib import suppress
-from typing import Any, Generic, TypeVar
-
-from aiohttp import web
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bus.connection import BusUnavailable
 from foundation.caches import BoundedMap
 from foundation.errors import LannerError
 from lanner.errors import BadInput, TooManyAtOnce
 from lanner.recorder.budget import ReadBudget
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 Value = TypeVar("Value")
 
@@ -190,7 +191,7 @@ class SlowReadings:
             own="Your other pages read as many events as they may now; try again soon.",
         )
 
-    async def run(self, request: web.Request, client: str, read: Callable[[ReadBudget], Result]) -> Result:
+    async def run(self, request: "web.Request", client: str, read: Callable[[ReadBudget], Result]) -> Result:
         """Return the result of a reading; end it when the client closes the connection. Raises TooManyAtOnce."""
         await self._limit.take(client)
         budget = ReadBudget()

@@ -21,7 +21,7 @@ from lanner.console.server.context import CLIENT, CONSOLE, IDENTITY, Console, co
 from lanner.console.server.guard import cookie_name, event_stream, failure, middlewares
 from lanner.console.server.live import HEARTBEAT, event_bytes
 from lanner.console.server.rendering import TEMPLATES, View, templates
-from lanner.console.server.views import alerts, hosts, marks, overview, pipeline, rules, search, sign_in, story
+from lanner.console.server.views import alerts, hosts, hunt, marks, overview, pipeline, rules, search, sign_in, story
 from lanner.operations.catalogue import CLOSED, Readings, closed_connections
 from lanner.operations.exposition import Exposition
 from lanner.operations.health import HealthCheck, report, turning
@@ -161,6 +161,7 @@ VIEWS: tuple[View, ...] = (
     View("Pipeline", "/pipeline", "p"),
     View("Rules", "/rules", "r"),
     View("Search", "/search", "s"),
+    View("Hunt", "/hunt", "u"),
 )
 """The views of the navigation: name, path, and the key that opens it after `g`."""
 ROUTES: tuple[web.RouteDef, ...] = (
@@ -174,6 +175,7 @@ ROUTES: tuple[web.RouteDef, ...] = (
     *rules.ROUTES,
     *pipeline.ROUTES,
     *search.ROUTES,
+    *hunt.ROUTES,
     *ASSET_ROUTES,
     *MONITORING_ROUTES,
 )
@@ -202,6 +204,8 @@ async def application(made: Console) -> AsyncIterator[web.Application]:
     async def close(_: web.Application) -> None:
         if made.search is not None:
             made.search.close()
+        if made.hunts is not None:
+            made.hunts.close()
         await made.hub.close()
         made.slow.close()
 

@@ -12,6 +12,7 @@ from foundation.connections import address_group
 from foundation.http_server import CONNECTION
 from lanner.console.feed.feed import Action, AuditLog, ViewFeed
 from lanner.console.fleet.ports import FleetSource
+from lanner.console.hunts import HuntDesk
 from lanner.console.people.accounts import Identity
 from lanner.console.people.sign_in import SignIn
 from lanner.console.pipeline import PipelineDesk
@@ -63,6 +64,8 @@ class Console:
     """True if they are of a recording that has ended."""
     search: SearchDesk | None = None
     """Searches events; None if there are none."""
+    hunts: HuntDesk | None = None
+    """Hunts in an archive, a topic or a recording; None if there is none."""
     pipeline: PipelineDesk | None = None
     """Reads queues and dead letters; None if there are none."""
     clock: Callable[[], int] = time.time_ns

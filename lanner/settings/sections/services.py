@@ -34,6 +34,11 @@ class ConsoleSettings:
     )
     certificate_file: str | None = about("PEM file of the server's certificate; plain HTTP if not set.", None)
     key_file: str | None = about("PEM file of its key.", None)
+    archive: str | None = about(
+        "Archive in which people hunt: a folder, or s3://BUCKET/PATH; by default archive.folder, if there is one.", None
+    )
+    hunt_seconds: int = about("A hunt ends after so many seconds, and shows what it found until then.", 300)
+    hunt_memory_mib: int = about("The queries of a hunt may take so many MiB of memory; two hunts run at once.", 512)
     siem_url: str | None = about(
         "URL that opens an alert in a SIEM; {id}, {rule}, {priority}, {host}, {user}, {container}, {time}, {since},\n"
         "{until}, {since_s} and {until_s} stand for the alert's values and for the minutes around it.",
@@ -191,7 +196,7 @@ class ArchiveSettings:
     folder: str = about(
         "Folder, or s3://BUCKET/PATH in a store with the API of S3. Its credentials come from the environment:\n"
         "$AWS_ACCESS_KEY_ID, $AWS_SECRET_ACCESS_KEY and $AWS_REGION, or those of the machine.",
-        "/var/lib/lanner-archive",
+        "/var/lib/lanner/archive",
     )
     s3_endpoint: str | None = about(
         "URL of the store, such as https://minio.example.com:9000; by default Amazon's.", None, form=forms.url

@@ -43,15 +43,13 @@ class ArchiveService:
             thread.join(_STOP_SECONDS)
 
     def _keep_up(self) -> None:
-        outage = Outage("merging and deleting files", self._note, of="the archive")
+        outage = Outage("merging and deleting files", self._note)
         while True:
             try:
                 self.upkeep.look(time.time_ns() // 1_000_000)
             except (OSError, BadBatch, pa.ArrowException) as error:
-                self.upkeep.failure = f"the archive can't be looked after: {str(error).rstrip('.')}"
-                outage.goes_on(self.upkeep.failure)
+                outage.goes_on(f"the archive can't be looked after: {str(error).rstrip('.')}")
             else:
-                self.upkeep.failure = ""
                 outage.is_over()
             if self._ended.wait(_UPKEEP_SECONDS):
                 return

@@ -16,6 +16,7 @@ from foundation.sqlite import DatabaseUnusable
 from foundation.text import OnNote
 from lanner.console.feed.feed import AlertSource, AuditLog, MarkLog, ViewFeed
 from lanner.console.fleet.ports import FleetSource
+from lanner.console.hunts import HuntDesk, HuntSource
 from lanner.console.people.accounts import Accounts, ListedToken, read_listed
 from lanner.console.people.oidc import OpenIdClient, OpenIdProvider
 from lanner.console.people.sign_in import Proxy, SignIn
@@ -164,6 +165,7 @@ class RunningConsole:
         audit: Callable[[], AuditLog],
         fleet: FleetSource,
         search: SearchSource | None = None,
+        hunts: HuntSource | None = None,
         pipeline: PipelineSource | None = None,
         described: str,
         events: EventArchive = NO_EVENTS,
@@ -182,6 +184,7 @@ class RunningConsole:
             audit: opens the audit log.
             fleet: knows hosts and rules.
             search: the events to search; None if there are none.
+            hunts: where to hunt.
             pipeline: queues and dead letters; None if there are none.
             described: the source in words, for people.
             events: the retained events.
@@ -232,6 +235,7 @@ class RunningConsole:
             silent_seconds=settings.hosts.silent_seconds,
             stuck_seconds=settings.http.stuck_seconds,
             search=None if search is None else SearchDesk(search),
+            hunts=None if hunts is None or not hunts.places else HuntDesk(hunts),
             pipeline=None if pipeline is None else PipelineDesk(pipeline, limits_of(settings)),
         )
         self._feed.on_change = made.hub.publish

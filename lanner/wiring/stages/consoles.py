@@ -23,6 +23,7 @@ from lanner.recorder.store import EventStore
 from lanner.settings import Settings
 from lanner.settings.sections.fleet import json_topic_names
 from lanner.wiring.freshness import REACH_SECONDS, group_queues, reported_freshness
+from lanner.wiring.hunts import hunt_source
 from lanner.wiring.rules import find_rules
 from lanner.wiring.stages.console import AUDIT, MARKS, RunningConsole
 from processor.output.redaction import Redaction
@@ -102,6 +103,7 @@ def fleet_console(
         audit=partial(AuditTopic, connection),
         fleet=FleetTopics(connection, rules),
         search=_search(settings, store),
+        hunts=hunt_source(settings, has_topics=True),
         pipeline=fleet_pipeline(connection, json_topic_names(settings.json_sources)),
         described=f"the fleet at {connection.bootstrap_servers}",
         events=EventArchive(store, _FLEET),
@@ -124,6 +126,7 @@ def recording_console(
         audit=partial(LineFile, folder / AUDIT),
         fleet=FilesOnly(BY_NAME[settings.priority], RuleBook(partial(find_rules, settings)).rules),
         search=_search(settings, store),
+        hunts=hunt_source(settings, recording),
         pipeline=outbox_pipeline(settings, partial(_reported, settings)) if follow else None,
         described=f"the recording {recording}",
         events=_archive(store, _FILE),
@@ -153,6 +156,7 @@ class HostConsole:
             audit=partial(LineFile, folder / AUDIT),
             fleet=self.host,
             search=_search(settings, store) if settings.keep.size_mib else None,
+            hunts=hunt_source(settings, kept if settings.keep.size_mib else None),
             pipeline=outbox_pipeline(settings, self._current),
             described="this host",
             events=_archive(store, _HOST) if settings.keep.size_mib else EventArchive(None, _NOTHING),

@@ -2,6 +2,7 @@
 import { bindActions } from "./actions.js";
 import { bindBrush } from "./brush.js";
 import { bindFilters } from "./filters.js";
+import { bindHunt } from "./hunt.js";
 import { bindKeys } from "./keys.js";
 import { bindLive } from "./live.js";
 import { bindPipeline } from "./pipeline.js";
@@ -17,6 +18,7 @@ localTimes(document);
 bindActions();
 bindBrush();
 bindCopying();
+bindHunt();
 bindLive();
 bindKeys();
 bindFilters();

@@ -1,36 +1,7 @@
 // Shows what a search finds while it runs. Everything is text that somebody on a host chose, and is added as text only.
-import { element as plain } from "./nodes.js";
 import { jsonOf, say } from "./page.js";
+import { element, events, showProblems, time } from "./stream.js";
 import { localTimes } from "./times.js";
-
-// Controls and direction marks become visible, as on pages of the server.
-const SPECIAL = /[\p{Cc}\p{Cf}\u2028\u2029\p{Cs}]/gu;
-const visible = (value) => String(value).replace(SPECIAL, (char) => {
-  const code = char.codePointAt(0).toString(16);
-  return code.length <= 2 ? `\\x${code.padStart(2, "0")}` : `\\u${code.padStart(4, "0")}`;
-});
-
-const element = (name, text = "", attributes = {}) => plain(name, attributes, visible(text));
-
-function time(text) {
-  return element("time", text.slice(0, 23).replace("T", " "), { datetime: text, title: `${text.replace("T", " ").replace("Z", "")} UTC`, "data-bare": true });
-}
-
-// A stream of server-sent events as [name, value] pairs. EventSource would repeat a search that ended.
-async function* events(answer) {
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    const parts = (rest + value).split("\n\n");
-    rest = parts.pop();
-    for (const part of parts) {
-      const found = /^event: (\w+)\ndata: (.*)$/.exec(part);
-      if (found) yield [found[1], JSON.parse(found[2])];
-    }
-  }
-}
 
 function row({ time: at, fields }) {
   const server = fields["fd.sip.name"] ?? fields["fd.cip.name"], question = fields["dns.question.name"], requested = fields["tls.client.server_name"];
@@ -84,15 +55,6 @@ function showProgress(area, { share, looked_at: count, found, searched_to: to })
     text.append(", back to ", back);
     localTimes(text);
   }
-}
-
-function showProblems(problems, query) {
-  const lines = query.split("\n");
-  document.getElementById("problems").replaceChildren(...problems.flatMap(({ message, hint, line, column, width }) => {
-    const place = line ? [element("pre", `${lines[line - 1] ?? ""}`)] : [];
-    if (line) place[0].append("\n", `${" ".repeat(column - 1)}${"^".repeat(Math.max(width, 1))}`);
-    return [...place, element("p", `${line ? `column ${column}: ` : ""}${message}${hint ? ` (${hint})` : ""}`, { class: "problem" })];
-  }));
 }
 
 function remark(area, text, href = "") {

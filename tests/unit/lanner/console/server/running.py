@@ -13,6 +13,7 @@ from foundation.text import ignore_note
 from lanner.console.feed.local import LineFile, LocalAlerts, MarkFile
 from lanner.console.fleet.local import FilesOnly
 from lanner.console.fleet.ports import FleetSource
+from lanner.console.hunts import HuntSource
 from lanner.console.pipeline import PipelineSource
 from lanner.console.searches import SearchSource
 from lanner.console.story.reading import EventArchive
@@ -56,6 +57,7 @@ class Served:
         alerts: Iterable[Alert] | LocalAlerts = (),
         listen: str = "127.0.0.1:0",
         search: SearchSource | None = None,
+        hunts: HuntSource | None = None,
         events: EventArchive = NO_EVENTS,
         fleet: FleetSource | None = None,
         pipeline: PipelineSource | None = None,
@@ -76,6 +78,7 @@ class Served:
             marks=lambda: MarkFile(folder / MARKS),
             audit=lambda: LineFile(folder / AUDIT),
             search=search,
+            hunts=hunts,
             fleet=self.fleet,
             pipeline=pipeline,
             described="this host",
