@@ -26,7 +26,8 @@ _IMAGES = {
 }
 """The image that has the libraries of an extra; the others are named like their extra."""
 _APART = frozenset({"archive"})
-"""The extras that are not among `all`, and in no image, because their libraries are larger than all others together."""
+"""The extras that are not among `all`, because their libraries are larger than all others together: only an image of
+their own has them."""
 _REQUIREMENT = re.compile(r"\s*([\w.-]+)")
 
 
@@ -66,10 +67,10 @@ def has_module(*names: str) -> bool:
 def remedy(extra: str, environment: Environment | None = None) -> str:
     """Return how to add the libraries of an extra here. environment: how this program was installed, if elsewhere."""
     here = environment or Environment()
+    if here.is_frozen and extra in _APART:
+        return "no package or tarball holds it: docs/archive.md describes how to install it beside them"
     if here.is_frozen:
         return "this program holds the collector only; docs/installing.md describes the other stages"
-    if here.image and extra in _APART:
-        return "no image holds it: docs/archive.md describes how to install it"
     if here.image:
         image = _IMAGES.get(extra, extra)
         name = f"lanner-{image}" if here.image != image else "lanner-all-in-one"

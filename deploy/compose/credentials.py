@@ -29,6 +29,7 @@ OWNERS = {
     "processor": LANNER,
     "notifier": LANNER,
     "console": LANNER,
+    "archive": LANNER,
     "kubernetes-audit": LANNER,
     "publisher": LANNER,
     "enroller": LANNER,

@@ -128,7 +128,10 @@ contents() {
     cp LICENSE "$packed/usr/share/doc/lanner/copyright"
     cp deploy/systemd/*.conf "$packed/usr/share/doc/lanner/examples"
     for unit in deploy/systemd/*.service; do
-        sed -e 's#/usr/local/bin/lanner#/usr/bin/lanner#; s#^Documentation=.*#Documentation=man:lanner(1)#' \
+        program=/usr/bin/lanner
+        # PyArrow would make the packages larger by half on each host, and one host of a fleet needs it: docs/archive.md.
+        [ "${unit##*/}" != lanner-archive.service ] || program=/opt/lanner/bin/lanner
+        sed -e "s#/usr/local/bin/lanner#$program#"'; s#^Documentation=.*#Documentation=man:lanner(1)#' \
             "$unit" >"$packed/usr/lib/systemd/system/${unit##*/}"
     done
     sbom "$work/package/all" "$lib/_internal" "$root"

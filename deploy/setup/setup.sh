@@ -6,6 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 purpose=${1:-run}
 deploy/setup/system.sh "$purpose"
-deploy/setup/venv.sh "$purpose"
 # The broker of the tests, once.
-if [ "$purpose" = test ]; then deploy/kafka/class_archive.sh; fi
+if [ "$purpose" = test ]; then deploy/kafka/class_archive.sh & fi
+deploy/setup/venv.sh "$purpose"
+wait ${!:+$!}

@@ -42,6 +42,8 @@ class ArchiveConsumer:
         self.lag: dict[tuple[str, int], int] = {}
         """Messages that are not stored yet, by topic and partition, as of some seconds ago."""
         self.assigned = False
+        self.failure = ""
+        """Why the folder can't be used now; empty if it can."""
         self._connection = connection
         self._files = files
         self._intake = intake
@@ -50,7 +52,7 @@ class ArchiveConsumer:
         self._errors = ClientErrors(connection)
         self._state = ConnectionState(self._on_statistics)
         self._broker = Outage("what has not been read", note)
-        self._storage = Outage("what has been read", note)
+        self._storage = Outage("what has been read", note, of="the archive")
         self._next: dict[tuple[str, int], int] = {}
         """The offset of the next message of each partition that is read."""
         self._unplaced: list[TopicPartition] = []
@@ -144,16 +146,24 @@ class ArchiveConsumer:
             self._note(f"{error}; continuing after that.", "warning")
             self._reread()
         except (OSError, BadBatch, BusUnavailable) as error:
-            self._fails(error)
+            self._fails(f"the archive {self._files.root} can't be used: {str(error).rstrip('.')}")
+            self._pause()
         else:
-            self._storage.is_over()
+            self._works()
             if self._paused:
                 self._consumer.resume(self._paused)
                 self._paused = []
 
-    def _fails(self, error: Exception) -> None:
-        self._storage.goes_on(f"the archive {self._files.root} can't be used: {str(error).rstrip('.')}")
+    def _works(self) -> None:
+        self.failure = ""
+        self._storage.is_over()
+
+    def _fails(self, reason: str) -> None:
+        self.failure = reason
+        self._storage.goes_on(reason)
         self._retry_at = time.monotonic() + _RETRY_SECONDS
+
+    def _pause(self) -> None:
         if not self._paused:
             self._paused = self._consumer.assignment()
             self._consumer.pause(self._paused)
@@ -171,14 +181,13 @@ class ArchiveConsumer:
         try:
             starts = self._starts(wanted)
         except (OSError, BadBatch) as error:
-            self._storage.goes_on(f"the archive {self._files.root} can't be read: {str(error).rstrip('.')}")
-            self._retry_at = now + _RETRY_SECONDS
+            self._fails(f"the archive {self._files.root} can't be read: {str(error).rstrip('.')}")
             return
         except KafkaException as error:
             self._broker.goes_on(self._errors.unavailable(error.args[0]))
             self._retry_at = now + _RETRY_SECONDS
             return
-        self._storage.is_over()
+        self._works()
         self._unplaced = []
         self._paused = []
         # A partition without files may have lost messages before; -1 doesn't compare.

@@ -49,8 +49,7 @@ class ArchiveStore:
                 if stop():
                     return
             reading.done += sum(each.size for each in files)
-        about = events.since if events.about is None else events.about
-        self._remark(about, reading)
+        self._remark(events.since if events.about is None else events.about, reading)
 
     def portions(self, events: EventRange, stop: Stop) -> Reading[EventPortion]:
         """Return its hours, newest first; EventStore describes the arguments."""
@@ -65,8 +64,6 @@ class ArchiveStore:
             yield EventPortion(max(hour, events.since), self._of_hour(hour, events, reading))
             reading.done += sum(each.size for each in files)
         self._remark(events.since, reading)
-        if reading.unreadable:
-            reading.remarks.append(f"{count_of(reading.unreadable, 'file')} could not be read.")
 
     def alerts(self, events: EventRange, stop: Stop) -> Iterator[Alert]:
         """Yield the alerts of a time range in the order in which they were published; EventStore has the arguments."""
@@ -153,6 +150,8 @@ class ArchiveStore:
     def _remark(self, about: int, reading: Reading[Any]) -> None:
         if (text := beginning(self._select("batches"), about)) is not None:
             reading.remarks.append(text)
+        if reading.unreadable:
+            reading.remarks.append(f"{count_of(reading.unreadable, 'file')} could not be read.")
 
 
 def beginning(files: Sequence[ArchiveFile], about: int) -> str | None:

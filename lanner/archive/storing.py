@@ -68,9 +68,11 @@ def store(
         raise AlreadyStored(path)
     metadata = {_END: str(end).encode(), _VERSION: VERSION.encode()}
     if not isinstance(files.system, fs.LocalFileSystem):
-        with tempfile.NamedTemporaryFile(prefix="lanner-archive-") as whole:
-            size = _written(whole.name, DATASETS[dataset], rows, metadata)
-            _upload(files.system, path, whole.name)
+        with tempfile.TemporaryFile() as whole:
+            # It has no name, so a process that is killed leaves nothing.
+            local = f"/proc/self/fd/{whole.fileno()}"
+            size = _written(local, DATASETS[dataset], rows, metadata)
+            _upload(files.system, path, local)
         return size
     Path(folder).mkdir(parents=True, exist_ok=True)
     partial = f"{folder}/.{name}.{os.getpid()}"

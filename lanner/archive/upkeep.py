@@ -55,6 +55,8 @@ class Upkeep:
             max_bytes: the oldest files are deleted beyond this size; 0 for no limit.
         """
         self.counts = UpkeepCounts()
+        self.failure = ""
+        """Why the last look failed; empty if it didn't."""
         self._files = files
         self._note = note
         self._max_days = max_days

@@ -14,6 +14,7 @@ RULES = {
     "schema": ("commands.rules.check", "Print the JSON schema of rule files, for editors."),
     "pushdown": ("commands.rules.cost", "Show which events the rules make the kernel send, and which rules cost most."),
     "cost": ("commands.rules.cost", "Measure what draft rules cost, before they are published."),
+    "backtest": ("commands.rules.backtest", "Count what rules would have alerted on in stored events, with examples."),
     "tune": ("commands.rules.tune", "Propose exceptions from alerts, with proof of what they would hide."),
     "publish": ("commands.rules.published", "Publish rule files to a whole fleet."),
     "pull": ("commands.rules.published", "Write a fleet's published rules to files."),

@@ -119,6 +119,12 @@ def _number(
     text="Alerts that a host raises a day.",
 )
 @_number(
+    "--archive-days",
+    kind=click.FloatRange(0, 100_000),
+    default=_DEFAULTS.archive_days,
+    text="How long an archive stores events and alerts; by default there is none.",
+)
+@_number(
     "--load", kind=click.FloatRange(0.05, 1), default=_DEFAULTS.load, metavar="SHARE", text="Planned use of each core."
 )
 @_number("--core-price", kind=click.FloatRange(0), default=0.0, text="Price of a core for a month.")
@@ -142,7 +148,8 @@ def sizing(options: Options, *, core_price: float, disk_price: float, network_pr
         f"\n{sizing.events:,.0f} events and {sizing.batches:,.0f} batches a second; {sizing.partitions} partitions."
     )
     click.echo(
-        f"Cores to plan for brokers, processors and notifiers, {plan.load:.0%} in use: "
+        f"Cores to plan for brokers, processors{', notifiers and archive' if plan.archive_days else ' and notifiers'}, "
+        f"{plan.load:.0%} in use: "
         f"{_rounded(sizing.planned_cores)}."
     )
     if prices != Prices():

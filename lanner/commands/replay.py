@@ -1,7 +1,6 @@
 """`lanner replay`: evaluates today's rules on recorded events."""
 
 import fnmatch
-import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,22 +12,20 @@ from pathlib import Path
 import click
 
 from foundation.text import count_of, printable
-from foundation.times import date_and_time_seconds, iso8601_zulu
 from lanner.cli.app import ALERT_FORMATS, Options, front_command
-from lanner.cli.options import progress, time_ms
+from lanner.cli.options import time_ms
 from lanner.errors import BadInput
+from lanner.process.signals import Signals
 from lanner.recorder.coverage import RecordingCoverage, not_collected
 from lanner.recorder.json_file import JsonFile, is_json_file
 from lanner.recorder.recording import incident_lines, read_incident
-from lanner.recorder.store import EventRange, EventStore, StoredBatch, from_files, is_archive, is_recorded
+from lanner.recorder.store import EventRange, StoredBatch, from_files, is_archive, is_recorded
 from lanner.ruleset.compile import CompiledDetection
 from lanner.ruleset.host_names import HostNames
 from lanner.settings import Settings
 from lanner.sources.installed import source_named
 from lanner.terminal.alert_text import Summary
 from lanner.terminal.output import StatusLine, note
-from lanner.terminal.tables import print_table
-from lanner.tuning.backtest import Backtest
 from lanner.wiring.routing.routers import open_sinks
 from lanner.wiring.rules import load_detection
 from lanner.wiring.stores import open_events
@@ -49,11 +46,11 @@ _NAME_SECONDS = 5
     "lanner replay audit.log --rules k8s_audit_rules.yaml\n"
     "lanner replay events.jsonl --source github --rules github.yaml\n"
     "lanner replay --topic --since 24h --rules draft.yaml --host 'web-*'\n"
-    "lanner replay /var/lib/lanner/archive --since 90d --rules draft.yaml",
+    "lanner replay /var/lib/lanner-archive --since 90d --rules draft.yaml",
     formats=ALERT_FORMATS,
 )
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--topic", is_flag=True, help="Evaluate the fleet's retained events, and count alerts by rule and host.")
+@click.option("--topic", is_flag=True, help="Evaluate the fleet's retained events.")
 @click.option(
     "--since",
     metavar="TIME",
@@ -79,9 +76,9 @@ def command(
     FILES are recordings, folders of them as `lanner run` writes, captures (.scap, also compressed by gzip) of Falco,
     sysdig or Stratoshark, or logs of Kubernetes audit events: files of JSON, an event or a list of events in each line.
     With --source, all files but recordings and captures are JSON of that source. Files of JSON and recordings are
-    evaluated together, by time. /dev/stdin reads a pipe. With --topic, backtest draft rules on the fleet's retained
-    events. Neither publishes nor sends anything. The output states what was not collected at that time: rules that need
-    it can't have matched.
+    evaluated together, by time. /dev/stdin reads a pipe. With --topic, the fleet's retained events are evaluated.
+    Nothing is published or sent. The output states what was not collected at that time: rules that need it can't have
+    matched. `lanner rules backtest` counts alerts instead, by rule, day, host and image.
     """
     is_json = source is not None or any(map(is_json_file, files))
     has_times = bool(since or until)
@@ -98,13 +95,18 @@ def command(
     def is_selected(stored: StoredBatch) -> bool:
         return fnmatch.fnmatchcase(stored.batch.hostname, host) or stored.batch.host_id == host
 
-    if topic or has_times:
-        now = time.time_ns() // 1_000_000
-        events = EventRange(time_ms(since or "24h", "--since", now) or 0, time_ms(until, "--until", now))
-        store = open_events(settings, files[0] if files else None, note)
-        _backtest(options, store, evaluation, events, is_selected, is_json=settings.json_output)
-    else:
-        _replay(options, settings, evaluation, sources, is_selected)
+    if not (topic or has_times):
+        _replay(options, settings, evaluation, _in_order(options, evaluation, sources, is_selected))
+        return
+    now = time.time_ns() // 1_000_000
+    events = EventRange(time_ms(since or "24h", "--since", now) or 0, time_ms(until, "--until", now))
+    if events.until is not None and events.until <= events.since:
+        raise BadInput("--until is not after --since.")
+    with Signals() as signals:
+        batches = open_events(settings, files[0] if files else None, note).batches(events, lambda: signals.stop)
+        _replay(options, settings, evaluation, (each for each in batches if is_selected(each)), batches.remarks)
+        if not (options.quiet or batches.remarks or evaluation.coverage.hosts):
+            note("no events of this time are stored.")
 
 
 def _check_usage(
@@ -169,9 +171,10 @@ def _replay(
     options: Options,
     settings: Settings,
     evaluation: _Evaluation,
-    files: Sequence[tuple[Path, JsonSource | None]],
-    is_selected: Callable[[StoredBatch], bool],
+    items: Iterable[StoredBatch | Document],
+    remarks: Sequence[str] = (),
 ) -> None:
+    """Print the alerts of events, and then what was not seen. remarks: complete once the events were read."""
     summary = evaluation.summary
     # Old alerts go to standard output only, whatever sinks and routes the settings name.
     printed = replace(settings, routes=(), mute=())
@@ -188,7 +191,7 @@ def _replay(
                 sink.deliver(alert)
 
     try:
-        for item in _in_order(options, evaluation, files, is_selected):
+        for item in items:
             send(evaluation.take_json(item) if isinstance(item, Document) else evaluation.take(item))
             status.show(f"{count_of(summary.events, 'event')}, {count_of(summary.alerts, 'alert')}")
         status.clear()
@@ -207,7 +210,7 @@ def _replay(
         faults = evaluation.detection.ruleset.faults()
         for name, fault in evaluation.detection.ruleset.first_errors().items():
             note(f"rule {name!r} failed {faults[name]:,} times: {fault}")
-        for sentence in evaluation.not_collected():
+        for sentence in (*remarks, *evaluation.not_collected()):
             note(f"not seen by these rules: {printable(sentence)}")
 
 
@@ -253,87 +256,3 @@ def _events(path: Path, source: JsonSource, evaluation: _Evaluation) -> Iterator
     if log.unreadable:
         lines = count_of(log.unreadable, "line")
         note(f"{path}: {lines} can't be read and were not evaluated; the first is {log.first_unreadable}.")
-
-
-def _backtest(
-    options: Options,
-    store: EventStore,
-    evaluation: _Evaluation,
-    events: EventRange,
-    is_selected: Callable[[StoredBatch], bool],
-    *,
-    is_json: bool,
-) -> None:
-    if events.until is not None and events.until <= events.since:
-        raise BadInput("--until is not after --since.")
-    backtest = Backtest()
-    with progress(quiet=options.quiet) as search:
-        stretch = store.batches(events, search.stop)
-        for stored in filter(is_selected, stretch):
-            for alert in evaluation.take(stored):
-                backtest.count(alert)
-            share = stretch.done * 100 // max(stretch.total, 1)
-            search.show(
-                f"{share} %: {count_of(evaluation.summary.events, 'event')} of "
-                f"{count_of(len(evaluation.coverage.hosts), 'host')}, {count_of(backtest.alerts, 'alert')}"
-            )
-        for alert in evaluation.finish():
-            backtest.count(alert)
-    if search.stop():
-        total = count_of(stretch.total, "batch", "batches")
-        stretch.remarks.append(f"stopped early, after {stretch.done:,} of {total}")
-    remarks = [*stretch.remarks, *evaluation.not_collected()]
-    until = events.until or time.time_ns() // 1_000_000
-    show = _print_json if is_json else _print_text
-    show(backtest, evaluation, replace(events, until=until), remarks)
-
-
-def _print_text(backtest: Backtest, evaluation: _Evaluation, events: EventRange, remarks: list[str]) -> None:
-    rows = backtest.rows()
-    if rows:
-        print_table(
-            ("RULE", "PRIORITY", "HOST", "ALERTS", "FIRST", "LAST"),
-            [(row.rule, row.priority, row.host, f"{row.count:,}", _time(row.first), _time(row.last)) for row in rows],
-        )
-    hosts = evaluation.coverage.hosts
-    start, end = (_time((at or 0) * 1_000_000) for at in (events.since, events.until))
-    sys.stdout.write(
-        f"{count_of(backtest.alerts, 'alert')} of {count_of(evaluation.detection.count, 'rule')} in "
-        f"{count_of(evaluation.summary.events, 'event')} of "
-        f"{count_of(len(hosts), 'host')}, {start} to {end}. Nothing was published.\n"
-    )
-    if backtest.uncounted:
-        sys.stdout.write(f"{backtest.uncounted:,} of them are for rules and hosts beyond the table's limit.\n")
-    if not hosts:
-        sys.stdout.write("No events of this time are stored, so the result means nothing.\n")
-    sys.stdout.writelines(f"not seen by these rules: {printable(remark)}\n" for remark in remarks)
-    sys.stdout.flush()
-
-
-def _print_json(backtest: Backtest, evaluation: _Evaluation, events: EventRange, remarks: list[str]) -> None:
-    record = {
-        "since": iso8601_zulu(events.since * 1_000_000),
-        "until": iso8601_zulu((events.until or 0) * 1_000_000),
-        "events": evaluation.summary.events,
-        "hosts": len(evaluation.coverage.hosts),
-        "rules": evaluation.detection.count,
-        "alerts": backtest.alerts,
-        "found": [
-            {
-                "rule": row.rule,
-                "host": row.host,
-                "priority": row.priority,
-                "alerts": row.count,
-                "first": iso8601_zulu(row.first),
-                "last": iso8601_zulu(row.last),
-            }
-            for row in backtest.rows()
-        ],
-        "not_seen": remarks,
-    }
-    sys.stdout.write(json.dumps(record) + "\n")
-    sys.stdout.flush()
-
-
-def _time(nanoseconds: int) -> str:
-    return date_and_time_seconds(nanoseconds)

@@ -1,9 +1,11 @@
 """Metrics and health of `lanner archive`: what is stored, what waits, and the size of the archive."""
 
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lanner.operations.catalogue import Readings
+from lanner.operations.catalogue import Readings, Value
 from lanner.operations.health import Beat, Health, HealthCheck
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ class ArchiveView:
     consumer: "ArchiveConsumer"
     upkeep: "Upkeep"
     stuck_seconds: float
+    folder: str
+    """The setting archive.folder."""
     turned: Beat = field(default_factory=Beat)
 
     def readings(self) -> Readings:
@@ -34,6 +38,8 @@ class ArchiveView:
             "lanner_archive_missed_total": {(): self.consumer.missed},
             "lanner_archive_buffered_bytes": {(): self.intake.bytes},
             "lanner_archive_newest_seconds": {(): counts.newest / 1000},
+            "lanner_problems": {("archive",): len(self._failures())},
+            "lanner_archive_free_bytes": self._free(),
             "lanner_archive_files": {(): upkeep.files},
             "lanner_archive_bytes": {(): upkeep.bytes},
             "lanner_archive_files_total": {
@@ -48,11 +54,27 @@ class ArchiveView:
         """Return the checks."""
         return self.turned.health(self.stuck_seconds, self._ready)
 
+    def _failures(self) -> list[str]:
+        return [each for each in (self.consumer.failure, self.upkeep.failure) if each]
+
+    def _free(self) -> dict[tuple[str, ...], Value]:
+        """Return the free space of a folder; nothing for a bucket, or while it can't be read."""
+        if "://" not in self.folder:
+            with suppress(OSError):
+                return {(): shutil.disk_usage(self.folder).free}
+        return {}
+
     def _ready(self) -> list[HealthCheck]:
         consumer = self.consumer
         return [
             HealthCheck("broker", consumer.is_connected, "connected" if consumer.is_connected else "not connected"),
             HealthCheck(
                 "partitions", consumer.assigned, "assigned" if consumer.assigned else "none assigned, or no positions"
+            ),
+            HealthCheck("storage", not consumer.failure, consumer.failure or "works"),
+            *(
+                HealthCheck("upkeep", is_good=True, detail=each, is_degraded=True)
+                for each in [self.upkeep.failure]
+                if each
             ),
         ]

@@ -113,6 +113,7 @@ METRICS: Mapping[str, Metric] = {
     "lanner_archive_missed_total": Metric("counter", "Messages that the broker deleted before they were stored."),
     "lanner_archive_buffered_bytes": Metric("gauge", "Messages in memory that wait for their file, bytes."),
     "lanner_archive_newest_seconds": Metric("gauge", "Timestamp of the newest message stored, seconds since 1970."),
+    "lanner_archive_free_bytes": Metric("gauge", "Free space where the archive's folder is, bytes."),
     "lanner_archive_files": Metric("gauge", "Files of the archive at the last look."),
     "lanner_archive_bytes": Metric("gauge", "Size of the archive at the last look, bytes."),
     "lanner_archive_files_total": Metric("counter", "Files stored, merged into others, and deleted.", ("outcome",)),

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from bus.acls import ARCHIVE_GROUP
 from foundation.quantities import seconds_text
 from foundation.text import count_of
 from lanner.recorder.host_tally import FleetHost
@@ -15,10 +16,12 @@ from schemas.alert import Alert, alert_id
 from schemas.batch import INCOMPLETE_REASONS
 
 ReaderKind = Literal["processor", "sink", "reader"]
-Subject = Literal["evaluation", "hosts", "host", "sink", "disk"]
+Subject = Literal["evaluation", "hosts", "host", "sink", "archive", "disk"]
 SUBJECTS: tuple[Subject, ...] = get_args(Subject)
 _MOST_REASONS = 3
 _FULL_BYTES = 1 << 20
+_ARCHIVE_BEHIND_SECONDS = 3600.0
+"""From when on an archive is behind: some times archive.flush_seconds, and well within what topics retain."""
 _NS = 1_000_000_000
 
 
@@ -116,6 +119,7 @@ def freshness(
     if hosts is not None:
         findings += _hosts(list(hosts), limits.silent, now)
     findings += [_sink(each, limits, now) for each in queues if each.kind == "sink"]
+    findings += [_archive(each, now) for each in queues if (each.kind, each.name) == ("reader", ARCHIVE_GROUP)]
     findings += [_disk(each) for each in disks]
     late = any(each.is_problem and each.subject == "evaluation" for each in findings)
     return Freshness(now, _evaluated(processors, now), late, findings)
@@ -189,10 +193,25 @@ def _sink(queue: PipelineQueue, limits: FreshnessLimits, now: float) -> Finding:
     return Finding("sink", queue.name, text, is_problem)
 
 
+def _archive(queue: PipelineQueue, now: float) -> Finding:
+    age = 0.0 if queue.oldest is None else max(0.0, now - queue.oldest)
+    wait = f"{count_of(queue.waiting, 'message')} of {queue.source} not archived yet"
+    wait += f", the oldest for {seconds_text(age)}" if age else ""
+    if queue.readers == 0:
+        return Finding("archive", queue.source, f"no lanner archive runs; {wait}", is_problem=True)
+    return Finding("archive", queue.source, wait, is_problem=age > _ARCHIVE_BEHIND_SECONDS)
+
+
+def is_full(disk: DiskSpace) -> bool:
+    """Return whether nothing can be written there."""
+    return disk.free < _FULL_BYTES
+
+
 def _disk(disk: DiskSpace) -> Finding:
-    is_full = disk.free < _FULL_BYTES
-    text = f"full: {disk.used_by} can't be written" if is_full else f"{disk.free >> 20:,} MiB free for {disk.used_by}"
-    return Finding("disk", disk.folder, text, is_full)
+    text = f"{disk.free >> 20:,} MiB free for {disk.used_by}"
+    if is_full(disk):
+        text = f"full: {disk.used_by} can't be written"
+    return Finding("disk", disk.folder, text, is_full(disk))
 
 
 SINK_FAILING, SINK_WORKS = "Lanner internal: sink failing", "Lanner internal: sink works again"

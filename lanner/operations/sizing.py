@@ -60,6 +60,14 @@ class StageCosts:
     """The slowest sink without a limit of its own, a webhook: `python -m bench notifier`."""
     notifier_memory_bytes: int = 56 * MB
     """`python -m bench waiting`."""
+    archived_event_bytes: int = 51
+    """An event in a merged file of an archive: `python -m bench.archive`."""
+    archived_batch_bytes: int = 35
+    """The row of a batch there, from the same files."""
+    archive_event_seconds: float = 55e-6
+    """Storing and merging an event: `python -m bench.archive`."""
+    archive_memory_bytes: int = 310 * MB
+    """`python -m bench.archive`, with archive.buffer_mib 64, beside that of a processor without hosts."""
 
 
 MEASURED = StageCosts()
@@ -90,6 +98,8 @@ class FleetPlan:
     """Alerts that a host raises a day."""
     broker_cores: int = 4
     """Cores of a broker's machine."""
+    archive_days: float = 0
+    """How long an archive stores events and alerts; 0 for a fleet without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +139,7 @@ class Sizing:
     partitions: int
     """To create the topics with."""
     planned_cores: float
-    """For brokers, processors and notifiers at the planned load; the collectors' cores are those of the hosts."""
+    """For brokers, processors, notifiers and an archive at the planned load; the collectors' cores are the hosts'."""
     cost_month: float
 
 
@@ -154,6 +164,7 @@ def size_fleet(plan: FleetPlan, prices: Prices) -> Sizing:
         _brokers(plan, batches + pre_matched + alerts, stored + (pre_matched + alerts) * MEASURED.alert_bytes),
         _processors(plan, events, batches),
         _notifiers(alerts),
+        *([_archive(plan, events, batches, alerts)] if plan.archive_days else ()),
     )
     planned = sum(part.cores for part in parts[1:]) / plan.load
     return Sizing(
@@ -163,7 +174,7 @@ def size_fleet(plan: FleetPlan, prices: Prices) -> Sizing:
         _partitions(parts[2].instances),
         planned,
         planned * prices.core_month
-        + parts[1].disk_bytes / GB * prices.gb_month
+        + sum(part.disk_bytes for part in parts) / GB * prices.gb_month
         + sum(part.sent_bytes for part in parts) * MONTH_HOURS * 3600 / GB * prices.network_gb,
     )
 
@@ -225,6 +236,16 @@ def _notifiers(alerts: float) -> PartNeeds:
         instances * MEASURED.notifier_memory_bytes,
         sent_bytes=alerts * MEASURED.alert_bytes,
     )
+
+
+def _archive(plan: FleetPlan, events: float, batches: float, alerts: float) -> PartNeeds:
+    cores = events * MEASURED.archive_event_seconds + batches * MEASURED.processor_batch_seconds
+    instances = max(1, math.ceil(cores / plan.load))
+    stored = events * MEASURED.archived_event_bytes + batches * MEASURED.archived_batch_bytes
+    stored += alerts * MEASURED.alert_bytes
+    disk = stored * plan.archive_days * DAY_SECONDS
+    # To the folder's or the bucket's machine: each file once, and again when it is merged.
+    return PartNeeds("archive", instances, cores, instances * MEASURED.archive_memory_bytes, disk, 2 * stored)
 
 
 def _partitions(processors: int) -> int:

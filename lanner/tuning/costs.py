@@ -13,7 +13,7 @@ from foundation.text import count_of
 from lanner.recorder.coverage import RecordingCoverage, not_collected
 from lanner.recorder.store import Reading, StoredBatch
 from lanner.ruleset.compile import CompiledDetection
-from lanner.tuning.backtest import Backtest, BacktestRow
+from lanner.tuning.backtest import Backtest, RuleAlerts
 from processor.correlation.state import seen_records
 from processor.detection.ruleset import CompiledRuleset
 from processor.evaluator import Evaluator
@@ -138,7 +138,7 @@ class RuleCosts:
         return CostComparison(
             before,
             draft,
-            tuple(_rules(*(version.alerts.rows() for version in self._versions))),
+            tuple(_rules(*(version.alerts.rules for version in self._versions))),
             self.events,
             len(self._hosts),
             self._encoded_bytes / max(self._encoded_events, 1),
@@ -188,18 +188,13 @@ def _let_through(batch: EventBatch, clauses: Mapping[str, list[Clause]]) -> Iter
             yield event
 
 
-def _rules(before: list[BacktestRow], draft: list[BacktestRow]) -> list[RuleCost]:
-    then, now = Counter[str](), Counter[str]()
-    by_host: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in before:
-        then[row.rule] += row.count
-    for row in draft:
-        now[row.rule] += row.count
-        by_host[row.rule][row.host] += row.count
-    rules = [
-        RuleCost(rule, then[rule], now[rule], len(by_host[rule]), *(by_host[rule].most_common(1) or [("", 0)])[0])
-        for rule in then.keys() | now.keys()
-    ]
+def _rules(before: Mapping[str, RuleAlerts], draft: Mapping[str, RuleAlerts]) -> list[RuleCost]:
+    rules = []
+    for name in before.keys() | draft.keys():
+        then, now = before.get(name), draft.get(name)
+        hosts = Counter[str]() if now is None else now.hosts
+        counts = [0 if each is None else each.count for each in (then, now)]
+        rules.append(RuleCost(name, counts[0], counts[1], len(hosts), *(hosts.most_common(1) or [("", 0)])[0]))
     return sorted(rules, key=lambda each: (-each.draft, -each.before, each.rule))
 
 

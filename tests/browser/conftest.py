@@ -9,7 +9,7 @@ from lanner.wiring.stages.console import PEOPLE
 from tests.browser.visits import Visit
 from tests.unit.lanner.console.server.running import Served
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = "/usr/bin/chromium-headless-shell"
 SECONDS = 20
 """How long a page may take to show something on a busy machine."""
 Serve = Callable[..., Served]

@@ -204,6 +204,30 @@ def test_a_console_with_oidc_reaches_its_provider() -> None:
     assert "LANNER__CONSOLE__TOKENS_FILE" not in json.dumps(container["env"])
 
 
+def test_an_archive_in_a_bucket_has_its_secret_and_reaches_its_store() -> None:
+    """Several share the work; its user has the rights of its part."""
+    every = template("production")
+    deployment = of_kind("Deployment", every)["fleet-lanner-archive"]["spec"]
+    assert deployment["replicas"] == 2
+    [container] = deployment["template"]["spec"]["containers"]
+    reference = {"secretKeyRef": {"name": "lanner-bucket", "key": "key"}}
+    assert {"name": "AWS_SECRET_ACCESS_KEY", "valueFrom": reference} in container["env"]
+    assert {"ports": [{"port": 9000}]} in of_kind("NetworkPolicy", every)["fleet-lanner-archive"]["spec"]["egress"]
+    job = next(each for name, each in of_kind("Job", every).items() if "-topics-" in name)
+    assert "--for archive --principal 'User:lanner-archive'" in json.dumps(job)
+
+
+def test_a_trial_with_an_archive_has_a_volume_for_it() -> None:
+    """Neither two pods on one volume nor an archive that a pod takes with it is accepted."""
+    every = template("trial", VERSIONS[-1], "--set", "archive.enabled=true", "--set", "archive.storage=5Gi")
+    assert "fleet-lanner-archive" in of_kind("PersistentVolumeClaim", every)
+    assert "fleet-lanner-kafka-archive" in of_kind("Secret", every)
+    arguments = ("--kube-version", VERSIONS[0], "-f", CASES["trial"], "--set", "archive.enabled=true")
+    assert "archive.storage is required" in run("template", "x", CHART, *arguments).stderr
+    several = run("template", "x", CHART, *arguments, "--set", "archive.storage=5Gi", "--set", "archive.replicas=2")
+    assert "archive.replicas" in several.stderr
+
+
 def test_a_trial_with_a_console_has_a_user_for_it() -> None:
     """The trial's broker knows its password."""
     options = ("--set", "console.enabled=true", "--set", "console.tokensSecret=tokens")

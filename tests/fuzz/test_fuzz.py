@@ -6,7 +6,7 @@ from tests.fuzz.properties import TARGETS
 from tests.fuzz.running import fuzz
 
 CORPUS = Path(__file__).with_name("corpus")
-SECONDS = 5
+SECONDS = 2
 
 
 @pytest.mark.parametrize("path", sorted(CORPUS.glob("*/*")), ids=lambda path: f"{path.parent.name}/{path.name}")

@@ -20,6 +20,7 @@ UNPRIVILEGED = (
     "notifier-siem",
     "notifier-slack",
     "console",
+    "archive",
     "kubernetes-audit",
 )
 
@@ -108,15 +109,21 @@ def test_stages_have_no_right_that_they_need_not(name: str) -> None:
 
 
 def test_images_contain_what_they_state() -> None:
-    """Processor, notifier and console run as a user without rights."""
+    """Processor, notifier, console and archive run as a user without rights."""
     stages = re.split(r"(?m)^FROM ", Path("deploy/images/Dockerfile").read_text())
     of = {match[1]: text for text in stages if (match := re.match(r"\S+ AS (\S+)", text))}
-    assert {"collector", "processor", "notifier", "console", "all-in-one"} <= of.keys()
-    assert {name for name, text in of.items() if "USER lanner" in text} == {"processor", "notifier", "console"}
+    assert {"collector", "processor", "notifier", "console", "archive", "all-in-one"} <= of.keys()
+    assert {name for name, text in of.items() if "USER lanner" in text} == {
+        "processor",
+        "notifier",
+        "console",
+        "archive",
+    }
     assert {name for name, text in of.items() if "HEALTHCHECK" in text} == {
         "processor",
         "notifier",
         "console",
+        "archive",
         "collector",
         "all-in-one",
     }

@@ -13,7 +13,10 @@ def test_journald_drops_nothing_of_a_unit_that_prints_alerts(name: str) -> None:
     assert "LogRateLimitIntervalSec=0" in (UNITS / name).read_text().splitlines()
 
 
-@pytest.mark.parametrize("name", ["lanner-processor@.service", "lanner-notifier@.service", "lanner-console.service"])
+@pytest.mark.parametrize(
+    "name",
+    ["lanner-processor@.service", "lanner-notifier@.service", "lanner-console.service", "lanner-archive.service"],
+)
 def test_a_start_may_wait_for_a_broker(name: str) -> None:
     """However long that is away: systemd would end the start after a minute and a half."""
     assert "TimeoutStartSec=infinity" in (UNITS / name).read_text().splitlines()

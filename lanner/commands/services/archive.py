@@ -17,6 +17,9 @@ from lanner.settings import Settings
 from lanner.terminal.output import note
 from lanner.wiring.kafka import connection_of
 
+_STORING_SECONDS = 240
+"""How long storing what is in memory may take in a slow bucket; Kafka gives its partitions to others after 300."""
+
 
 @front_command(
     "archive",
@@ -58,7 +61,8 @@ def _run(options: Options, settings: Settings) -> None:
     topics_in_order(connection, topics_of("archive"))
     files = archive_files(settings, settings.archive.folder)
     archive = archive_service(settings, files, connection, note)
-    view = ArchiveView(archive.intake, archive.consumer, archive.upkeep, settings.http.stuck_seconds)
+    stuck_seconds = max(settings.http.stuck_seconds, _STORING_SECONDS)
+    view = ArchiveView(archive.intake, archive.consumer, archive.upkeep, stuck_seconds, settings.archive.folder)
     watchdog = service.Watchdog()
 
     def turn() -> None:

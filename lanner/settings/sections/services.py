@@ -196,7 +196,7 @@ class ArchiveSettings:
     folder: str = about(
         "Folder, or s3://BUCKET/PATH in a store with the API of S3. Its credentials come from the environment:\n"
         "$AWS_ACCESS_KEY_ID, $AWS_SECRET_ACCESS_KEY and $AWS_REGION, or those of the machine.",
-        "/var/lib/lanner/archive",
+        "/var/lib/lanner-archive",
     )
     s3_endpoint: str | None = about(
         "URL of the store, such as https://minio.example.com:9000; by default Amazon's.", None, form=forms.url

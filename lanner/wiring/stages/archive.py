@@ -43,13 +43,15 @@ class ArchiveService:
             thread.join(_STOP_SECONDS)
 
     def _keep_up(self) -> None:
-        outage = Outage("merging and deleting files", self._note)
+        outage = Outage("merging and deleting files", self._note, of="the archive")
         while True:
             try:
                 self.upkeep.look(time.time_ns() // 1_000_000)
             except (OSError, BadBatch, pa.ArrowException) as error:
-                outage.goes_on(f"the archive can't be looked after: {str(error).rstrip('.')}")
+                self.upkeep.failure = f"the archive can't be looked after: {str(error).rstrip('.')}"
+                outage.goes_on(self.upkeep.failure)
             else:
+                self.upkeep.failure = ""
                 outage.is_over()
             if self._ended.wait(_UPKEEP_SECONDS):
                 return

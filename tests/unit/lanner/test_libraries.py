@@ -38,6 +38,7 @@ SERVICES = (
     ("kubernetes", ("kubernetes_audit",), "notifier"),
     ("kubernetes", ("kubernetes",), "kubernetes"),
     ("console", ("command", "_serve", "_folder"), "console"),
+    ("archive", ("command", "_run", "archive_service"), "archive"),
     ("run", ("command", "_run_with_metrics"), "none"),
 )
 """Module, its functions and its stage's that run the service, and the extra whose libraries it needs."""
@@ -47,6 +48,7 @@ EXTRAS = {
     "processor": {"confluent_kafka", "prometheus_client", "cryptography", "faust", "aiohttp"},
     "notifier": {"confluent_kafka", "prometheus_client", "aiohttp", "jinja2", "slack_sdk", "urllib3"},
     "kubernetes": {"confluent_kafka", "prometheus_client", "lightkube", "msgspec"},
+    "archive": {"confluent_kafka", "prometheus_client"},
     "console": {*("confluent_kafka", "prometheus_client", "aiohttp", "jinja2", "cryptography", "authlib", "joserfc")},
 }
 IMPORTING = """
@@ -100,6 +102,8 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it_here(tmp_p
     image = replace(environment, image="processor")
     assert remedy("notifier", image) == "the image lanner-processor doesn't hold it: use the image lanner-notifier"
     assert "lanner-all-in-one" in remedy("notifier", replace(environment, image="notifier"))
+    assert remedy("archive", image) == "the image lanner-processor doesn't hold it: use the image lanner-archive"
+    assert "docs/archive.md" in remedy("archive", replace(environment, is_frozen=True))
     assert "holds the collector only" in remedy("notifier", replace(environment, is_frozen=True))
 
 

@@ -222,6 +222,7 @@ checksum/rules: {{ toYaml $root.Values.rules.files | sha256sum }}
 {{- if .Values.processor.enabled }}{{ $names = append $names "processor" }}{{ end -}}
 {{- range .Values.notifiers }}{{ if .enabled }}{{ $names = append $names "notifier" }}{{ end }}{{ end -}}
 {{- if .Values.console.enabled }}{{ $names = append $names "console" }}{{ end -}}
+{{- if .Values.archive.enabled }}{{ $names = append $names "archive" }}{{ end -}}
 {{- if .Values.kubernetes.enabled }}{{ $names = append $names "kubernetes" }}{{ end -}}
 {{- if .Values.audit.enabled }}{{ $names = append $names "audit" }}{{ end -}}
 {{- if or .Values.trialKafka.enabled .Values.kafka.topics.create }}{{ $names = append $names "topics" }}{{ end -}}

@@ -65,6 +65,25 @@ def test_losses_over_a_share_are_losses_of_the_host() -> None:
 
 
 @pytest.mark.parametrize(
+    ("waits", "readers", "text", "is_problem"),
+    [
+        (120, 1, "5 messages of events not archived yet, the oldest for 2m", False),
+        (3601, 1, "5 messages of events not archived yet, the oldest for 1h", True),
+        (120, 0, "no lanner archive runs; 5 messages of events not archived yet, the oldest for 2m", True),
+    ],
+)
+def test_an_archive_that_lags_or_does_not_run_is_a_problem(
+    waits: float, readers: int, text: str, is_problem: bool
+) -> None:
+    """Some minutes are in order, because it writes a file every few minutes; other readers are not reported."""
+    archive = PipelineQueue("reader", "archive", "events", 5, NOW - waits, readers)
+    current = freshness(NOW, LIMITS, [IN_TIME, archive, replace(archive, name="siem")])
+    assert [(each.text, each.is_problem) for each in current.findings if each.subject == "archive"] == [
+        (text, is_problem)
+    ]
+
+
+@pytest.mark.parametrize(
     ("sink", "text"),
     [
         (FAILING, "the disk is full; its alerts are lost"),

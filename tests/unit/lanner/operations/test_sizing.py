@@ -51,6 +51,18 @@ def test_longer_batches_need_fewer_cores_for_the_same_events() -> None:
     assert parts(long)["brokers"].cores < parts(short)["brokers"].cores / 4
 
 
+def test_an_archive_needs_disk_for_its_days() -> None:
+    """Its disk is paid as that of the brokers; a fleet without one has no such part."""
+    without, month, year = (
+        size_fleet(FleetPlan(hosts=1000, events_per_host=20, archive_days=days), Prices(gb_month=1))
+        for days in (0, 30, 360)
+    )
+    assert "archive" not in parts(without)
+    assert parts(year)["archive"].disk_bytes == pytest.approx(12 * parts(month)["archive"].disk_bytes)
+    assert parts(month)["archive"].disk_bytes > 1000 * 20 * 47 * 30 * 86_400
+    assert month.cost_month - without.cost_month == pytest.approx(parts(month)["archive"].disk_bytes / 1e9)
+
+
 def test_the_smallest_fleet_survives_the_failure_of_one() -> None:
     """Two processors, and as many brokers as copies."""
     small = size_fleet(FleetPlan(hosts=1, events_per_host=0, replicas=3), FREE)

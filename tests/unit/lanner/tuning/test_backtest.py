@@ -1,11 +1,19 @@
+import textwrap
 import zlib
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from lanner.recorder.coverage import HostCoverage, not_collected
-from lanner.tuning.backtest import Backtest
+from lanner.tuning.backtest import Backtest, spans
+from processor.detection.ruleset import compile_ruleset
+from processor.loading import RuleFile, load_rules
+from schemas.catalog.priorities import Priority
 from schemas.filter import Clause, PathPattern, PushdownFilter, encode_filter
 from tests.unit.alerts import TIME, alert
+
+DAY = 86_400_000_000_000
 
 
 def filter_for(*events: str) -> PushdownFilter:
@@ -18,15 +26,73 @@ def within(*prefixes: bytes) -> Clause:
     return Clause("openat", patterns=frozenset(PathPattern(is_prefix=True, text=prefix) for prefix in prefixes))
 
 
-def test_alerts_are_counted_by_rule_and_host() -> None:
+def test_alerts_are_counted_by_day_host_and_image() -> None:
     """The rule with most alerts is first; a duplicate alert counts once."""
     backtest = Backtest()
-    for number, (rule, host) in enumerate([("A", "x"), ("B", "x"), ("B", "y"), ("B", "y")]):
-        assert backtest.count(alert(id=str(number), rule=rule, hostname=host, time=TIME + number))
+    nginx = {"container.id": "3f2", "container.image.repository": "nginx", "container.image.tag": "1.27"}
+    found = [("A", "x", {}), ("B", "x", nginx), ("B", "y", nginx), ("B", "y", {"container.id": "host"})]
+    for number, (rule, host, event) in enumerate(found):
+        assert backtest.count(alert(id=str(number), rule=rule, hostname=host, event=event, time=TIME + number * DAY))
     assert not backtest.count(alert(id="3", rule="B", hostname="y"))
-    assert [(row.rule, row.host, row.count) for row in backtest.rows()] == [("B", "y", 2), ("B", "x", 1), ("A", "x", 1)]
-    assert (backtest.rows()[0].first, backtest.rows()[0].last) == (TIME + 2, TIME + 3)
-    assert backtest.alerts == 4
+
+    first, second = backtest.ordered()
+    assert (first.rule, first.count, first.first, first.last) == ("B", 3, TIME + DAY, TIME + 3 * DAY)
+    assert first.days == {"2026-11-25": 1, "2026-11-26": 1, "2026-11-27": 1}
+    assert (first.hosts, first.images) == ({"x": 1, "y": 2}, {"nginx:1.27": 2, "host": 1})
+    assert (second.rule, second.images, backtest.alerts) == ("A", {"host": 1}, 4)
+    assert backtest.busiest_day() == (1, "2026-11-27")
+    assert backtest.busiest_day(Priority.ERROR) == (0, "")
+
+
+def test_examples_differ_as_far_as_alerts_do() -> None:
+    """One noisy process gets one of the five, whichever alerts come first, as long as others alert too."""
+    backtest = Backtest()
+
+    def take(number: int, program: str, pid: int, host: str = "web-3") -> None:
+        event = {"proc.exepath": program, "proc.pid": pid}
+        backtest.count(alert(id=str(number), time=TIME + number, event=event, hostname=host))
+
+    for number in range(20):
+        take(number, "/usr/bin/cron", 7)
+    (found,) = backtest.ordered()
+    assert len(found.examples) == 1
+    for number in range(20, 30):
+        take(number, "/usr/bin/cron", number)
+    assert len(found.examples) == 5
+    for number, program in enumerate(("/usr/bin/a", "/usr/bin/b", "/usr/bin/c"), 30):
+        take(number, program, 8)
+    take(40, "/usr/bin/cron", 9, host="web-4")
+
+    assert {each.program for each in found.examples} == {"/usr/bin/cron", "/usr/bin/a", "/usr/bin/b", "/usr/bin/c"}
+    assert {each.host for each in found.examples} == {"web-3", "web-4"}
+    assert [each.time for each in found.examples] == sorted(each.time for each in found.examples)
+
+
+def test_what_is_beyond_the_limit_of_counts_is_counted_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hostile host can choose a new name for each alert; the rule's own count stays right."""
+    monkeypatch.setattr("lanner.tuning.backtest._MAX_COUNTS", 5)
+    backtest = Backtest()
+    for number in range(10):
+        backtest.count(alert(id=str(number), hostname=f"host-{number}"))
+
+    (found,) = backtest.ordered()
+    assert (found.count, len(found.hosts), backtest.beyond) == (10, 3, {"hosts": 7})
+
+
+def test_the_span_of_a_rule_includes_what_its_macros_wait_for() -> None:
+    """A count of what is itself counted depends on events of both times, and on the period of its repeats."""
+    text = """
+    - macro: many
+      condition: evt.type = unlink
+      correlation: {type: event_count, group-by: [proc.name], timespan: 1h, condition: {gte: 2}}
+    - macro: more
+      condition: many and proc.name = rm
+      correlation: {type: event_count, group-by: [proc.name], timespan: 2h, condition: {gte: 2}}
+    - {rule: R, desc: d, condition: more, output: o, priority: NOTICE, suppress: {by: [proc.name], for: 30m}}
+    """
+    loaded = load_rules([RuleFile("rules.yaml", textwrap.dedent(text))])
+    assert not loaded.errors
+    assert spans(compile_ruleset(loaded.rules, loaded.macros).plan) == {"R": 3_600_000 * 7 // 2}
 
 
 def test_what_rules_look_for_and_nobody_collected_is_reported() -> None:
