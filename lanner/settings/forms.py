@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from foundation.quantities import parse_duration
+
 PORTS = range(1, 65536)
 OFF = "off"
 
@@ -134,6 +136,11 @@ def time(value: str) -> str:
     except ValueError:
         return "a date and time, such as 2027-01-31T00:00:00Z"
     return "" if found.tzinfo else "a date and time with a zone: end it with Z or +01:00"
+
+
+def duration(value: str) -> str:
+    """Require a duration of at least a second."""
+    return "" if parse_duration(value, ("s", "m", "h", "d")) else "a duration, such as 12h or 30d"
 
 
 def ring(value: int) -> str:

@@ -4,7 +4,7 @@ Pure: takes stored batches, returns counts and sentences.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from foundation.caches import BoundedSet
@@ -31,6 +31,7 @@ _TRIED_KINDS = 1_000
 _MAX_TEXT_BYTES = 500
 _SLACK_MS = 600_000
 """Events that begin so soon after a time count as beginning then: a fleet may be quiet for some minutes."""
+_MOSTLY = 0.9
 _NS_PER_MS = 1_000_000
 
 
@@ -131,7 +132,22 @@ class Backtest:
 
 def days_text(days: float) -> str:
     """Return a number of days for people."""
-    return count_of(round(days), "day") if days >= 1 else count_of(round(days * 24), "hour")
+    hours = round(days * 24)
+    return count_of(round(days), "day") if days >= 1 else count_of(hours, "hour") if hours else "less than an hour"
+
+
+def over_limits(counts: Backtest, limits: Iterable[tuple[Priority, int]]) -> list[str]:
+    """Return a sentence for each limit that alerts exceed.
+
+    limits: a priority, and the most alerts of rules of this priority and higher ones on one day.
+    """
+    found = []
+    for priority, most in limits:
+        number, day = counts.busiest_day(priority)
+        if number > most:
+            what = f"{count_of(number, 'alert')} of priority {priority} or higher on {day}"
+            found.append(f"{what}; the limit in published_rules.backtest.limits is {most:,} a day.")
+    return found
 
 
 def image_of(alert: Alert) -> str:
@@ -261,9 +277,10 @@ class BacktestRun:
         return self.versions[-1].counts
 
     @property
-    def covered(self) -> float:
-        """The days of the range that have events."""
-        return replace(self.range, since=self.begin, until=max(self.end, self.begin)).days
+    def days(self) -> float:
+        """The length of the range, in days; from its first to its last event, if that is much less."""
+        covered = replace(self.range, since=self.begin, until=max(self.end, self.begin)).days
+        return covered if covered < _MOSTLY * self.range.days else self.range.days
 
     def complete_from(self, rule: str) -> int:
         """Return when the state of a rule is complete, ms since the epoch; the start of the range if it always is."""

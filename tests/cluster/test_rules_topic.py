@@ -1,4 +1,5 @@
 import itertools
+import json
 import re
 import threading
 import time
@@ -20,6 +21,7 @@ from processor.matching.wire import message_of
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.encoding.batch import decode_batch
+from schemas.published_rules import decode_rules
 from tests.cluster.actions import RULE, Alerts, Generator, assert_exact, rules_file
 from tests.cluster.processes import Processes, Running
 from tests.cluster.publishing import CHANGED, MARKED, OTHER, filter_of, named, publish, until
@@ -183,6 +185,39 @@ def test_rules_over_the_budget_are_not_published(connection: Connection, process
     assert current(connection) is None
 
     publish(processes, connection, each_open, "--force", *budget)
+
+
+def test_a_backtest_decides_whether_rules_are_published(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """A setting demands it; limits hold for the busiest day, and what was decided is part of the version."""
+    demand = ("-o", "published_rules.backtest={store: topic, since: 2h, limits: [{priority: notice}]}")
+    quiet, noisy = tmp_path / "quiet.yaml", tmp_path / "noisy.yaml"
+    quiet.write_text(OTHER)
+    noisy.write_text(OTHER + MARKED)
+    run = processes.start(connection, "rules", "publish", quiet, "--yes", *demand)
+    assert run.result() == 1, run.output + run.errors
+    assert "no backtest is possible on the topics: no events of this time are stored." in run.errors
+    generator = Generator(connection, hosts=1)
+    generator.act(4)
+    generator.flush()
+    publish(processes, connection, quiet, *demand)
+
+    run = processes.start(connection, "rules", "publish", noisy, "--yes", *demand)
+    assert run.result() == 1, run.output + run.errors
+    assert "1 new or changed rule would have raised 4 alerts in less than an hour on 1 host." in run.output
+    assert "4 alerts of priority Notice or higher on 20" in run.errors
+    publish(processes, connection, noisy, "--force", *demand)
+    message = current(connection)
+    assert message is not None
+    recorded = decode_rules(message.value() or b"").difference
+    assert recorded[0] == f"+ rule {RULE} added"
+    assert "on 1 host; published by --force: 4 alerts of priority Notice" in recorded[-1]
+
+    run = processes.start(connection, "rules", "backtest", noisy, "--topic", "--since", "1h", "--format", "json")
+    assert run.result() == 0, run.errors
+    (found,) = json.loads(run.output)["found"]
+    assert (found["rule"], found["alerts"], found["by_image"]) == (RULE, 4, {"host": 4})
 
 
 def test_a_processor_that_starts_during_a_change_understands_the_version_before(

@@ -15,22 +15,18 @@ import click
 from foundation.text import count_of, printable
 from foundation.times import date_and_time_seconds, iso8601_zulu
 from lanner.cli.app import Options, front_command
-from lanner.cli.options import alone_option, chosen_recording, progress, source_options, time_ms
+from lanner.cli.options import alone_option, source_options, time_ms
+from lanner.commands.rules.backtested import evaluate, stored_where
 from lanner.errors import BadInput
-from lanner.recorder.store import EventRange, StoredBatch, is_archive
 from lanner.ruleset.compile import CompiledDetection
-from lanner.ruleset.host_names import HostNames
 from lanner.ruleset.load import load_or_fail
 from lanner.settings import Settings
 from lanner.terminal.output import note
 from lanner.terminal.tables import print_table
 from lanner.tuning.backtest import AlertExample, BacktestRange, BacktestRun, BacktestVersion, RuleAlerts
 from lanner.wiring.rules import detection_of, find_draft, find_rules
-from lanner.wiring.stores import open_events
 from processor.loading.difference import changed_rules
 
-_NAME_SECONDS = 5
-"""Time to wait for the addresses of host names in rules; today's addresses, because past ones weren't recorded."""
 _SHOWN = 10
 _WIDTH = 110
 _SHORT_MS = 3_600_000
@@ -89,40 +85,6 @@ def backtest(
     run = BacktestRun((version,), range_)
     evaluate(run, settings, stored_where(settings, file, topic=topic, quiet=options.quiet), host, quiet=options.quiet)
     (_print_json if settings.json_output else _print_text)(run)
-
-
-def stored_where(settings: Settings, file: Path | None, *, topic: bool, quiet: bool) -> Path | None:
-    """Return what was named; else this host's archive, None for the topics, or this host's recording.
-
-    Raises BadInput and click.UsageError as chosen_recording.
-    """
-    own = Path(settings.archive.folder)
-    if file is None and not topic and is_archive(own):
-        if not quiet:
-            note(f"reading the archive in {own}; --topic reads a fleet's topics, --file a recording.")
-        return own
-    return chosen_recording(settings, file, topic=topic, quiet=quiet)
-
-
-def evaluate(run: BacktestRun, settings: Settings, where: Path | None, host: str = "*", *, quiet: bool) -> None:
-    """Evaluate what a run needs; Ctrl-C ends it early.
-
-    where: an archive or a recording; None for the topics of a fleet. Raises BadInput and BusUnavailable.
-    """
-
-    def is_selected(stored: StoredBatch) -> bool:
-        return fnmatch.fnmatchcase(stored.batch.hostname, host) or stored.batch.host_id == host
-
-    names = HostNames({name: None for each in run.versions for name in each.detection.host_names})
-    names.wait(_NAME_SECONDS)
-    try:
-        with progress(quiet=quiet, restores=True) as search:
-            about = run.range.since if where is not None and is_archive(where) else None
-            events = EventRange(run.read_from, run.range.until, about=about)
-            batches = open_events(settings, where, note).batches(events, search.stop)
-            run.evaluate(batches, names.table, is_selected, stop=search.stop, show=search.show)
-    finally:
-        names.stop()
 
 
 def _chosen(

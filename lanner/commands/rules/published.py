@@ -33,22 +33,36 @@ from processor.indicators.lists import unpacked
 from processor.rules.splitting import Plan
 from schemas.published_rules import MAX_LINES, BadRules, PublishedRules
 
+_MOST_RECORDED = 500
+"""Characters of a line in a published version, at most."""
+
 
 @front_command(
     "publish",
     example="lanner rules publish rules/ my_rules.yaml --comment 'quieter at night'\n"
-    "lanner rules publish rules/ --yes --sign-key /etc/lanner/rules.key     (from CI)",
+    "lanner rules publish rules/ --yes --sign-key /etc/lanner/rules.key     (from CI)\n"
+    "lanner rules publish rules/ --backtest /var/lib/lanner-archive --since 30d",
 )
 @click.argument("paths", nargs=-1, metavar="PATH…")
 @click.option("--yes", is_flag=True, help="Don't ask for confirmation; required without a terminal.")
 @click.option(
-    "--force", is_flag=True, help="Publish even if less than half of the rules stay enabled, or over the budget."
+    "--force",
+    is_flag=True,
+    help="Publish even if less than half of the rules stay enabled, over the budget, or against a backtest.",
 )
 @click.option("--no-learn", is_flag=True, help="Don't let new macros of type first_seen learn from retained events.")
 @click.option("--comment", default="", metavar="TEXT", help="The reason; shown by `status` and in the alert.")
 @click.option(
     "--sign-key", type=click.Path(path_type=Path), metavar="FILE", help="Sign with this Ed25519 private key (PEM)."
 )
+@click.option(
+    "--backtest",
+    "store",
+    metavar="PATH",
+    help="First evaluate new and changed rules on this archive or recording; topic: on a fleet's retained events.  "
+    "[default: published_rules.backtest.store]",
+)
+@click.option("--since", metavar="TIME", help="With --backtest: a duration, or a date.  [default: 30d]")
 @draft_option
 def publish(
     options: Options,
@@ -57,6 +71,8 @@ def publish(
     sign_key: Path | None,
     draft: tuple[str, ...],
     *,
+    store: str | None,
+    since: str | None,
     yes: bool,
     force: bool,
     no_learn: bool,
@@ -67,17 +83,20 @@ def publish(
     active rules, or those at PATH, and of the draft on top of them. The settings `rules` and `priority` are published
     with them. Collectors widen their filters first, then processors switch between two batches; `lanner rules status`
     shows the progress. New and changed macros of type first_seen then learn from the retained events, which takes a
-    while.
+    while. With --backtest, what new and changed rules would have alerted on is shown first; limits in
+    published_rules.backtest refuse a version.
     """
     if not paths and not draft:
         raise click.UsageError("name all rule files at PATH, or those to add to the active rules by --draft.")
     need("processor", "confluent_kafka", "cryptography")
+    from lanner.commands.rules.backtested import check_backtest, demanded_backtest
     from lanner.ruleset.published import current_host, publish, published_of
     from lanner.wiring.published import detection_of_published, private_key, refuse_python, running_version
     from lanner.wiring.rules import find_draft
     from processor.loading.difference import difference, enabled, lines
 
     settings = options.settings()
+    demand = demanded_backtest(settings, store, since)
     key = None if sign_key is None else private_key(sign_key)
     sources = find_draft(replace(settings, rules_files=paths) if paths else settings, draft)
     detection = detection_of(settings, sources, warnings=not options.quiet)
@@ -106,6 +125,10 @@ def publish(
         raise BadInput(*over, "add --force to publish all the same.")
     for line in over:
         note(line, "warning")
+    if demand is not None and (
+        line := check_backtest(settings, demand, before, detection, show, force=force, quiet=options.quiet)
+    ):
+        changed = (*changed[:MAX_LINES], line[:_MOST_RECORDED])
     if not (yes or agreed("Publish it?", "add --yes")):
         note("nothing was published.")
         return

@@ -10,18 +10,22 @@ from pathlib import Path
 
 import click
 
+from bus.connection import BusUnavailable
 from foundation.text import count_of, printable
 from lanner.cli.app import Options, front_command
 from lanner.cli.options import chosen_recording, draft_option, progress, source_options, time_ms, write_text
+from lanner.commands.rules.backtested import DemandedBacktest, compare, demanded_backtest
 from lanner.errors import BadInput, or_bad_input
 from lanner.recorder.store import EventRange
+from lanner.ruleset.active import RuleChoices
 from lanner.ruleset.load import load_or_fail
 from lanner.ruletest.reading import test_file_of
 from lanner.settings import Settings
 from lanner.terminal.output import note
+from lanner.tuning.backtest import BacktestRun, days_text
 from lanner.tuning.patch import Harm, HarmTrial, patch_text, suite_text, witness_cases
 from lanner.tuning.proposals import MIN_WITNESSES, Proposal, TunedAlert, propose
-from lanner.wiring.rules import find_draft
+from lanner.wiring.rules import detection_of, find_draft
 from lanner.wiring.stores import open_events
 from processor.loading import RuleFile
 from schemas.alert import Alert, BadAlert, Repeats
@@ -39,7 +43,8 @@ _Source = Callable[[Callable[[], bool]], Iterable[Alert]]
 @front_command(
     "tune",
     example="sudo lanner rules tune\n"
-    "lanner rules tune --topic --since 7d --console /var/lib/lanner/console/alerts.db --write quiet.yaml",
+    "lanner rules tune --topic --since 7d --console /var/lib/lanner/console/alerts.db --write quiet.yaml\n"
+    "lanner rules tune --file /var/lib/lanner-archive --backtest /var/lib/lanner-archive --since 30d",
 )
 @click.option(
     "--since", metavar="TIME", default="7d", show_default=True, help="A duration before now, or a date and time."
@@ -72,6 +77,13 @@ _Source = Callable[[Callable[[], bool]], Iterable[Alert]]
     metavar="FILE",
     help="Read these alerts, all of them: JSON, one a line, as `file_output` and Falco write it.",
 )
+@click.option(
+    "--backtest",
+    "store",
+    metavar="PATH",
+    help="Count what the changed rules would have raised since then, before and after, on this archive or recording; "
+    "topic: on a fleet's retained events.  [default: published_rules.backtest.store]",
+)
 @draft_option
 @source_options
 def command(
@@ -82,6 +94,7 @@ def command(
     witnesses: int,
     console: Path | None,
     write: Path | None,
+    store: str | None,
     file: Path | None,
     topic: bool,
     given: Path | None,
@@ -90,8 +103,9 @@ def command(
     """Propose exceptions for the rules with most alerts, with proof of what each would hide.
 
     An exception is what many alerts share: the program and its object or place, never the program's name alone. Each is
-    tried on the rules' tests, on recorded attacks, and on the alerts that people marked as real. Nothing is applied:
-    read what --write has written, then test and publish it as any other rule file.
+    tried on the rules' tests, on recorded attacks, and on the alerts that people marked as real. With --backtest,
+    stored events show what the changed rules would have raised before and after. Nothing is applied: read what --write
+    has written, then test and publish it as any other rule file.
     """
     settings = options.settings()
     sources = find_draft(settings, draft)
@@ -114,12 +128,19 @@ def command(
     trial = HarmTrial(sources.files)
     tried = [(each, trial.of(each)) for each in propose(alerts, witnesses, known)]
     tried.sort(key=lambda each: not _is_harmless(each))
+    harmless = [each[0] for each in tried if _is_harmless(each)]
+    demand = demanded_backtest(settings, store, since if given is None else None)
+    run = None
+    if demand is not None and harmless:
+        run = _compared(settings, demand, sources, patch_text(harmless, trial.taken), quiet=options.quiet)
     if settings.json_output:
-        click.echo(json.dumps([_record(each) for each in tried], indent=2))
+        click.echo(json.dumps([_record(each, run) for each in tried], indent=2))
     else:
         _print(alerts, tried)
+        if run is not None:
+            _print_effect(run)
     if write is not None:
-        _write(write, [each[0] for each in tried if _is_harmless(each)], sources.files, trial)
+        _write(write, harmless, sources.files, trial)
 
 
 def _alerts(
@@ -216,10 +237,43 @@ def _print(alerts: list[TunedAlert], tried: Iterable[_Tried]) -> None:
         click.echo(f"  {harm.sentence(proposal.marked)}")
 
 
-def _record(tried: _Tried) -> dict[str, object]:
+def _compared(
+    settings: Settings, demand: DemandedBacktest, sources: RuleChoices, patch: str, *, quiet: bool
+) -> BacktestRun | None:
+    """Evaluate the rules without and with a patch; None, after a warning, if that is not possible."""
+    patched = replace(sources, files=(*sources.files, RuleFile("tuned.yaml", patch)))
+    try:
+        before, after = (detection_of(settings, each, warnings=False) for each in (sources, patched))
+        run = compare(settings, demand, before, after, quiet=quiet)
+    except (BadInput, BusUnavailable) as error:
+        why = error.messages[0] if isinstance(error, BadInput) else error.reason
+        note(f"no backtest is possible on {demand.name}: {why}", "warning")
+        return None
+    return run
+
+
+def _print_effect(run: BacktestRun) -> None:
+    """Print what the rules with harmless exceptions would have raised."""
+    before, after = (each.counts for each in run.versions)
+    was = count_of(before.alerts, "alert")
+    click.echo(f"\nBacktest of {days_text(run.days)}: {was} before, {after.alerts:,} with the harmless exceptions.")
+    for name in run.versions[0].names:
+        counts = (each.rules[name].count if name in each.rules else 0 for each in (before, after))
+        click.echo("  {}: {:,} before, {:,} after".format(printable(name), *counts))
+    if not run.hosts:
+        click.echo("  No events of this time are stored, so that means nothing.")
+    for remark in run.remarks:
+        click.echo(f"  not seen: {printable(remark)}")
+
+
+def _record(tried: _Tried, run: BacktestRun | None) -> dict[str, object]:
     proposal, harm = tried
-    record = {**asdict(proposal), **asdict(harm), "harmless": _is_harmless(tried)}
+    record: dict[str, object] = {**asdict(proposal), **asdict(harm), "harmless": _is_harmless(tried)}
     del record["witness"]
+    if run is not None and proposal.rule in run.versions[0].names:
+        found = [each.counts.rules.get(proposal.rule) for each in run.versions]
+        before, after = (0 if each is None else each.count for each in found)
+        record["backtest"] = {"days": run.days, "before": before, "after": after, "not_seen": run.remarks}
     return record
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lanner.settings import forms
 from lanner.settings.forms import about
+from schemas.catalog.priorities import PriorityName
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,29 @@ class RulesBudget:
 
 
 @dataclass(frozen=True, slots=True)
+class BacktestLimit:
+    """The most alerts that new and changed rules may raise on one day."""
+
+    priority: PriorityName = about("Rules of this priority or higher.", "debug")
+    alerts_per_day: int = about("Their alerts on the day with most of them, of all hosts.", 0, form=forms.number)
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestSettings:
+    """What `lanner rules publish` demands of rules that are new or changed: docs/backtesting.md."""
+
+    store: str = about(
+        "Where events are stored: an archive, as a folder or s3://BUCKET/PATH; or topic, for those that the fleet's\n"
+        "topics retain. If set, a version is published only after a backtest, and `lanner rules tune` does one, too.",
+        "",
+    )
+    since: str = about("How far back: a duration.", "30d", form=forms.duration)
+    limits: tuple[BacktestLimit, ...] = about(
+        "Limits that `lanner rules publish` exceeds only with --force, of --backtest, too.", ()
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class PublishedRulesSettings:
     """Published rules: whether to use them, and whose signatures to accept."""
 
@@ -94,6 +118,9 @@ class PublishedRulesSettings:
     )
     budget: RulesBudget = about(
         "Limits that `lanner rules publish` exceeds only with --force; it measures them if one is set.", RulesBudget
+    )
+    backtest: BacktestSettings = about(
+        "What `lanner rules publish` evaluates on stored events first, and how much may alert.", BacktestSettings
     )
 
 
