@@ -111,6 +111,8 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             *_topics("DESCRIBE_CONFIGS", EVENTS, ALERTS, SCHEMAS),
             Grant("GROUP", ARCHIVE_GROUP, "READ"),
         ),
+        # With the rights of archive: `archive.indicator_days`.
+        "indicator-search": (*_topics("READ", RULES), *_topics("WRITE", ALERTS), *_topics("DESCRIBE_CONFIGS", RULES)),
         "intake": _topics("WRITE", ALERTS, SCHEMAS),
         "dead-letters": (
             *_topics("READ", NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS, ALERTS, EVENTS, CORRELATE),
@@ -136,9 +138,9 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
         ),
     }
 )
-"""The parts: the stages, the console, the archive, the intakes of alerts and of audit events, the commands that settle
-dead letters, change what stateful rules remember, publish rules and enroll hosts, readers of alerts as JSON, and
-operators, who may read everything."""
+"""The parts: the stages, the console, the archive and its search for new indicators, the intakes of alerts and of audit
+events, the commands that settle dead letters, change what stateful rules remember, publish rules and enroll hosts,
+readers of alerts as JSON, and operators, who may read everything."""
 _JSON_SOURCES: Mapping[str, tuple[Operation, ...]] = MappingProxyType(
     {"processor": ("READ",), "dead-letters": ("READ", "WRITE")}
 )

@@ -66,6 +66,11 @@ class ArchiveConsumer:
         """True if a broker was connected some seconds ago."""
         return self._state.is_connected
 
+    @property
+    def leads(self) -> bool:
+        """True if this member has the first partition of events: it does what one process does for all."""
+        return (self._connection.topic(EVENTS), 0) in self._next
+
     def _joined(self) -> Consumer:
         consumer = make_consumer(
             self._connection,

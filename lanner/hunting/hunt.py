@@ -257,7 +257,7 @@ class Hunt:
         matches: list[bool] = []
         kinds = {column: _kind(name) for column, name in extras}
         values: dict[str, list[Any]] = {column: [] for column, _ in extras}
-        for archived in restored_batches(events, _heads(events)):
+        for archived in restored_batches(events, stated_heads(events)):
             batch = archived.stored.batch
             found = self._matches(batch, certain[len(matches) : len(matches) + batch.count])
             matches += found
@@ -297,7 +297,7 @@ def _create(table: str, query: exp.Select) -> str:
     return exp.Create(this=exp.to_table(table), kind="TABLE", replace=True, expression=query).sql(DIALECT, copy=False)
 
 
-def _heads(events: pa.Table) -> pa.Table:
+def stated_heads(events: pa.Table) -> pa.Table:
     """Return what events state of their batches."""
     place, identity = list(MESSAGE), list(IDENTITY)
     first = events.group_by(place, use_threads=False).aggregate([(name, "first") for name in identity])

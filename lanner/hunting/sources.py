@@ -91,7 +91,18 @@ class ArchiveSource:
                 waiting = []
         if waiting:
             yield self._chunk(waiting, 1.0)
-        self._remark(events.since)
+        self.remark(events.since)
+
+    def hours(self, since: int, until: int) -> dict[int, Chunk]:
+        """Return the events that were appended in a time range, ms since the epoch, by their hour, oldest first."""
+        found: dict[int, list[ArchiveFile]] = {}
+        for each in self._files.select("events", since, until):
+            found.setdefault(each.hour, []).append(each)
+        return {hour: self._chunk(files, 1.0) for hour, files in found.items()}
+
+    def batches(self, since: int, until: int) -> dataset.Dataset:
+        """Return the batches that were appended in a time range, ms since the epoch."""
+        return self._dataset("batches", self._readable("batches", EventRange(since, until)))
 
     def datasets(
         self,
@@ -100,7 +111,7 @@ class ArchiveSource:
         folder: Path,  # noqa: ARG002
     ) -> tuple[dataset.Dataset, dataset.Dataset]:
         """Return events and alerts of a time range."""
-        self._remark(events.since)
+        self.remark(events.since)
         first, second = (self._dataset(name, self._readable(name, events)) for name in ("events", "alerts"))
         return first, second
 
@@ -116,7 +127,8 @@ class ArchiveSource:
                 found.append(each)
         return found
 
-    def _remark(self, since: int) -> None:
+    def remark(self, since: int) -> None:
+        """Remark where the archive begins, if that is later than a time, ms since the epoch."""
         if (text := beginning(self._files.select("batches"), since)) is not None:
             self.remarks.append(text)
 

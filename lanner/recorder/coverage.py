@@ -12,7 +12,7 @@ from functools import cache
 from foundation.text import count_of
 from lanner.recorder.store import StoredBatch, time_text
 from processor.hosts.sequence_gaps import Gap, HostSequences
-from schemas.batch import EventBatch, events_lost
+from schemas.batch import events_lost
 from schemas.filter import MAX_BYTES, BadFilter, Clause, PathPattern, PushdownFilter, decode_filter
 
 _MAX_GAPS = 20
@@ -53,6 +53,30 @@ class HostCoverage:
     offset: int = 0
     rules: set[str] = field(default_factory=set)
     """Versions of the rules that decided what was collected."""
+
+    def collects(self, watched: Iterable[str], narrowed: Iterable[str], interest: bytes) -> None:
+        """Note what a batch states of what its host collects.
+
+        Args:
+            watched: event types that were sent in full.
+            narrowed: event types that were filtered.
+            interest: the encoded filter.
+        """
+        whole, filtered = set(watched), set(narrowed)
+        if not whole and not filtered:
+            return
+        if filtered:
+            self.encoded_filters.add(interest if len(self.encoded_filters) < _MAX_FILTERS else UNREADABLE)
+        if self.is_known:
+            before = self.watched | self.narrowed
+            self.partly |= before ^ (whole | filtered)
+            self.watched &= whole
+            self.narrowed |= filtered
+        else:
+            self.is_known = True
+            self.watched, self.narrowed = whole, filtered
+        self.narrowed -= self.partly
+        self.watched -= self.partly | self.narrowed
 
     def gone(self, event_types: frozenset[str]) -> frozenset[str]:
         """Return the event types that were never collected on this host."""
@@ -98,25 +122,7 @@ class RecordingCoverage:
         version = batch.interest_version or batch.rules_version
         if version and len(host.rules) < _MAX_FILTERS:
             host.rules.add(version)
-        self._watched(host, batch)
-
-    @staticmethod
-    def _watched(host: HostCoverage, batch: EventBatch) -> None:
-        if not batch.watched and not batch.narrowed:
-            return
-        whole, narrowed = set(batch.watched), set(batch.narrowed)
-        if narrowed:
-            host.encoded_filters.add(batch.interest if len(host.encoded_filters) < _MAX_FILTERS else UNREADABLE)
-        if host.is_known:
-            before = host.watched | host.narrowed
-            host.partly |= before ^ (whole | narrowed)
-            host.watched &= whole
-            host.narrowed |= narrowed
-        else:
-            host.is_known = True
-            host.watched, host.narrowed = whole, narrowed
-        host.narrowed -= host.partly
-        host.watched -= host.partly | host.narrowed
+        host.collects(batch.watched, batch.narrowed, batch.interest)
 
 
 def sentences(host: HostCoverage) -> list[str]:

@@ -130,21 +130,7 @@ def compile_rules(choices: RuleChoices, *, warnings: bool = True, folder: Path |
             with suppress(OSError):
                 each.indicators.load()
     rules = [rule for rule in loaded.rules if rule.enabled]
-    ruleset = compile_ruleset(
-        rules,
-        loaded.macros,
-        RulesetOptions(
-            minimum_priority=BY_NAME[choices.priority],
-            rule_matching=choices.rule_matching,
-            bare_outputs=loaded.bare_outputs,
-            extra_fields=loaded.extra_fields,
-            redact=Redaction(choices.redact).alert,
-            max_group_values=choices.group_values,
-            has_checked_outputs=stored is not None,
-            enrichments=loaded.enrichments,
-            python=choices.python,
-        ),
-    )
+    ruleset = compile_ruleset(rules, loaded.macros, options_of(choices, loaded, has_checked_outputs=stored is not None))
     uses = _uses(rules, ruleset, loaded) if stored is None else stored.uses
     detection = CompiledDetection(
         ruleset,
@@ -161,6 +147,21 @@ def compile_rules(choices: RuleChoices, *, warnings: bool = True, folder: Path |
     if store is not None and stored is None:
         store.write(StoredRules(loaded, detection.pushdown_filter, uses))
     return detection
+
+
+def options_of(choices: RuleChoices, loaded: ActiveRules, *, has_checked_outputs: bool = False) -> RulesetOptions:
+    """Return how rules are compiled. has_checked_outputs: whether their outputs were compiled before."""
+    return RulesetOptions(
+        minimum_priority=BY_NAME[choices.priority],
+        rule_matching=choices.rule_matching,
+        bare_outputs=loaded.bare_outputs,
+        extra_fields=loaded.extra_fields,
+        redact=Redaction(choices.redact).alert,
+        max_group_values=choices.group_values,
+        has_checked_outputs=has_checked_outputs,
+        enrichments=loaded.enrichments,
+        python=choices.python,
+    )
 
 
 def _uses(rules: Sequence[Rule], ruleset: CompiledRuleset, loaded: ActiveRules) -> RuleUses:

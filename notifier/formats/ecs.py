@@ -214,6 +214,8 @@ FIELDS: tuple[tuple[str, Source], ...] = (
     ("threat.technique.subtechnique.name", lambda alert: _technique_names(_techniques(alert, sub=True))),
     ("threat.technique.subtechnique.reference", lambda alert: list(map(link, _techniques(alert, sub=True)))),
     ("threat.feed.name", _of_indicator("list")),
+    # The time of the event is @timestamp.
+    ("threat.enrichments.matched.occurred", _of_indicator("found_later")),
     ("threat.indicator.type", lambda alert: indicator(alert)[0]),
     ("threat.indicator.name", _of_indicator("name")),
     ("threat.indicator.provider", _of_indicator("source")),

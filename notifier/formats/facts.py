@@ -103,11 +103,12 @@ def _name(alert: Alert) -> str:
 
 
 def _indicator(alert: Alert) -> str:
-    name, where, source, described = (text_of(alert, f"indicator.{part}") for part in _OF_INDICATOR)
+    name, where, source, described, later = (text_of(alert, f"indicator.{part}") for part in _OF_INDICATOR)
     if not name:
         return ""
     found = f"{name} in {where} ({source})" if source else f"{name} in {where}"
-    return f"{found}: {described}" if described else found
+    found = f"{found}: {described}" if described else found
+    return f"{found}; found later, at {later}, in stored events" if later else found
 
 
 def _came_through(alert: Alert) -> str:
@@ -118,7 +119,7 @@ def _came_through(alert: Alert) -> str:
     return f"{name}{f' (package {of_package})' if of_package else ''}, listens on {listening}"
 
 
-_OF_INDICATOR = ("name", "list", "source", "description")
+_OF_INDICATOR = ("name", "list", "source", "description", "found_later")
 _FACTS: tuple[tuple[str, Callable[[Alert], str], tuple[str, ...]], ...] = (
     ("indicator", _indicator, ("indicator.kind", *(f"indicator.{part}" for part in _OF_INDICATOR))),
     ("command", field("proc.cmdline"), ("proc.cmdline", "proc.name", "evt.type", "evt.res")),

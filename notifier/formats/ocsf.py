@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urljoin
 
+from foundation.times import from_rfc3339
 from notifier.formats.facts import ancestors, entity_id
 from notifier.formats.kinds import dns_answers, file_path, indicator
 from schemas.alert import Alert, Value
@@ -175,7 +176,7 @@ def _finding(alert: Alert, console: str) -> dict[str, Any]:
         "uid": alert.repeats.first_id if alert.repeats else alert.id,
         "title": alert.rule,
         "desc": alert.description or alert.output,
-        "created_time": alert.time // _MS,
+        "created_time": _found_later(alert) or alert.time // _MS,
         "first_seen_time": seen // _MS,
         "last_seen_time": (alert.repeats.last if alert.repeats else alert.time) // _MS,
         "data_sources": [alert.source],
@@ -184,6 +185,12 @@ def _finding(alert: Alert, console: str) -> dict[str, Any]:
     if console:
         made["src_url"] = urljoin(console, f"alerts/{alert.id}")
     return made | ({"attacks": attacks} if attacks else {})
+
+
+def _found_later(alert: Alert) -> int:
+    """Return when a search of stored events made an alert, ms since the epoch; 0 for other alerts."""
+    value = alert.output_fields.get("indicator.found_later")
+    return (from_rfc3339(value) or 0) // _MS if isinstance(value, str) else 0
 
 
 def _technique(uid: str) -> dict[str, str]:

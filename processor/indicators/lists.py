@@ -105,6 +105,8 @@ class IndicatorList:
         self._contents: Contents | None = None
         self._may_have: Callable[[str], bool] = self._first
         """The method of the table: every event with a value calls it."""
+        self.accepts: Callable[[Entry], bool] | None = None
+        """Which entries count, where only new or only former ones are compared; None for all."""
         self._lock = threading.Lock()
 
     @property
@@ -205,7 +207,7 @@ class IndicatorList:
         now = self._clock()
         if 0 < contents.expires <= now:
             return None
-        while entry is not None and not entry.is_valid(now):
+        while entry is not None and not (entry.is_valid(now) and (self.accepts is None or self.accepts(entry))):
             entry = next(entries, None)
         return entry
 

@@ -115,6 +115,10 @@ class Table(ABC):
             yield Entry(text, self._expires[index], self._names[self._descriptions[index]], starts)
 
     @abstractmethod
+    def texts(self) -> Iterator[str]:
+        """Yield the texts of all entries, as `find` has them, in any order."""
+
+    @abstractmethod
     def _add(self, text: str) -> None:
         """Add an entry's text. Raises BadIndicator if it is not of the table's kind."""
 
@@ -168,6 +172,10 @@ class AddressTable(Table):
 
     def _parts(self) -> Iterable["array[int] | bytearray"]:
         return (part for each in self._networks for part in each.parts())
+
+    def texts(self) -> Iterator[str]:
+        """Yield addresses and networks."""
+        return (text for each in self._networks for text in each.texts())
 
     def may_have(self, value: str) -> bool:
         """Return whether an entry has an address."""
@@ -284,6 +292,9 @@ class _Networks:
                 yield self._entries[index], self._text(index)
             index = self._parents[index] if self._parents else -1
 
+    def texts(self) -> Iterator[str]:
+        return map(self._text, range(len(self._starts)))
+
     def _text(self, index: int) -> str:
         packed = self._start(index).to_bytes(self._bits // 8, "big")
         text = socket.inet_ntop(socket.AF_INET if self._bits == 32 else socket.AF_INET6, packed)
@@ -335,6 +346,13 @@ class ExactTable(Table):
 
     def _parts(self) -> Iterable["array[int] | bytearray"]:
         return self._bytes, self._ends
+
+    def texts(self) -> Iterator[str]:
+        """Yield the texts."""
+        begin = 0
+        for end in self._ends:
+            yield self._text(bytes(self._bytes[begin:end]))
+            begin = end
 
     def may_have(self, value: str) -> bool:
         """Return False for most values that no entry has, and True for all others."""

@@ -184,6 +184,8 @@ INDICATOR_FIELDS: "Mapping[str, Callable[[IndicatorSpec, Entry], str]]" = {
     "indicator.source": lambda spec, _: spec.source,
 }
 """Facts about the indicator that a rule found, for its alert."""
+FOUND_LATER = "indicator.found_later"
+"""The time at which a search of stored events made an alert, in its output fields: RFC 3339. Other alerts have none."""
 _NAMED_INDICATOR = {
     "indicator": "indicator.name",
     "indicator_list": "indicator.list",

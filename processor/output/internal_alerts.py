@@ -15,6 +15,7 @@ OVER_BUDGET = "Lanner internal: batch over budget"
 CORRELATION_LIMITED = "Lanner internal: correlation limited"
 DUPLICATE_HOST_ID = "Lanner internal: duplicate host id"
 TOO_MANY_HOSTS = "Lanner internal: too many hosts"
+INDICATORS_SEARCHED = "Lanner internal: indicators searched"
 REPLAYED = "Lanner internal: batches replayed"
 GROUPS_EVICTED = "correlation_group"
 """A reason of losses: windows and counts of repeats that were evicted."""
@@ -98,4 +99,24 @@ def rules_changed(
         output_fields={**fields, "rules.changes": tuple(changes)},
         source="internal",
         hostname=hostname,
+    )
+
+
+def indicators_searched(identity: Sequence[str], time: int, output: str, fields: Mapping[str, Value]) -> Alert:
+    """Return the alert about a search of stored events for new entries of lists of indicators.
+
+    Args:
+        identity: with the time, makes the alert's id.
+        time: until when events were searched, ns since the epoch.
+        output: what was searched, what was found, and what was not collected.
+        fields: the same as fields.
+    """
+    return Alert(
+        id=alert_id(time, INDICATORS_SEARCHED, *identity),
+        time=time,
+        rule=INDICATORS_SEARCHED,
+        priority="Informational",
+        output=output,
+        output_fields=fields,
+        source="internal",
     )

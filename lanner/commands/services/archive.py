@@ -33,6 +33,8 @@ def command(options: Options, *, status: bool) -> None:
 
     Files are in a folder or in an S3-compatible store, in a folder for each hour. Files that are complete state where
     reading continues, so nothing is lost or stored twice, however a process ends. Several processes share the work.
+    With archive.indicator_days, one of them searches the archive for the entries that lists of indicators gain, and
+    publishes alerts of what it finds.
     """
     need("archive", "pyarrow", "numpy")
     from lanner.wiring.check import check_settings
@@ -44,6 +46,8 @@ def command(options: Options, *, status: bool) -> None:
         _print_status(settings)
         return
     need("archive", "confluent_kafka")
+    if settings.archive.indicator_days:
+        need("archive", "duckdb", "sqlglot")
     check_settings(loaded, "archive")
     _run(options, settings)
 
@@ -58,7 +62,8 @@ def _run(options: Options, settings: Settings) -> None:
 
     log_to_stderr(settings.log_level, settings.log_format, "archive")
     connection = connection_of(settings)
-    topics_in_order(connection, topics_of("archive"))
+    searched = topics_of("indicator-search") if settings.archive.indicator_days else ()
+    topics_in_order(connection, tuple(dict.fromkeys((*topics_of("archive"), *searched))))
     files = archive_files(settings, settings.archive.folder)
     archive = archive_service(settings, files, connection, note)
     stuck_seconds = max(settings.http.stuck_seconds, _STORING_SECONDS)

@@ -207,3 +207,9 @@ class ArchiveSettings:
     max_gib: int = about(
         "Beyond this many GiB, the files of the oldest hours are deleted; 0 for no limit.", 0, form=forms.number
     )
+    indicator_days: int = about(
+        "Events of this many days are searched for new entries of lists of indicators; 0 for none. Alerts of what is\n"
+        "found have the time of their events, and `indicator.found_later`.",
+        0,
+        form=forms.number,
+    )

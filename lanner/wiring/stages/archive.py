@@ -3,7 +3,8 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -18,6 +19,9 @@ from lanner.recorder.topic import reader_of_values
 from lanner.settings import Settings
 from schemas.encoding.batch import BadBatch
 
+if TYPE_CHECKING:
+    from lanner.wiring.stages.indicator_search import SearchThread
+
 _UPKEEP_SECONDS = 600.0
 _STOP_SECONDS = 10.0
 
@@ -29,24 +33,30 @@ class ArchiveService:
     intake: Intake
     upkeep: Upkeep
     consumer: ArchiveConsumer
+    search: "SearchThread | None"
+    """Searches for new entries of lists of indicators, if that is configured."""
     _note: OnNote
-    _ended: threading.Event = field(default_factory=threading.Event)
+    _ended: threading.Event
 
     def run(self, stop: Callable[[], bool], turn: Callable[[], None]) -> None:
         """Run until `stop` returns True; ArchiveConsumer.run describes the errors."""
-        thread = threading.Thread(target=self._keep_up, name="upkeep", daemon=True)
-        thread.start()
+        threads = [threading.Thread(target=self._keep_up, name="upkeep", daemon=True)]
+        if self.search is not None:
+            threads.append(threading.Thread(target=self.search.run, args=(_now,), name="search", daemon=True))
+        for thread in threads:
+            thread.start()
         try:
             self.consumer.run(stop, turn)
         finally:
             self._ended.set()
-            thread.join(_STOP_SECONDS)
+            for thread in threads:
+                thread.join(_STOP_SECONDS)
 
     def _keep_up(self) -> None:
         outage = Outage("merging and deleting files", self._note, of="the archive")
         while True:
             try:
-                self.upkeep.look(time.time_ns() // 1_000_000)
+                self.upkeep.look(_now())
             except (OSError, BadBatch, pa.ArrowException) as error:
                 self.upkeep.failure = f"the archive can't be looked after: {str(error).rstrip('.')}"
                 outage.goes_on(self.upkeep.failure)
@@ -58,7 +68,7 @@ class ArchiveService:
 
 
 def archive_service(settings: Settings, files: ArchiveFiles, connection: Connection, note: OnNote) -> ArchiveService:
-    """Return the service; it has joined its group. Raises BusUnavailable."""
+    """Return the service; it has joined its group. Raises BusUnavailable, and BadInput if keys can't be read."""
     section = settings.archive
     intake = Intake(
         files,
@@ -68,4 +78,15 @@ def archive_service(settings: Settings, files: ArchiveFiles, connection: Connect
         flush_seconds=section.flush_seconds,
     )
     upkeep = Upkeep(files, note, max_days=section.max_days, max_bytes=section.max_gib << 30)
-    return ArchiveService(intake, upkeep, ArchiveConsumer(connection, files, intake, note), note)
+    consumer, ended = ArchiveConsumer(connection, files, intake, note), threading.Event()
+    search = None
+    if section.indicator_days:
+        # The engine and DuckDB take 100 MiB.
+        from lanner.wiring.stages.indicator_search import indicator_search
+
+        search = indicator_search(settings, files, connection, lambda: consumer.leads, ended=ended, note=note)
+    return ArchiveService(intake, upkeep, consumer, search, note, ended)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

@@ -10,7 +10,7 @@ from bus.topics import ALL_TOPICS
         ("events", {"collector", "dead-letters"}),
         ("correlate", {"processor", "dead-letters", "state"}),
         ("processor-correlation-changelog", {"processor"}),
-        ("alerts", {"processor", "intake", "dead-letters"}),
+        ("alerts", {"processor", "intake", "indicator-search", "dead-letters"}),
         ("interest", {"processor"}),
         ("schemas", {"processor", "intake"}),
         ("processors", {"processor"}),

@@ -119,6 +119,9 @@ TAGS = ("T1003.008", "T1059", "mitre_credential_access", "host")
 _FILE = alert(event=PROCESS | OPEN, tags=TAGS, host_id="3d12", description="Hashes are read.", response="Look.")
 
 LOADED = alert(event=PROCESS | LIBRARY, output_fields={"fd.file.sha256": "7c" * 32})
+LATER = alert(
+    event=PROCESS | CONNECT, output_fields=INDICATOR | {"indicator.found_later": "2026-12-01T10:00:00.000000000Z"}
+)
 CORPUS: tuple[Alert, ...] = (
     _FILE,
     alert(event=PROCESS | POD | {"evt.type": "execve"}, priority="Critical", host_id="3d12", cluster_name="eu-1"),

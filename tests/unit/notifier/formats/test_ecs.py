@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from foundation.times import iso8601_zulu
 from notifier.formats.ecs import DATA_STREAM, ECS_VERSION, FIELDS, MAX_TERM_BYTES, PAGES, document
 from schemas.alert import Alert
 from tests.unit.alerts import alert
-from tests.unit.notifier.formats.corpus import CORPUS, LOADED
+from tests.unit.notifier.formats.corpus import CORPUS, LATER, LOADED
 
 TEMPLATES = Path(__file__).parents[4] / "deploy" / "siem"
 KNOWN = {row["field"]: row for row in csv.DictReader((Path(__file__).parent / f"ecs_{ECS_VERSION}.csv").open())}
@@ -39,7 +40,7 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def test_every_document_is_ecs() -> None:
     """Each field is one of ECS's, of its type, single or several as ECS defines it, with a value that it allows."""
     kinds = {"long": int, "boolean": bool}
-    for each in (*CORPUS, LOADED):
+    for each in (*CORPUS, LATER, LOADED):
         made = document(each, console=CONSOLE)
         json.dumps(made)
         made.pop("falco")
@@ -154,6 +155,13 @@ def test_a_document_links_to_the_console_if_it_has_an_address() -> None:
     assert made["event.url"] == f"{CONSOLE}alerts/{CORPUS[0].id}"
     assert made["rule.reference"] == f"{CONSOLE}rules/rule?name=A+rule"
     assert not without.keys() & {"event.url", "rule.reference"}
+
+
+def test_an_alert_that_was_found_later_has_the_time_of_its_event() -> None:
+    """And states when it was found."""
+    made = flat(document(LATER))
+    assert made["threat.enrichments.matched.occurred"] == "2026-12-01T10:00:00.000000000Z"
+    assert made["@timestamp"] == iso8601_zulu(LATER.time)
 
 
 def mapped(file: str) -> dict[str, str]:

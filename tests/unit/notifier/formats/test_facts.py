@@ -106,6 +106,10 @@ def test_an_indicator_is_the_first_fact() -> None:
     for each, text in (
         (fields, "192.0.2.0/24 in servers"),
         (fields | more, "192.0.2.0/24 in servers (a feed): Emotet"),
+        (
+            fields | {"indicator.found_later": "2026-12-01T10:00:00Z"},
+            "192.0.2.0/24 in servers; found later, at 2026-12-01T10:00:00Z, in stored events",
+        ),
     ):
         found = list(facts(alert(event={"proc.pid": 7}, output_fields=each)))
         assert found == [("indicator", text), ("pid", "7"), ("x", "y")]

@@ -7,7 +7,7 @@ from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
 from notifier.formats.ocsf import OCSF_VERSION, document
 from tests.unit.alerts import TIME, alert
-from tests.unit.notifier.formats.corpus import CORPUS, LOADED
+from tests.unit.notifier.formats.corpus import CORPUS, LATER, LOADED
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,14 @@ def test_every_document_is_a_detection_finding(validators: dict[bool, Any]) -> N
         assert problems == []
         assert made["type_uid"] == 200400 + made["activity_id"]
         json.dumps(made)
+
+
+def test_a_finding_that_was_made_later_has_the_time_of_its_event() -> None:
+    """It was created when a search of stored events made it."""
+    made = document(LATER)
+    assert made["time"] == made["finding_info"]["first_seen_time"] == LATER.time // 1_000_000
+    assert made["finding_info"]["created_time"] == 1_796_119_200_000
+    assert "indicator.found_later" not in made.get("unmapped", {})
 
 
 def test_an_indicator_is_open_source_intelligence() -> None:

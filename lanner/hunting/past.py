@@ -1,0 +1,247 @@
+"""Searches an archive for events that a rule matches because of new entries of its lists of indicators.
+
+SQL chooses the events of which a value is in a new entry, among those that the rest of the rule's condition allows; the
+engine decides on them. An event that the rule matches by former entries, too, was found when it arrived. An alert has
+the id that it would have had then, so that notifiers drop those that they know.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import and_
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import dataset
+from sqlglot import exp
+
+from foundation.times import iso8601_zulu
+from lanner.archive.restored import restored_batches
+from lanner.archive.schema import BATCHES, EVENTS, MESSAGE
+from lanner.hunting.columns import DIALECT
+from lanner.hunting.conditions import SqlCondition, to_sql
+from lanner.hunting.entries import NewEntries
+from lanner.hunting.hunt import HuntLimits, connect, stated_heads
+from lanner.hunting.results import CHUNK
+from lanner.hunting.sources import Chunk
+from processor.correlation.correlator import Correlator
+from processor.detection.budget import BOUNDLESS, Budget
+from processor.detection.repeats import RepeatedAlerts
+from processor.detection.ruleset import CompiledRuleset
+from processor.detection.stage import DetectStage
+from processor.detection.view import BatchView
+from processor.indicators.lists import IndicatorList
+from processor.indicators.tables import Entry
+from processor.language.ast import checks, indicators_in
+from processor.language.tokens import IN_INDICATORS
+from processor.matching.pre_match import PreMatch
+from processor.output.formatter import FOUND_LATER
+from processor.rules.rule import Rule
+from schemas.alert import Alert
+from schemas.batch import EventBatch
+from schemas.subset import subset
+
+_ROWS = 5_000
+"""Events that are restored at a time."""
+_ORDER = ("appended", "partition", "offset", "index")
+LIMITS = HuntLimits(memory_mib=256, threads=1)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchedRule:
+    """A rule that one event decides, compiled alone."""
+
+    rule: Rule
+    ruleset: CompiledRuleset
+
+    @property
+    def lists(self) -> tuple[IndicatorList, ...]:
+        """The lists of indicators that it uses."""
+        found = (each for check in checks(self.rule.condition) for each in indicators_in(check))
+        return tuple({id(each): each for each in found}.values())
+
+
+class _ArchivedView(BatchView):
+    """Some events of a batch, with the identity that each had among all."""
+
+    def __init__(self, batch: EventBatch, positions: Sequence[int]) -> None:
+        super().__init__(batch)
+        self._positions = positions
+
+    def identity(self, index: int) -> tuple[int, tuple[str | int, ...]]:
+        """Return the time of an event and its position among those of its collector."""
+        batch = self.batch
+        position = batch.first_index + self._positions[index]
+        return self._times[index], (batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, position)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    rule: SearchedRule
+    sql: SqlCondition
+    where: exp.Expr
+    """Which events the engine decides on."""
+
+
+class PastSearch:
+    """One search for the new entries of some lists; used by one thread. Nobody else uses its rules and lists."""
+
+    def __init__(
+        self,
+        rules: Sequence[SearchedRule],
+        new: Mapping[IndicatorList, NewEntries],
+        repeats: Callable[[], RepeatedAlerts],
+    ) -> None:
+        """Prepare a search.
+
+        Args:
+            rules: those that use one of the lists.
+            new: the lists that have new entries.
+            repeats: returns what decides which alerts repeat others.
+        """
+        self.faults = 0
+        """Events that could not be evaluated."""
+        self._new = new
+        for indicators, entries in new.items():
+            indicators.accepts = _accepting(entries.counts)
+        self._repeats = repeats
+        self._rules = [self._prepared(each) for each in rules]
+
+    def _prepared(self, rule: SearchedRule) -> _Prepared:
+        sql = to_sql(rule.rule.condition)
+        where = sql.may
+        new = [each.found(only_new=True) for each in sql.lookups if self._new.keys() & set(each.lists)]
+        if new and not any(IN_INDICATORS in text for text in sql.engine):
+            where = exp.and_(where, exp.or_(*new), copy=False)
+        return _Prepared(rule, sql, where)
+
+    def alerts(
+        self, chunk: Chunk, batches: dataset.Dataset, appended: tuple[int, int], now: int, room: int
+    ) -> list[Alert]:
+        """Return the alerts of a time range; the same events and entries always give alerts with the same ids.
+
+        Args:
+            chunk: has the events of this time range.
+            batches: have what the headers of their batches state.
+            appended: its start and its end, ms since the epoch.
+            now: the time that alerts state, ns since the epoch.
+            room: after so many alerts, the search ends.
+
+        Raises:
+            duckdb.Error: A file can't be read; OutOfMemoryException if too many events may match.
+        """
+        range_ = appended_within(*appended)
+        connection = connect(LIMITS)
+        found: list[Alert] = []
+        try:
+            for each in self._rules:
+                # Repeats are counted within these hours alone, so that a search that continues counts alike.
+                stage = DetectStage(each.rule.ruleset, self._repeats())
+                correlator = Correlator(each.rule.ruleset.plan)
+                for rows in self._candidates(connection, each, chunk, range_):
+                    found += self._evaluated(each, self._restored(rows, batches), stage, correlator)
+                    if len(found) >= room:
+                        break
+                found += correlator.finish()
+        finally:
+            connection.close()
+        return [_marked(each, now) for each in found[:room]]
+
+    def _candidates(
+        self, connection: duckdb.DuckDBPyConnection, prepared: _Prepared, chunk: Chunk, range_: exp.Expr
+    ) -> Iterator[pa.Table]:
+        """Yield the events of a chunk that the engine decides on."""
+        chunk.bind(connection, CHUNK)
+        for each in prepared.sql.lookups:
+            each.fill(connection, CHUNK, range_, self._is_new)
+        columns = [exp.column(name, quoted=True) for name in EVENTS.names]
+        order = [exp.column(name) for name in _ORDER]
+        query = exp.select(*columns).from_(CHUNK).where(exp.and_(range_.copy(), prepared.where.copy())).order_by(*order)
+        for batch in connection.sql(query.sql(DIALECT, copy=False)).to_arrow_reader(_ROWS):
+            if batch.num_rows:
+                yield pa.Table.from_batches([batch])
+
+    def _is_new(self, indicators: IndicatorList, value: str) -> bool:
+        new = self._new.get(indicators)
+        return new is not None and any(new.is_new(each.text) for each in indicators.contents.table.find(value))
+
+    @staticmethod
+    def _restored(rows: pa.Table, batches: dataset.Dataset) -> Iterator[tuple[EventBatch, Sequence[int]]]:
+        """Yield the batches of events, and the positions that these had in them."""
+        stated = stated_heads(rows)
+        # Those whose file is damaged have only what their events state.
+        places = (pc.field(name).isin(stated[name].unique()) for name in ("partition", "offset"))
+        heads = {
+            _place(row): row
+            for each in (stated, batches.to_table(filter=reduce(and_, places)))
+            for row in each.to_pylist()
+        }
+        known = {_place(row) for row in stated.to_pylist()}
+        found = pa.Table.from_pylist([row for place, row in heads.items() if place in known], schema=BATCHES)
+        indexes, numbers, at = rows["index"].to_pylist(), rows["number"].to_pylist(), 0
+        for archived in restored_batches(rows, found):
+            batch = archived.stored.batch
+            end = at + batch.count
+            batch.numbers = numbers[at:end]
+            yield batch, indexes[at:end]
+            at = end
+
+    def _evaluated(
+        self,
+        prepared: _Prepared,
+        batches: Iterator[tuple[EventBatch, Sequence[int]]],
+        stage: DetectStage,
+        correlator: Correlator,
+    ) -> list[Alert]:
+        found: list[Alert] = []
+        for batch, positions in batches:
+            new = sorted(self._hits(prepared, batch) - self._hits_before(prepared, batch))
+            if not new:
+                continue
+            chosen = subset(batch, new)
+            numbers = batch.numbers or ()
+            chosen.numbers = [numbers[index] for index in new]
+            pre_matches: list[PreMatch] = []
+            view = _ArchivedView(chosen, [positions[index] for index in new])
+            found += stage.evaluate(view, pre_matches.append)
+            found += correlator.process(pre_matches)
+        return found
+
+    def _hits(self, prepared: _Prepared, batch: EventBatch) -> set[int]:
+        compiled = prepared.rule.ruleset.detector.compiled
+        return {index for index, _ in BatchView(batch).hits(compiled, self._fault, Budget(BOUNDLESS))}
+
+    def _hits_before(self, prepared: _Prepared, batch: EventBatch) -> set[int]:
+        """Return the events that the rule matches without new entries."""
+        for indicators, entries in self._new.items():
+            indicators.accepts = _accepting(entries.was_known)
+        try:
+            return self._hits(prepared, batch)
+        finally:
+            for indicators, entries in self._new.items():
+                indicators.accepts = _accepting(entries.counts)
+
+    def _fault(self, _: int, __: BaseException) -> None:
+        self.faults += 1
+
+
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in MESSAGE)
+
+
+def appended_within(since: int, until: int) -> exp.Expr:
+    """Return whether an event was appended in a time range, ms since the epoch."""
+    start, end = (exp.Anonymous(this="epoch_ms", expressions=[exp.Literal.number(each)]) for each in (since, until))
+    time = exp.column("appended")
+    return exp.and_(exp.GTE(this=time, expression=start), exp.LT(this=time.copy(), expression=end))
+
+
+def _accepting(test: Callable[[str], bool]) -> Callable[[Entry], bool]:
+    return lambda entry: test(entry.text)
+
+
+def _marked(alert: Alert, now: int) -> Alert:
+    found: dict[str, Any] = {**alert.output_fields, FOUND_LATER: iso8601_zulu(now)}
+    return replace(alert, output=f"{alert.output} indicator_found_later={found[FOUND_LATER]}", output_fields=found)
