@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
 from pathlib import Path
 
 from collector.events.texts import absolute
@@ -23,6 +25,9 @@ from schemas.encoding.recording import RecordingWriter, read_recording
 _DIRECTORY_CHANGES = frozenset({"chdir", "getcwd"})
 _MOST_NAMED = 5
 _LEVEL = 6
+_LATE = 3_000_000_000
+"""Nanoseconds after which no earlier event follows: one waits a second for its container, and one for its program."""
+_MOST_WAITING = 100_000
 
 
 @dataclass(slots=True)
@@ -77,13 +82,23 @@ def write_capture(
 def _events(
     batches: Iterable[EventBatch], is_selected: Callable[[int], bool], contents: CaptureContents | None = None
 ) -> Iterator[RecordedEvent]:
-    """Yield the selected events; contents: gathers the tables of the batches that have any."""
+    """Yield the selected events by time, as readers need them: those that waited for facts come late in a recording.
+
+    contents: gathers the tables of the batches that have any.
+    """
+    waiting: list[tuple[int, int, RecordedEvent]] = []
+    order, newest = count(), 0
     for batch in batches:
-        chosen = [index for index, time in enumerate(batch.columns["time"]) if is_selected(time)]
+        chosen = [(time, index) for index, time in enumerate(batch.columns["time"]) if is_selected(time)]
         if chosen and contents is not None:
             contents.add_tables(batch)
-        for index in chosen:
-            yield RecordedEvent(batch, index)
+        for time, index in chosen:
+            heappush(waiting, (time, next(order), RecordedEvent(batch, index)))
+            newest = max(newest, time)
+        while waiting and (waiting[0][0] < newest - _LATE or len(waiting) > _MOST_WAITING):
+            yield heappop(waiting)[2]
+    while waiting:
+        yield heappop(waiting)[2]
 
 
 def _written(events: Iterable[RecordedEvent], contents: CaptureContents, found: WrittenCapture) -> Iterator[bytes]:
