@@ -47,6 +47,15 @@ def test_it_names_no_machine(batches: list[EventBatch]) -> None:
     assert [text for text in sorted(texts(batches)) if FOREIGN.search(text)] == []
 
 
+def test_it_states_where_programs_come_from(batches: list[EventBatch]) -> None:
+    """Rules about origins can be tried on it."""
+    files = [process.file for batch in batches for process in batch.processes if process.file is not None]
+    scripts = [process.script for batch in batches for process in batch.processes if process.script is not None]
+    assert {file.origin for file in files} >= {"package", "dropped", "image", "memory"}
+    assert {script.origin for script in scripts} == {"package", "dropped"}
+    assert {file.origin for file in files if file.sha256} >= {"package", "dropped", "image"}
+
+
 def test_its_batches_follow_each_other(batches: list[EventBatch]) -> None:
     """A replay that checks for gaps finds none."""
     assert [batch.sequence for batch in batches] == list(range(1, len(batches) + 1))
