@@ -417,6 +417,7 @@ static __always_inline void send_answer(struct request *q, void *req, u8 operati
   if (port != DNS_PORT) return;
   q->flags = Q_UNTOLD;
   u64 off = begin_request(r, task, K_REQUEST, q);
+  r->head.flags |= F_CONTENTS;
   r->event = d->event;
   r->result = result;
   r->fd = r->arguments[0] = word_of(req, O_REQ_FD);

@@ -2,6 +2,8 @@
 
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -9,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from collector.bpf.program import RingSizes
+from collector.kernel_feed import KernelFeed
+from collector.records.decode import HEAD
 from collector.records.dns import DnsAnswer, written
 from processor.language.event_types import event_types
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
 from schemas.catalog.system_calls import ANSWERED
 from tests.live.collector.watching import Watching, watching
-from tests.live.compiled import Programs
+from tests.live.compiled import Programs, bytecode
 from tests.live.needs import io_uring
 
 SERVER = "127.0.0.153"
@@ -43,6 +48,13 @@ s = udp(); s.bind(("127.0.0.1", 0)); s.sendto(b"other", s.getsockname())
 for asked in sys.argv[2:]: s.sendto(bytes.fromhex(asked), (server, 53))
 assert ctypes.CDLL(None).recvmmsg(s.fileno(), (Message * number)(*each), number, 0, None) == number
 """
+
+MARKED = """
+import socket, sys
+s = socket.socket(type=socket.SOCK_DGRAM); s.connect((sys.argv[1], 53)); s.send(sys.stdin.buffer.read()); s.recv(500)
+"""
+CONTENTS = 16384
+"""A flag of records."""
 
 
 def question(name: str) -> bytes:
@@ -174,6 +186,23 @@ def test_an_answer_that_io_uring_receives_is_seen(
 
     assert (event["evt.io_uring"], event["fd.rip"], event["proc.exepath"]) == (True, name_server, program)
     assert event["dns.answers"] == f"{ALIAS} {ADDRESSES['A']}"
+
+
+@pytest.mark.parametrize("is_io_uring", [False, True])
+def test_the_kernel_side_marks_answers(name_server: str, tmp_path: Path, *, is_io_uring: bool) -> None:
+    """By this mark, thousands of them wake nobody."""
+    command: list[str | Path] = [sys.executable, "-I", "-c", MARKED, name_server]
+    if is_io_uring:
+        io_uring()
+        command = [Programs(tmp_path)("io_uring_acts", static=True), "plain", "answer", "recv", name_server]
+    types = event_types(RULE)
+    feed = KernelFeed.open(types, bytecode(), RingSizes(), pushdown_filter=derive([RULE], types))
+    try:
+        subprocess.run(command, input=question("marked.example.org"), check=True)
+        found = [record for records in feed.drain() for record in records if b"\6marked" in record]
+    finally:
+        feed.close()
+    assert [int.from_bytes(record[HEAD.span("flags")], "little") & CONTENTS for record in found] == [CONTENTS]
 
 
 def test_what_does_not_come_from_a_name_server_stays_in_the_kernel(watch: Watching, name_server: str) -> None:
