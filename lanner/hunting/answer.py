@@ -8,7 +8,10 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from lanner.hunting.masking import rows_of
+from lanner.recorder.search import MAX_CONDITION
 from lanner.recorder.store import EventRange
+from processor.language.printer import quote
+from processor.output.redaction import MASK
 
 MAX_BARS = 60
 MAX_TEXT = 2_000
@@ -53,6 +56,28 @@ def answer_table(table: pa.Table) -> AnswerTable:
             break
         rows.append(shown)
     return AnswerTable(columns, rows, is_cut)
+
+
+def narrowing(condition: str, table: pa.Table, fields: Sequence[str]) -> list[str]:
+    """Return a condition for each group: that of its events; empty where masking leaves it unknown.
+
+    Args:
+        condition: the condition of the hunt.
+        table: the groups, masked.
+        fields: the fields by which events are grouped; the table may have the first one only.
+    """
+    named = [each for each in fields if each in table.column_names]
+    found = []
+    for row in rows_of(table.select(named)):
+        checks = [f"not {field} exists" if value is None else f"{field} = {_literal(value)}"
+                  for field, value in zip(named, row, strict=True)]  # fmt: skip
+        text = " and ".join((f"({condition})", *checks))
+        found.append("" if MASK in text or len(text) > MAX_CONDITION else text)
+    return found
+
+
+def _literal(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool | int) else quote(str(value))
 
 
 def _kind(kind: pa.DataType) -> ColumnKind:

@@ -166,7 +166,7 @@ class _Ending:
 
 
 def _found(order: _Order, ending: _Ending, write: Callable[[str, Mapping[str, Any]], None]) -> dict[str, Any]:
-    from lanner.hunting.answer import answer_table
+    from lanner.hunting.answer import answer_table, narrowing
     from lanner.hunting.masking import masked
 
     began = time.monotonic()
@@ -175,10 +175,12 @@ def _found(order: _Order, ending: _Ending, write: Callable[[str, Mapping[str, An
     redaction = Redaction(order.settings.redact)
     run = _run_sql if order.request.is_sql else _run_condition
     table, more = run(order, source, redaction, ending, write)
-    answer = answer_table(masked(table, redaction))
+    table = masked(table, redaction)
+    answer = answer_table(table)
     return {
         "columns": answer.columns,
         "rows": answer.rows,
+        "narrowing": narrowing(order.request.text, table, order.request.group_by),
         "is_cut": answer.is_cut,
         "is_full": table.num_rows >= order.request.limit,
         "end": ending.reason or "complete",

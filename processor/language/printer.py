@@ -51,21 +51,19 @@ def print_operand(operand: Field | Transformer) -> str:
 
 
 def quote(text: str) -> str:
-    """Return a text in double quotes, with the escapes that conditions support."""
+    """Return a text in double quotes, with the escapes that conditions support; all of it can be seen."""
     parts = []
     for index, character in enumerate(text):
-        code = ord(character)
         if character == "\\":
             # Before a quote, even a doubled backslash would keep the string open.
             parts.append("\\x5c" if text[index + 1 : index + 2] in ("", '"', "'") else "\\\\")
         elif character in _NAMED_ESCAPES:
             parts.append(_NAMED_ESCAPES[character])
-        elif code < 0x20 or code == 0x7F:
-            parts.append(f"\\x{code:02x}")
-        elif 0xDC80 <= code <= 0xDCFF:
-            parts.append(f"\\x{code - 0xDC00:02x}")
-        else:
+        elif character.isprintable() or "\ud800" <= character < "\udc80" or "\udcff" < character <= "\udfff":
+            # Half of a pair is no byte.
             parts.append(character)
+        else:
+            parts += (f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
     return f'"{"".join(parts)}"'
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from lanner.console.server.app import VIEWS
 from lanner.settings import load_settings
+from lanner.wiring.hunts import hunt_source
 from lanner.wiring.stages.consoles import outbox_pipeline
 from notifier.delivery.outbox import Outbox
 from schemas.alert import Alert
@@ -79,6 +80,7 @@ def surroundings(folder: Path, text: str = "") -> dict[str, Any]:
     return retained(folder, read_at(time.time_ns(), text)) | {
         "fleet": fleet,
         "pipeline": outbox_pipeline(load_settings(None, {}, [f"notifier.state_dir={folder}"])),
+        "hunts": hunt_source(load_settings(None, {}, []), folder / "events"),
     }
 
 

@@ -2,7 +2,7 @@
 import { refresh, say } from "./page.js";
 
 // A time in the viewer's zone, as fields for times hold it.
-function localTime(text) {
+export function localTime(text) {
   const time = new Date(text);
   if (!/^\d{4}-/.test(text) || Number.isNaN(time.getTime())) return "";
   return new Date(time.getTime() - time.getTimezoneOffset() * 60000).toISOString().slice(0, 19);

@@ -1,4 +1,5 @@
 // Runs a hunt and shows its table and histogram. Everything is text that somebody on a host chose, and is added as text only.
+import { localTime } from "./filters.js";
 import { copy, jsonOf, post, say } from "./page.js";
 import { copyable } from "./rule.js";
 import { element, events, showProblems, time } from "./stream.js";
@@ -13,9 +14,13 @@ const ENDS = {
   disk: "Its files took too much space: this is what was found until then.",
 };
 
-// What the form has, without what is empty.
+// What the form has without defaults; what is empty is left out when its data are read.
 function values(form) {
-  return Object.fromEntries([...new FormData(form)].filter(([, value]) => value !== ""));
+  const given = Object.fromEntries(new FormData(form));
+  if (given.language === "sql") for (const name of ["group_by", "rare", "order", "fields"]) delete given[name];
+  else delete given.language;
+  if (given.order === "fewest") delete given.order;
+  return given;
 }
 
 function address(given) {
@@ -56,8 +61,9 @@ function histogram({ start, step, counts }, choose) {
   scale.append(element("span", most.toLocaleString()), element("span", "0"));
   const ticks = element("div", "", { class: "ticks", "aria-hidden": "true" });
   const length = step * counts.length;
+  const unit = length > 86_400_000 ? "date" : length < 600_000 ? "seconds" : "clock";
   for (let tick = 0; tick < 5; tick += 1) {
-    ticks.append(element("time", "", { datetime: moment(start + length * tick / 4), "data-tick": length > 86_400_000 ? "date" : "clock" }));
+    ticks.append(element("time", "", { datetime: moment(start + length * tick / 4), "data-tick": unit }));
   }
   plot.append(scale, svg, ticks);
   const caption = element("figcaption");
@@ -75,7 +81,7 @@ function cell(value, [name, kind], index) {
   return made;
 }
 
-function table({ columns, rows }, stack) {
+function table({ columns, rows, narrowing }, stack, narrow) {
   const made = element("table", "", { class: "hunted" });
   const head = made.createTHead().insertRow();
   for (const [name, kind] of columns) {
@@ -84,9 +90,14 @@ function table({ columns, rows }, stack) {
     head.append(heading);
   }
   const body = made.createTBody();
-  body.append(...rows.map((row) => {
+  body.append(...rows.map((row, number) => {
     const line = element("tr", "", { "data-row": true });
     line.append(...row.map((value, index) => cell(value, columns[index], index)));
+    if (narrowing?.[number]) {
+      const button = element("button", line.cells[0].textContent, { type: "button", class: "quiet", "data-open": true, title: "Show the events of this group" });
+      button.addEventListener("click", () => narrow(narrowing[number]));
+      line.cells[0].replaceChildren(button);
+    }
     return line;
   }));
   const area = element("div", "", { class: "scrolled", role: "region", tabindex: "0", "aria-label": "Result" });
@@ -148,8 +159,16 @@ function show(area, value, given, form) {
   const remarks = element("ul", "", { class: "remarks" });
   const texts = [ENDS[value.end], value.is_cut && "Long texts are cut.", ...value.warnings.map(({ message }) => `Warning: ${message}`), ...value.remarks];
   remarks.append(...texts.filter(Boolean).map((text) => element("li", text)));
-  const choose = (since, until) => {
-    location.assign(address({ ...given, since, until }));
+  const choose = (...ends) => {
+    for (const field of form.querySelectorAll("[data-time]")) field.value = localTime(ends[field.dataset.time === "since" ? 0 : 1]);
+    form.querySelector("input[name=until]")?.remove();
+    document.getElementById("more").open = true;
+    form.requestSubmit();
+  };
+  const narrow = (condition) => {
+    form.elements.q.value = condition;
+    for (const name of ["group_by", "rare"]) form.elements[name].value = "";
+    form.requestSubmit();
   };
   const stack = given.language === "sql" || given.group_by ? null : (name) => {
     const button = element("button", name, { type: "button", class: "quiet", title: `Stack by ${name}` });
@@ -160,7 +179,7 @@ function show(area, value, given, form) {
     return button;
   };
   area.replaceChildren(...(value.histogram ? [histogram(value.histogram, choose)] : []), tools, remarks,
-    ...(value.rows.length ? [table(value, stack)] : []));
+    ...(value.rows.length ? [table(value, stack, narrow)] : []));
   if (given.language !== "sql") saving(given, area);
   localTimes(area);
 }
@@ -186,7 +205,8 @@ async function hunt(form, area) {
   }
   running = true;
   const given = values(form);
-  history.replaceState(null, "", address(given));
+  // One step back for each hunt, which is not run again.
+  if (location.search !== new URL(address(given), location.href).search) history.pushState(null, "", address(given));
   showProblems([], "");
   const progress = element("p", "", { class: "search-progress" });
   const stop = element("button", "Stop", { type: "button", "data-stop": true });
@@ -218,16 +238,12 @@ function showOptions(form) {
 }
 
 export function bindHunt() {
-  const form = document.getElementById("hunt");
+  const form = document.querySelector("form[data-hunt]");
   if (!form) return;
   const area = document.getElementById("found");
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     hunt(form, area);
-  });
-  form.elements.since.addEventListener("change", () => {
-    form.elements.until.value = "";
-    form.querySelector("[data-until]").hidden = true;
   });
   form.addEventListener("change", () => showOptions(form));
   form.elements.q.addEventListener("keydown", (event) => {

@@ -24,7 +24,7 @@ const KEYS = {
   i: () => act("assign"),
   m: () => act("mute"),
   c: () => document.getElementById("comment")?.focus(),
-  "/": () => document.querySelector("#filters [type=search], [data-find]")?.focus(),
+  "/": () => document.querySelector("#filters :is([type=search], textarea), [data-find]")?.focus(),
   f: () => {
     const more = document.getElementById("more");
     if (!more) return;

@@ -15,7 +15,7 @@ export function zone(time = new Date()) {
 
 // In a table, today's times have no date, and the heading states the zone.
 function shown(element, time, today) {
-  if (element.dataset.tick) return `${element.dataset.tick === "date" ? `${day(time).slice(5)} ` : ""}${clock(time).slice(0, 5)}`;
+  if (element.dataset.tick) return `${element.dataset.tick === "date" ? `${day(time).slice(5)} ` : ""}${clock(time).slice(0, element.dataset.tick === "seconds" ? 8 : 5)}`;
   if (!("bare" in element.dataset)) return `${day(time)} ${clock(time)} ${zone(time)}`;
   const other = zone(time) === zone() ? "" : ` ${zone(time)}`;
   return `${day(time) === today ? "" : `${day(time)} `}${clock(time)}${other}`;

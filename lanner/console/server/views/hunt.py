@@ -57,24 +57,26 @@ class HuntForm:
         """Return what to run. now: ns since the epoch. Raises BadRequest."""
         found = Filters(since=self.since, until=self.until).span(now)
         until = now // 1_000_000 + 1 if found.until is None else found.until // 1000
-        group_by = split_fields(self.group_by)
-        shown = split_fields(self.fields)
+        is_sql = self.language == "sql"
+        group_by = () if is_sql else split_fields(self.group_by)
+        shown = () if is_sql else split_fields(self.fields)
         if max(len(group_by), len(shown)) > _MAX_FIELDS:
             raise BadRequest(f"at most {_MAX_FIELDS} fields can be named.")
-        if self.rare and not (self.rare.isdecimal() and 0 < int(self.rare) <= _MAX_RARE):
+        rare = "" if is_sql else self.rare
+        if rare and not (rare.isdecimal() and 0 < int(rare) <= _MAX_RARE):
             raise BadRequest(f"rare: write a number from 1 to {_MAX_RARE:,}.")
-        if self.rare and not group_by:
+        if rare and not group_by:
             raise BadRequest("rare: choose fields to stack by.")
         if not self.q:
             raise BadRequest("write a condition, such as proc.name = curl, or a SELECT.")
         return HuntRequest(
             self.q,
-            self.language == "sql",
+            is_sql,
             self.place,
             EventRange(found.since // 1000, until, self.host or None),
             () if group_by else shown,
             group_by,
-            int(self.rare or 0),
+            int(rare or 0),
             rarest_first=self.order == "fewest",
         )
 

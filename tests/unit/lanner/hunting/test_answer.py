@@ -5,8 +5,12 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from lanner.hunting.answer import MAX_BARS, MAX_TEXT, answer_table, histogram, period_ms
+from lanner.archive.schema import archived_text
+from lanner.hunting.answer import MAX_BARS, MAX_TEXT, answer_table, histogram, narrowing, period_ms
+from lanner.recorder.search import compile_search
 from lanner.recorder.store import EventRange
+from processor.language.ast import checks
+from processor.language.printer import print_condition
 
 MS = 1_000_000
 HOUR = 3_600_000
@@ -53,3 +57,17 @@ def test_a_range_without_a_start_begins_with_the_first_event() -> None:
     assert (found.total, found.step) == (5, 120_000)
     assert histogram([], EventRange(0, until)) is None
     assert histogram([], EventRange(until - HOUR, until)) is not None
+
+
+def test_a_group_has_the_condition_of_its_events() -> None:
+    """Values are quoted, so that they can't change it; a masked one is unknown."""
+    odd = 'a" or evt.num = 1 \\ \x1b\u202e\udc80'
+    rows = pa.table(
+        {"fd.name": [archived_text(odd), None, "token=[redacted]"], "proc.pid": [7, 8, 9], "events": [1, 1, 1]}
+    )
+    first, second, third = narrowing("evt.num > 0 or evt.num = 0", rows, ("fd.name", "proc.pid", "evt.type"))
+    node = compile_search(first, ()).node
+    assert print_condition(node).startswith("((evt.num > 0 or evt.num = 0) and fd.name = ")
+    assert [getattr(each.right, "text", "") for each in checks(node)][-2:] == [odd, "7"]
+    assert second == "(evt.num > 0 or evt.num = 0) and not fd.name exists and proc.pid = 8"
+    assert third == ""
