@@ -11,7 +11,7 @@ from collector.events.texts import socket_address
 from collector.processes.container_names import ContainerName
 from collector.records.dns import DnsAnswer, parse
 from collector.records.types import Socket, Syscall
-from foundation.caches import BoundedMap
+from foundation.caches import BoundedMap, SizedMap
 
 PORT = 53
 """The port of name servers."""
@@ -31,7 +31,13 @@ GRACE = 600
 RESOLVERS = frozenset({"systemd-resolve", "unbound", "dnsmasq", "_dnsmasq", "bind", "named", "nscd"})
 """Users of the host, beside root, whose programs look up names for others."""
 
+MAX_PARSED, MAX_PARSED_BYTES = 2_048, 1 << 20
+"""Messages whose contents are stored, and bytes of all together: programs look up the same names again and again."""
+
+_ANSWERED = frozenset(call.number for call in CALLS if call.flags & DescriptorFlag.ANSWERS)
 _INTERNET = frozenset({socket.AF_INET, socket.AF_INET6})
+_ID = 2
+"""Bytes at the beginning of a message, by which a program finds its question: equal answers differ in them alone."""
 _NANOSECONDS = 10**9
 _MANY = BY_EVENT["recvmmsg"].number
 _BLOCK = 65_536
@@ -102,6 +108,8 @@ class LookedUpNames:
         self._counts: dict[str, int] = {}
         """Addresses by container."""
         self._streams: dict[Account, BoundedMap[_Ends, _Pieces]] = {}
+        self._parsed: SizedMap[bytes, tuple[DnsAnswer, str]] = SizedMap(MAX_PARSED, MAX_PARSED_BYTES)
+        """Answers with their texts, by their messages without the id."""
 
     @property
     def is_used(self) -> bool:
@@ -124,10 +132,11 @@ class LookedUpNames:
         texts = []
         try:
             for message in self._messages(call, sock, account):
-                answer = parse(message)
-                if answer is None:
+                known = self._parsed.get(message[_ID:]) or self._parse(message)
+                if known is None:
                     continue
-                texts.append(answer.text)
+                answer, text = known
+                texts.append(text)
                 if counts_for is not None:
                     self._store(answer, call.who.time, counts_for)
         except ValueError:
@@ -148,6 +157,15 @@ class LookedUpNames:
             names = self._known.get(container, {}).get(user, {}).get(address, {})
             found.update((name, None) for name in reversed(names) if names[name] >= now)
         return " ".join(found) or None
+
+    def _parse(self, message: bytes) -> tuple[DnsAnswer, str] | None:
+        """Return what a message answers, with its text; None if nothing. Raises ValueError."""
+        answer = parse(message)
+        if answer is None:
+            return None
+        known = answer, answer.text
+        self._parsed.put(message[_ID:], known, len(message) + len(known[1]))
+        return known
 
     def _store(self, answer: DnsAnswer, now: int, account: Account) -> None:
         until = now + (answer.seconds + GRACE) * _NANOSECONDS
@@ -248,7 +266,7 @@ class NamesOf:
 
 def _is_answered(call: Syscall, sock: Socket) -> bool:
     """Return whether a call received something from a name server."""
-    if call.result <= 0 or not call.blob1 or not CALLS[call.event].flags & DescriptorFlag.ANSWERS:
+    if call.result <= 0 or not call.blob1 or call.event not in _ANSWERED:
         return False
     server = (sock.remote_ip, sock.remote_port) if sock.remote_port else socket_address(call.blob2)
     return server is not None and server[1] == PORT and sock.family in _INTERNET

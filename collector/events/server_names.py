@@ -15,6 +15,7 @@ MAX_OPEN = 256
 MAX_CALLS = 32
 """Calls by which a hello may be sent."""
 
+_HELLOS = frozenset(call.number for call in CALLS if call.flags & DescriptorFlag.HELLOS)
 _INTERNET = frozenset({socket.AF_INET, socket.AF_INET6})
 _TCP = frozenset({socket.IPPROTO_TCP, 262})
 """262 is MPTCP."""
@@ -53,7 +54,7 @@ class ServerNames:
             call: by a process on the host or in a container.
             container: the container; None on the host.
         """
-        if not call.blob1 or call.result <= 0 or not CALLS[call.event].flags & DescriptorFlag.HELLOS:
+        if not call.blob1 or call.result <= 0 or call.event not in _HELLOS:
             return None, False
         sock = call.socket
         # Too little is read of what io_uring sends.

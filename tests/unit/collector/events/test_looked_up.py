@@ -79,6 +79,18 @@ def test_a_name_counts_for_its_time_to_live_and_some_minutes() -> None:
     assert of(names, "192.0.2.1", time=161 + GRACE) is None
 
 
+def test_an_equal_answer_counts_again_for_whoever_receives_it() -> None:
+    """It is parsed once; its id, by which a program finds its question, is another."""
+    names = LookedUpNames()
+    first = answer("a.example", "192.0.2.1", time=100)
+    again = replace(first, blob1=b"\7\7" + first.blob1[2:], who=replace(first.who, uid=BOB, time=500 * SECOND))
+
+    found = [names.receive(each, None, None) for each in (first, again)]
+
+    assert found == [["a.example A NOERROR 192.0.2.1"]] * 2
+    assert [of(names, "192.0.2.1", uid=uid, time=560 + GRACE) for uid in (ANN, BOB)] == [None, "a.example"]
+
+
 def test_an_answer_counts_for_whoever_received_it() -> None:
     """A user who answers himself names addresses for nobody else, and no container does for another."""
     names = LookedUpNames()
