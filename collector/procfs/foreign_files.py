@@ -12,7 +12,6 @@ import stat
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from collector.procfs.parse import Mounted
 from collector.procfs.reading import read_up_to
@@ -212,7 +211,8 @@ def _openat2(directory: int, path: str, flags: int, resolve: int) -> int:
 
 def path_below(root: int, file: int) -> str:
     """Return an open file's path below an open root directory, without links."""
-    above, path = (str(Path(f"/proc/self/fd/{each}").readlink()) for each in (root, file))
+    # A Path takes four times as long.
+    above, path = (os.readlink(f"/proc/self/fd/{each}") for each in (root, file))  # noqa: PTH115
     return path.removeprefix(above.rstrip("/"))
 
 
