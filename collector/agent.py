@@ -341,6 +341,7 @@ class Collector:
             self._has_read = False
             self._count_losses_at = now + _LOSSES_SECONDS
             self._sweep.lost(self._feed.lifecycle_lost())
+            self._feed.count_skipped()
         self._sweep.step(now, time.clock_gettime_ns(time.CLOCK_BOOTTIME), self._feed.read_until)
 
     def _sleep(self, seconds: float) -> None:
@@ -370,6 +371,7 @@ class Collector:
         for repeats in (*self._repeats.take(), *self._feed.repeats()):
             self.intake.add_repeats(repeats)
         self._last_counters = self._feed.counters()
+        self._feed.count_skipped()
         self.intake.drain()
         self._flush(stopping=True)
         self._use_programs(frozenset())

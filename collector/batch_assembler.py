@@ -131,6 +131,7 @@ class BatchAssembler:
         """Whether these are urgent, too."""
         self._sequence = 0
         self._addresses: list[str] = []
+        self._memory_bytes = 0
         self._first_number = 1
         self._reported: Mapping[str, int] = {}
         """Losses that earlier batches have reported."""
@@ -250,7 +251,7 @@ class BatchAssembler:
         self.is_urgent = False
         if watched[0]:
             # They may change, and are read as rarely as what is watched is reported.
-            self._addresses = host_addresses()
+            self._addresses, self._memory_bytes = host_addresses(), _resident_bytes()
         self._repeated.clear()
         self._origins = {}
         if step := self._follow_clock():
@@ -281,7 +282,7 @@ class BatchAssembler:
             previous_start=self._settings.previous_start if is_first else 0,
             previous_sequence=self._settings.previous_sequence if is_first else -1,
             cpu_seconds=usage.ru_utime + usage.ru_stime,
-            memory_bytes=_resident_bytes(),
+            memory_bytes=self._memory_bytes,
             lost={reason: fresh for reason, n in losses.items() if (fresh := n - self._reported.get(reason, 0))},
             watched=watched[0],
             narrowed=watched[1],

@@ -120,6 +120,7 @@ class KernelFeed:
         self._cpus = bpf_syscall.possible_cpus()
         self._facts_version = 0
         self._off: Mapping[str, str] = {}
+        self._skipped = 0
         self.read_until = 0
         """All records before this boot-clock time, in nanoseconds, have been returned."""
         self._uses = RingUses(program.maps["ring_uses"], (sizes.events, sizes.lifecycle, MAX_HELLOS))
@@ -346,8 +347,15 @@ class KernelFeed:
         return {**{name: self._counter(name) for name in COUNTERS}, _SKIPPED: self._program.runs_skipped()}
 
     def losses(self) -> Mapping[str, int]:
-        """Return the counters of KERNEL_LOSSES only, because each takes a system call."""
-        return {**{name: self._counter(name) for name in RING_LOSSES}, _SKIPPED: self._program.runs_skipped()}
+        """Return the counters of KERNEL_LOSSES only, because each takes a system call.
+
+        Skipped runs are those of the last count_skipped().
+        """
+        return {**{name: self._counter(name) for name in RING_LOSSES}, _SKIPPED: self._skipped}
+
+    def count_skipped(self) -> None:
+        """Count the runs of programs that the kernel has skipped, which takes a system call for each program."""
+        self._skipped = self._program.runs_skipped()
 
     def lifecycle_lost(self) -> int:
         """Return how many records of processes the kernel side has lost, or the kernel has skipped."""

@@ -123,8 +123,10 @@ _PARSED_HEAD: Any = parse_schema(
     EVENT_BATCH_SCHEMA | {"fields": EVENT_BATCH_SCHEMA["fields"][: _NAMES.index(_LAST) + 1], "name": "EventBatchHead"}
 )
 _PARSED_CONTAINERS: Any = parse_schema(_FIELDS["containers"]["type"])
-_NO_FORMER_TABLES = b"\0\0"
-"""Two empty arrays, `strings` and `processes`."""
+_NO_ROWS = b"\0"
+"""An empty array."""
+_NO_FORMER_TABLES = 2 * _NO_ROWS
+"""`strings` and `processes`."""
 _BEFORE_CONTAINERS = _NAMES[_NAMES.index("texts") : _NAMES.index("containers")]
 _PARSED_FILES: Any = parse_schema(_FIELDS["files"]["type"])
 _PARSED_SERVERS: Any = parse_schema(_FIELDS["servers"]["type"])
@@ -178,9 +180,12 @@ def encode_batch(batch: EventBatch) -> bytes:
     fastavro.schemaless_writer(out, _PARSED_HEAD, head)
     out.write(_NO_FORMER_TABLES)
     _write_columns(out, _BEFORE_CONTAINERS, tables)
-    fastavro.schemaless_writer(out, _PARSED_CONTAINERS, containers)
-    fastavro.schemaless_writer(out, _PARSED_FILES, programs)
-    fastavro.schemaless_writer(out, _PARSED_SERVERS, listening)
+    for schema, rows in ((_PARSED_CONTAINERS, containers), (_PARSED_FILES, programs), (_PARSED_SERVERS, listening)):
+        if rows:
+            fastavro.schemaless_writer(out, schema, rows)
+        else:
+            # A call takes as long as several columns, and most batches have none of these.
+            out.write(_NO_ROWS)
     _write_columns(out, _AFTER_SERVERS, tables)
     return out.getvalue()
 
