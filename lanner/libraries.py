@@ -22,10 +22,11 @@ _IMAGES = {
     "inventory": "all-in-one",
     "metrics": "all-in-one",
     "apprise": "notifier",
+    "iceberg": "archive",
     "registry": "processor",
 }
 """The image that has the libraries of an extra; the others are named like their extra."""
-_APART = frozenset({"archive"})
+_APART = frozenset({"archive", "iceberg"})
 """The extras that are not among `all`, because their libraries are larger than all others together: only an image of
 their own has them."""
 _REQUIREMENT = re.compile(r"\s*([\w.-]+)")

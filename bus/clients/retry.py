@@ -74,6 +74,7 @@ class Retry:
         most_seconds: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
+        of: str = "the broker",
     ) -> None:
         """Start without failures.
 
@@ -83,8 +84,9 @@ class Retry:
             most_seconds: when to give up and raise the last failure; infinite for services.
             clock: returns seconds.
             draw: returns a random number from 0 to 1.
+            of: what is unavailable.
         """
-        self._outage = Outage(waiting, on_note, clock)
+        self._outage = Outage(waiting, on_note, clock, of=of)
         self._most_seconds = most_seconds
         self._clock = clock
         self._draw = draw

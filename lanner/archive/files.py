@@ -13,10 +13,12 @@ Folders are of PyArrow's file systems: a local folder, or a bucket of an S3-comp
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
+import pyarrow as pa
 from pyarrow import fs
 
 HOUR_MS = 3_600_000
@@ -96,6 +98,13 @@ def without_replaced(files: Iterable[ArchiveFile]) -> tuple[list[ArchiveFile], l
     return sorted(read), replaced
 
 
+class RowForm(Protocol):
+    """The form in which a dataset's rows are written."""
+
+    def applied(self, rows: pa.Table) -> pa.Table:
+        """Return rows in this form."""
+
+
 class ArchiveFiles:
     """The folder of an archive, for reading."""
 
@@ -103,6 +112,8 @@ class ArchiveFiles:
         """Take a folder. system: that of the folder; root: its path there, without a slash at its end."""
         self.system = system
         self.root = root
+        self.forms: Mapping[str, RowForm] = {}
+        """By dataset, how its files are written if a table refers to them; other files are as in the schema."""
 
     def select(self, dataset: str, since: int = 0, until: int | None = None) -> Sequence[ArchiveFile]:
         """Return the files whose messages may have been appended in a time range, oldest first. Raises OSError.

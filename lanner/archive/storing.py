@@ -29,7 +29,7 @@ _LEVEL = 3
 _UPLOAD_BYTES = 8 << 20
 _DICTIONARY_BYTES = 256 << 20
 """More than the texts of a row group."""
-_IN_DELTAS = ("time", "number", "index", "offset", "appended")
+_IN_DELTAS = ("time", "time_us", "number", "index", "offset", "appended")
 """Columns that grow by little from row to row."""
 
 
@@ -67,17 +67,20 @@ def store(
     if files.system.get_file_info(path).type != fs.FileType.NotFound:
         raise AlreadyStored(path)
     metadata = {_END: str(end).encode(), _VERSION: VERSION.encode()}
+    schema, form = DATASETS[dataset], files.forms.get(dataset)
+    if form is not None:
+        schema, rows = form.applied(schema.empty_table()).schema, map(form.applied, rows)
     if not isinstance(files.system, fs.LocalFileSystem):
         with tempfile.TemporaryFile() as whole:
             # It has no name, so a process that is killed leaves nothing.
             local = f"/proc/self/fd/{whole.fileno()}"
-            size = _written(local, DATASETS[dataset], rows, metadata)
+            size = _written(local, schema, rows, metadata)
             _upload(files.system, path, local)
         return size
     Path(folder).mkdir(parents=True, exist_ok=True)
     partial = f"{folder}/.{name}.{os.getpid()}"
     try:
-        size = _written(partial, DATASETS[dataset], rows, metadata)
+        size = _written(partial, schema, rows, metadata)
         _flush(partial)
         # A link, unlike a renaming, fails if another writer was first.
         os.link(partial, path)

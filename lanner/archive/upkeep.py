@@ -7,7 +7,7 @@ it: without_replaced. They are deleted at the next look, so that most queries th
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +18,9 @@ from lanner.archive.files import HOUR_MS, ArchiveFile, ArchiveFiles, without_rep
 from lanner.archive.schema import DATASETS
 from lanner.archive.storing import AlreadyStored, dictionaries, end_of, reading, store
 from schemas.encoding.batch import BadBatch
+
+if TYPE_CHECKING:
+    from lanner.archive.iceberg import ArchiveTables
 
 _ROWS = 32_000
 """Rows of a row group, which are in memory at once: some 60 MiB."""
@@ -45,7 +48,9 @@ class UpkeepCounts:
 class Upkeep:
     """Merges and deletes the files of an archive. Several processes may do so at the same time."""
 
-    def __init__(self, files: ArchiveFiles, note: OnNote, *, max_days: int, max_bytes: int) -> None:
+    def __init__(
+        self, files: ArchiveFiles, note: OnNote, *, max_days: int, max_bytes: int, tables: "ArchiveTables | None" = None
+    ) -> None:
         """Take an archive.
 
         Args:
@@ -53,6 +58,7 @@ class Upkeep:
             note: receives which files are damaged.
             max_days: files whose hour is older are deleted; 0 for no limit.
             max_bytes: the oldest files are deleted beyond this size; 0 for no limit.
+            tables: which refer to the files; None if there are none.
         """
         self.counts = UpkeepCounts()
         self.failure = ""
@@ -61,46 +67,56 @@ class Upkeep:
         self._note = note
         self._max_days = max_days
         self._max_bytes = max_bytes
+        self._tables = tables
         self._damaged: set[str] = set()
 
     def look(self, now: int) -> None:
         """Do what is due. now: ms since the epoch. Raises OSError if the archive can't be read or written to."""
-        present: list[ArchiveFile] = []
-        for dataset in DATASETS:
-            current, replaced = without_replaced(self._files.all(dataset))
-            for each in replaced:
-                self._delete(each)
-                self.counts.merged += 1
-            present += self._retained(current, now)
-            for files in _mergeable(current, now):
-                self._merge(dataset, files)
-        self._limit_size(present)
+        # Before the files are listed: a commit is refused if another process has merged or deleted some since.
+        states = {} if self._tables is None else self._tables.read()
+        listed = {dataset: without_replaced(self._files.all(dataset)) for dataset in DATASETS}
+        outdated = {each.path: each for current, _ in listed.values() for each in self._too_old(current, now)}
+        present = [each for current, _ in listed.values() for each in current if each.path not in outdated]
+        outdated |= {each.path: each for each in self._too_many(present)}
+        retained = {
+            dataset: [each for each in current if each.path not in outdated] for dataset, (current, _) in listed.items()
+        }
+        self._count([each for files in retained.values() for each in files])
+        for dataset, state in states.items():
+            if self._tables is not None:
+                self._tables.commit(dataset, state, retained[dataset], now)
+        # What a table referred to is deleted by a later look: queries may be reading it.
+        referred = {path for state in states.values() for path in state.files}
+        for each in (each for _, replaced in listed.values() for each in replaced if each.path not in referred):
+            self._delete(each)
+            self.counts.merged += 1
+        for each in (each for path, each in outdated.items() if path not in referred):
+            self._delete(each)
+            self.counts.deleted += 1
+        for dataset, files in retained.items():
+            for parts in _mergeable(files, now):
+                self._merge(dataset, parts)
 
-    def _retained(self, files: Sequence[ArchiveFile], now: int) -> list[ArchiveFile]:
-        """Delete the files that are too old; return the others. The newest of a partition states where to continue."""
+    def _too_old(self, files: Sequence[ArchiveFile], now: int) -> Iterator[ArchiveFile]:
+        """Yield the files that are too old, but not the newest of a partition, which states where to continue."""
         newest = {each.partition: each for each in files}
-        found = []
         for each in files:
             is_old = self._max_days and each.hour + HOUR_MS < now - self._max_days * _DAY_MS
             if is_old and newest[each.partition] is not each:
-                self._delete(each)
-                self.counts.deleted += 1
-            else:
-                found.append(each)
-        return found
+                yield each
 
-    def _limit_size(self, files: list[ArchiveFile]) -> None:
-        """Delete the files of the oldest hours until the others are within the limit."""
+    def _too_many(self, files: Sequence[ArchiveFile]) -> Iterator[ArchiveFile]:
+        """Yield the files of the oldest hours, until the others are within the limit."""
         size = sum(each.size for each in files)
         newest = max((each.hour for each in files), default=0)
         for each in sorted(files, key=lambda each: each.hour):
             if not self._max_bytes or size <= self._max_bytes or each.hour == newest:
-                break
-            self._delete(each)
-            self.counts.deleted += 1
+                return
+            yield each
             size -= each.size
-            files.remove(each)
-        self.counts.bytes, self.counts.files = size, len(files)
+
+    def _count(self, files: Sequence[ArchiveFile]) -> None:
+        self.counts.bytes, self.counts.files = sum(each.size for each in files), len(files)
         self.counts.oldest = min((each.appended for each in files), default=0)
 
     def _delete(self, file: ArchiveFile) -> None:
@@ -145,7 +161,9 @@ def _ordered(files: ArchiveFiles, dataset: str, parts: Sequence[ArchiveFile]) ->
     for first, last, number in _ranges(counts):
         where = (pc.field("host_id") >= first) & (pc.field("host_id") <= last)
         for each in _slices(files, parts, where, "time" if "time" in names else "offset", number):
-            found = pa.concat_tables([_columns(files, part, None, each) for part in parts]).combine_chunks()
+            # One of another release, or for a table, has other columns.
+            read = [_columns(files, part, None, each) for part in parts]
+            found = pa.concat_tables(read, promote_options="permissive").combine_chunks()
             keys = pa.table([_plain(found[name]) for name in names], names)
             yield found.take(pc.sort_indices(keys, [(name, "ascending") for name in names]))
 

@@ -13,7 +13,8 @@ from confluent_kafka import Producer
 from bus.connection import Connection, client_config
 from bus.topics import ALERTS, EVENTS
 from foundation.text import ignore_note
-from lanner.archive.files import open_folder
+from lanner.archive.files import ArchiveFiles, open_folder
+from lanner.archive.iceberg import ArchiveTables
 from lanner.archive.store import ArchiveStore
 from lanner.errors import BadInput
 from lanner.recorder.store import EventRange
@@ -52,12 +53,17 @@ def _archived(folder: Path) -> tuple[Counter[tuple[str, int]], Counter[str]]:
     return batches, Counter(each.id for each in store.alerts(EventRange(0), lambda: False))
 
 
+def _paths(files: ArchiveFiles, dataset: str) -> set[str]:
+    return {each.path for each in files.select(dataset)}
+
+
 def test_every_message_is_stored_once_although_processes_are_killed_at_any_time(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """Two processes share the partitions, one of the messages is damaged, and other commands read the archive."""
+    """Two processes share the partitions, a message is damaged, commands read the archive, its tables have it all."""
     folder = tmp_path / "archive"
-    flags = ("-o", f"archive.folder={folder}", "-o", "archive.flush_seconds=1")
+    catalog = f"sqlite:///{tmp_path}/catalog.db"
+    flags = ("-o", f"archive.folder={folder}", "-o", "archive.flush_seconds=1", "-o", f"archive.catalog={catalog}")
     drawn = random.Random(7)
     producer = Producer(client_config(connection, "test"))
     batch = stored_now().batches[0]
@@ -91,6 +97,13 @@ def test_every_message_is_stored_once_although_processes_are_killed_at_any_time(
 
     assert _archived(folder) == (Counter(meant), Counter(alerts))
     assert any("is not archived" in each.errors for each in processes.started)
+    last = start()
+    files = open_folder(str(folder))
+    tables = ArchiveTables(files, catalog, ignore_note, {})
+    while any(state.files.keys() != _paths(files, name) for name, state in tables.read().items()):
+        assert time.monotonic() < deadline + _SECONDS
+        time.sleep(1)
+    assert last.stop() == 0
     status = processes.start(connection, "archive", "--status", *flags)
     assert status.result() == 0
     assert f"batches: {len(meant)} rows" in status.output

@@ -201,6 +201,11 @@ class ArchiveSettings:
     s3_endpoint: str | None = about(
         "URL of the store, such as https://minio.example.com:9000; by default Amazon's.", None, form=forms.url
     )
+    catalog: str | None = about(
+        "Catalog of Iceberg tables that refer to the files: sqlite:////PATH/TO/FILE, or the URL of a REST catalog,\n"
+        "whose token is $PYICEBERG_CATALOG__LANNER__TOKEN. Off by default.",
+        None,
+    )
     flush_seconds: int = about("A message is in a file at the latest after this many seconds,", 300)
     buffer_mib: int = about("or earlier, so that messages in memory take at most this many MiB.", 64)
     max_days: int = about("Files of messages that are older are deleted; 0 for no limit.", 365, form=forms.number)

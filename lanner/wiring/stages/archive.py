@@ -8,22 +8,26 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from bus.clients.retry import Outage
-from bus.connection import Connection
+from bus.clients.retry import Outage, Retry, persist
+from bus.connection import BusUnavailable, Connection
 from foundation.text import OnNote
 from lanner.archive.consumer import ArchiveConsumer
 from lanner.archive.files import ArchiveFiles
 from lanner.archive.intake import Intake
 from lanner.archive.upkeep import Upkeep
+from lanner.libraries import need
 from lanner.recorder.topic import reader_of_values
 from lanner.settings import Settings
 from schemas.encoding.batch import BadBatch
 
 if TYPE_CHECKING:
+    from lanner.archive.iceberg import ArchiveTables
     from lanner.wiring.stages.indicator_search import SearchThread
 
 _UPKEEP_SECONDS = 600.0
 _STOP_SECONDS = 10.0
+_CATALOG_SECONDS = 60.0
+"""How long a start waits for the catalog of tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class ArchiveService:
 def archive_service(settings: Settings, files: ArchiveFiles, connection: Connection, note: OnNote) -> ArchiveService:
     """Return the service; it has joined its group. Raises BusUnavailable, and BadInput if keys can't be read."""
     section = settings.archive
+    tables = None if section.catalog is None else _tables(section.catalog, section.s3_endpoint, files, note)
     intake = Intake(
         files,
         reader_of_values(connection),
@@ -77,7 +82,7 @@ def archive_service(settings: Settings, files: ArchiveFiles, connection: Connect
         limit_bytes=section.buffer_mib << 20,
         flush_seconds=section.flush_seconds,
     )
-    upkeep = Upkeep(files, note, max_days=section.max_days, max_bytes=section.max_gib << 30)
+    upkeep = Upkeep(files, note, max_days=section.max_days, max_bytes=section.max_gib << 30, tables=tables)
     consumer, ended = ArchiveConsumer(connection, files, intake, note), threading.Event()
     search = None
     if section.indicator_days:
@@ -90,3 +95,18 @@ def archive_service(settings: Settings, files: ArchiveFiles, connection: Connect
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _tables(catalog: str, endpoint: str | None, files: ArchiveFiles, note: OnNote) -> "ArchiveTables":
+    need("iceberg", "pyiceberg", "sqlalchemy")
+    from lanner.archive.iceberg import ArchiveTables
+
+    def attempt() -> ArchiveTables:
+        try:
+            return ArchiveTables(files, catalog, note, {"s3.endpoint": endpoint} if endpoint else {})
+        except OSError as error:
+            remedy = "check the setting, and whether the catalog can be reached"
+            raise BusUnavailable(f"archive.catalog: {error}", remedy) from None
+
+    # If several processes create the tables at the same time, one alone succeeds at first.
+    return persist(attempt, Retry("storing", note, most_seconds=_CATALOG_SECONDS, of="the catalog"))
