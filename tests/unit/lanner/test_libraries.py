@@ -48,7 +48,7 @@ EXTRAS = {
     "processor": {"confluent_kafka", "prometheus_client", "cryptography", "faust", "aiohttp"},
     "notifier": {"confluent_kafka", "prometheus_client", "aiohttp", "jinja2", "slack_sdk", "urllib3"},
     "kubernetes": {"confluent_kafka", "prometheus_client", "lightkube", "msgspec"},
-    "archive": {"confluent_kafka", "prometheus_client"},
+    "archive": {"confluent_kafka", "prometheus_client", "cryptography"},
     "console": {*("confluent_kafka", "prometheus_client", "aiohttp", "jinja2", "cryptography", "authlib", "joserfc")},
 }
 IMPORTING = """
