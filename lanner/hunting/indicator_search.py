@@ -23,7 +23,8 @@ from lanner.archive.schema import restored_text
 from lanner.errors import BadInput
 from lanner.hunting.entries import MAX_BYTES, KnownEntries, NewEntries
 from lanner.hunting.hunt import connect
-from lanner.hunting.past import LIMITS, PastSearch, SearchedRule
+from lanner.hunting.new_matches import SearchedRule
+from lanner.hunting.past import LIMITS, PastSearch
 from lanner.hunting.sources import ArchiveSource, Chunk
 from lanner.recorder.coverage import HostCoverage, not_collected
 from processor.compiler.batch import compile_rules

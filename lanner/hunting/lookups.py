@@ -50,7 +50,7 @@ class Lookup:
     def fill(
         self, connection: duckdb.DuckDBPyConnection, chunk: str, where: exp.Expr, is_new: IsNew | None = None
     ) -> int:
-        """Make the table for a chunk of events, and return how many values it has.
+        """Make the table for a chunk of events, and return how many values are in new entries.
 
         Args:
             connection: whose table it is.
@@ -66,7 +66,7 @@ class Lookup:
         new = [is_new is not None and self._is_new(each, is_new) for each in found]
         rows = pa.table({_VALUE: pa.array(found, pa.string()), _IS_NEW: pa.array(new, pa.bool_())})
         connection.register(self.table, rows)
-        return len(found)
+        return sum(new)
 
     def _holds(self, archived: str) -> bool:
         value = restored_text(archived)

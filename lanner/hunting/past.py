@@ -1,12 +1,11 @@
 """Searches an archive for events that a rule matches because of new entries of its lists of indicators.
 
 SQL chooses the events of which a value is in a new entry, among those that the rest of the rule's condition allows; the
-engine decides on them. An event that the rule matches by former entries, too, was found when it arrived. An alert has
-the id that it would have had then, so that notifiers drop those that they know.
+engine decides on them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from operator import and_
 from typing import Any
@@ -17,31 +16,20 @@ import pyarrow.compute as pc
 from pyarrow import dataset
 from sqlglot import exp
 
-from foundation.times import iso8601_zulu
 from lanner.archive.restored import restored_batches
 from lanner.archive.schema import BATCHES, EVENTS, MESSAGE
 from lanner.hunting.columns import DIALECT
 from lanner.hunting.conditions import SqlCondition, to_sql
 from lanner.hunting.entries import NewEntries
 from lanner.hunting.hunt import HuntLimits, connect, stated_heads
+from lanner.hunting.new_matches import NewMatches, SearchedRule, marked, restrict
 from lanner.hunting.results import CHUNK
 from lanner.hunting.sources import Chunk
-from processor.correlation.correlator import Correlator
-from processor.detection.budget import BOUNDLESS, Budget
 from processor.detection.repeats import RepeatedAlerts
-from processor.detection.ruleset import CompiledRuleset
-from processor.detection.stage import DetectStage
-from processor.detection.view import BatchView
 from processor.indicators.lists import IndicatorList
-from processor.indicators.tables import Entry
-from processor.language.ast import checks, indicators_in
 from processor.language.tokens import IN_INDICATORS
-from processor.matching.pre_match import PreMatch
-from processor.output.formatter import FOUND_LATER
-from processor.rules.rule import Rule
 from schemas.alert import Alert
 from schemas.batch import EventBatch
-from schemas.subset import subset
 
 _ROWS = 5_000
 """Events that are restored at a time."""
@@ -50,39 +38,13 @@ LIMITS = HuntLimits(memory_mib=256, threads=1)
 
 
 @dataclass(frozen=True, slots=True)
-class SearchedRule:
-    """A rule that one event decides, compiled alone."""
-
-    rule: Rule
-    ruleset: CompiledRuleset
-
-    @property
-    def lists(self) -> tuple[IndicatorList, ...]:
-        """The lists of indicators that it uses."""
-        found = (each for check in checks(self.rule.condition) for each in indicators_in(check))
-        return tuple({id(each): each for each in found}.values())
-
-
-class _ArchivedView(BatchView):
-    """Some events of a batch, with the identity that each had among all."""
-
-    def __init__(self, batch: EventBatch, positions: Sequence[int]) -> None:
-        super().__init__(batch)
-        self._positions = positions
-
-    def identity(self, index: int) -> tuple[int, tuple[str | int, ...]]:
-        """Return the time of an event and its position among those of its collector."""
-        batch = self.batch
-        position = batch.first_index + self._positions[index]
-        return self._times[index], (batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, position)
-
-
-@dataclass(frozen=True, slots=True)
 class _Prepared:
     rule: SearchedRule
     sql: SqlCondition
     where: exp.Expr
     """Which events the engine decides on."""
+    is_looked_up: bool
+    """True if these have a value that is in a new entry."""
 
 
 class PastSearch:
@@ -104,8 +66,6 @@ class PastSearch:
         self.faults = 0
         """Events that could not be evaluated."""
         self._new = new
-        for indicators, entries in new.items():
-            indicators.accepts = _accepting(entries.counts)
         self._repeats = repeats
         self._rules = [self._prepared(each) for each in rules]
 
@@ -113,9 +73,11 @@ class PastSearch:
         sql = to_sql(rule.rule.condition)
         where = sql.may
         new = [each.found(only_new=True) for each in sql.lookups if self._new.keys() & set(each.lists)]
-        if new and not any(IN_INDICATORS in text for text in sql.engine):
+        # SQL can't look up all values, such as those of ancestors.
+        is_looked_up = bool(new) and not any(IN_INDICATORS in text for text in sql.engine)
+        if is_looked_up:
             where = exp.and_(where, exp.or_(*new), copy=False)
-        return _Prepared(rule, sql, where)
+        return _Prepared(rule, sql, where, is_looked_up)
 
     def alerts(
         self, chunk: Chunk, batches: dataset.Dataset, appended: tuple[int, int], now: int, room: int
@@ -138,24 +100,27 @@ class PastSearch:
         try:
             for each in self._rules:
                 # Repeats are counted within these hours alone, so that a search that continues counts alike.
-                stage = DetectStage(each.rule.ruleset, self._repeats())
-                correlator = Correlator(each.rule.ruleset.plan)
+                matches = NewMatches(each.rule, self._new, self._repeats())
                 for rows in self._candidates(connection, each, chunk, range_):
-                    found += self._evaluated(each, self._restored(rows, batches), stage, correlator)
+                    for batch, positions in self._restored(rows, batches):
+                        found += matches.alerts(batch, positions)
                     if len(found) >= room:
                         break
-                found += correlator.finish()
+                found += matches.finish()
+                self.faults += matches.faults
         finally:
             connection.close()
-        return [_marked(each, now) for each in found[:room]]
+        return [marked(each, now) for each in found[:room]]
 
     def _candidates(
         self, connection: duckdb.DuckDBPyConnection, prepared: _Prepared, chunk: Chunk, range_: exp.Expr
     ) -> Iterator[pa.Table]:
         """Yield the events of a chunk that the engine decides on."""
         chunk.bind(connection, CHUNK)
-        for each in prepared.sql.lookups:
-            each.fill(connection, CHUNK, range_, self._is_new)
+        restrict(self._new, "counts")
+        found = [each.fill(connection, CHUNK, range_, self._is_new) for each in prepared.sql.lookups]
+        if prepared.is_looked_up and not any(found):
+            return
         columns = [exp.column(name, quoted=True) for name in EVENTS.names]
         order = [exp.column(name) for name in _ORDER]
         query = exp.select(*columns).from_(CHUNK).where(exp.and_(range_.copy(), prepared.where.copy())).order_by(*order)
@@ -188,44 +153,6 @@ class PastSearch:
             yield batch, indexes[at:end]
             at = end
 
-    def _evaluated(
-        self,
-        prepared: _Prepared,
-        batches: Iterator[tuple[EventBatch, Sequence[int]]],
-        stage: DetectStage,
-        correlator: Correlator,
-    ) -> list[Alert]:
-        found: list[Alert] = []
-        for batch, positions in batches:
-            new = sorted(self._hits(prepared, batch) - self._hits_before(prepared, batch))
-            if not new:
-                continue
-            chosen = subset(batch, new)
-            numbers = batch.numbers or ()
-            chosen.numbers = [numbers[index] for index in new]
-            pre_matches: list[PreMatch] = []
-            view = _ArchivedView(chosen, [positions[index] for index in new])
-            found += stage.evaluate(view, pre_matches.append)
-            found += correlator.process(pre_matches)
-        return found
-
-    def _hits(self, prepared: _Prepared, batch: EventBatch) -> set[int]:
-        compiled = prepared.rule.ruleset.detector.compiled
-        return {index for index, _ in BatchView(batch).hits(compiled, self._fault, Budget(BOUNDLESS))}
-
-    def _hits_before(self, prepared: _Prepared, batch: EventBatch) -> set[int]:
-        """Return the events that the rule matches without new entries."""
-        for indicators, entries in self._new.items():
-            indicators.accepts = _accepting(entries.was_known)
-        try:
-            return self._hits(prepared, batch)
-        finally:
-            for indicators, entries in self._new.items():
-                indicators.accepts = _accepting(entries.counts)
-
-    def _fault(self, _: int, __: BaseException) -> None:
-        self.faults += 1
-
 
 def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in MESSAGE)
@@ -236,12 +163,3 @@ def appended_within(since: int, until: int) -> exp.Expr:
     start, end = (exp.Anonymous(this="epoch_ms", expressions=[exp.Literal.number(each)]) for each in (since, until))
     time = exp.column("appended")
     return exp.and_(exp.GTE(this=time, expression=start), exp.LT(this=time.copy(), expression=end))
-
-
-def _accepting(test: Callable[[str], bool]) -> Callable[[Entry], bool]:
-    return lambda entry: test(entry.text)
-
-
-def _marked(alert: Alert, now: int) -> Alert:
-    found: dict[str, Any] = {**alert.output_fields, FOUND_LATER: iso8601_zulu(now)}
-    return replace(alert, output=f"{alert.output} indicator_found_later={found[FOUND_LATER]}", output_fields=found)

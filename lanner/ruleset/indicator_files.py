@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from foundation.text import OnNote
+from processor.indicators.lists import Contents, IndicatorList
 from processor.loading import LoadedIndicators
 
 LOOK_SECONDS = 1.0
@@ -16,16 +17,23 @@ class IndicatorFiles:
     """Follows the files of lists on this host; rules use the new entries from the next event on."""
 
     def __init__(
-        self, lists: Iterable[LoadedIndicators], on_note: OnNote, *, look_seconds: float = LOOK_SECONDS
+        self,
+        lists: Iterable[LoadedIndicators],
+        on_note: OnNote,
+        *,
+        look_seconds: float = LOOK_SECONDS,
+        on_change: Callable[[IndicatorList, Contents], None] = lambda _, __: None,
     ) -> None:
         """Start to follow; without local files, no thread is started.
 
         lists: of the active rules. on_note: receives a message for each file that was read again, or can't be.
-        look_seconds: how often to look for changes.
+        look_seconds: how often to look for changes. on_change: receives each list that was read again, and what it held
+        before.
         """
         self._lists = [each.indicators for each in lists if each.indicators.is_local]
         self._on_note = on_note
         self._look_seconds = look_seconds
+        self._on_change = on_change
         self._failed: dict[str, str] = {}
         self._stopped = threading.Event()
         if self._lists:
@@ -42,9 +50,11 @@ class IndicatorFiles:
                 try:
                     if each.has_changed():
                         began = time.thread_time()
+                        former = each.contents
                         each.load()
                         self._on_note(f"indicators {name}: {each.text}.", "info")
                         self._failed.pop(name, None)
+                        self._on_change(each, former)
                         self._stopped.wait(_REST * (time.thread_time() - began))
                 except OSError as error:
                     self._report(name, error.strerror or str(error))

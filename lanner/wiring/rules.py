@@ -5,19 +5,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from foundation.text import did_you_mean
+from foundation.text import OnNote, did_you_mean
 from lanner.errors import BadInput
-from lanner.ruleset.active import SHIPPED_FOLDER, Appended, RuleChoices, on_top
+from lanner.ruleset.active import SHIPPED_FOLDER, ActiveRules, Appended, RuleChoices, on_top
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.sources.installed import define_sources
+from processor.language.ast import checks, indicators_in
 from processor.loading import RuleFile, read_rule_files
 from processor.loading.rules import Switch
 from processor.output.tokens import OutputError, Token, parse_output
 from processor.python.limits import PythonLimits
-from schemas.catalog.fields import FIELDS
+from processor.rules.rule import Rule, correlations_of
+from schemas.catalog.fields import FIELDS, SYSCALL
 
 if TYPE_CHECKING:  # commands that only read rules start without the engine
+    from lanner.hunting.new_matches import SearchedRule
     from lanner.ruleset.compile import CompiledDetection
     from processor.detection.repeats import RepeatedAlerts
 
@@ -147,6 +150,40 @@ def detection_of(
         return compile_rules(choices, warnings=warnings, folder=None if settings.json_sources else folder)
     except OutputError as error:
         raise BadSettings(SettingFault("append_output", f"append_output: {error}.")) from None
+
+
+def searched_rules(
+    choices: RuleChoices, rules: "Sequence[Rule]", active: ActiveRules, note: OnNote
+) -> "list[SearchedRule]":
+    """Return the rules that can be searched for in the past: active, with a list of indicators, decided by one event.
+
+    Args:
+        choices: how rules are compiled.
+        rules: all rules.
+        active: where they come from.
+        note: receives which rules with lists are left out.
+    """
+    from lanner.hunting.new_matches import SearchedRule
+    from lanner.ruleset.compile import options_of
+    from processor.detection.ruleset import compile_ruleset
+    from processor.rules.splitting import stateful_names
+
+    options = replace(options_of(choices, active), enrichments=(), python=None)
+    correlations = correlations_of(active.macros)
+    found = []
+    for rule in rules:
+        if not (rule.enabled and uses_lists(rule)) or rule.priority > options.minimum_priority:
+            continue
+        if rule.source != SYSCALL or stateful_names(rule.condition, correlations):
+            note(f"rule {rule.name!r}: new entries are not searched for: it is stateful, or not on system calls.")
+            continue
+        found.append(SearchedRule(rule, compile_ruleset([rule], active.macros, options)))
+    return found
+
+
+def uses_lists(rule: Rule) -> bool:
+    """Return whether a rule looks values up in lists of indicators."""
+    return rule.python is None and any(indicators_in(check) for check in checks(rule.condition))
 
 
 def repeated_alerts(settings: Settings) -> "RepeatedAlerts":

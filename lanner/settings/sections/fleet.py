@@ -34,6 +34,9 @@ class RollingRecordingSettings:
         "/var/lib/lanner/kept",
         form=forms.path,
     )
+    indicator_search: bool = about(
+        "Search it for the entries that lists of indicators gain, when their files change.", default=False
+    )
 
 
 @dataclass(frozen=True, slots=True)

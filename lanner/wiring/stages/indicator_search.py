@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bus.clients.producers import Outgoing, ResendingProducer, deliver, resending_producer
 from bus.clients.retry import Outage, Stopped
@@ -16,21 +16,14 @@ from foundation.text import OnNote
 from lanner.archive.files import ArchiveFiles
 from lanner.errors import BadInput
 from lanner.hunting.indicator_search import IndicatorSearch, SearchPorts
-from lanner.hunting.past import SearchedRule
-from lanner.ruleset.active import ActiveRules, RuleChoices
-from lanner.ruleset.compile import options_of
+from lanner.hunting.new_matches import SearchedRule
 from lanner.ruleset.load import load_or_fail
 from lanner.ruleset.published import as_published
 from lanner.settings import Settings
 from lanner.sources.installed import define_sources
 from lanner.wiring.published import public_keys
-from lanner.wiring.rules import find_rules, repeated_alerts, rule_choices
-from processor.detection.ruleset import compile_ruleset
-from processor.language.ast import checks, indicators_in
-from processor.rules.rule import Rule, correlations_of
-from processor.rules.splitting import stateful_names
+from lanner.wiring.rules import find_rules, repeated_alerts, rule_choices, searched_rules
 from schemas.alert import ALERT_FORMAT, Alert
-from schemas.catalog.fields import SYSCALL
 from schemas.encoding.wire import reframed
 from schemas.published_rules import BadRules
 
@@ -41,26 +34,6 @@ _DELAY_SECONDS = 60
 _QUEUE_BYTES = 8 << 20
 _SEND_SECONDS = 30.0
 _AT_ONCE = 500
-
-
-def searched_rules(choices: RuleChoices, active: ActiveRules, note: OnNote) -> list[SearchedRule]:
-    """Return the rules that can be searched for: active, on system calls, with a list, and decided by one event."""
-    options = options_of(choices, active)
-    correlations = correlations_of(active.macros)
-    found = []
-    for rule in active.rules:
-        if not (rule.enabled and _uses_lists(rule)) or rule.priority > options.minimum_priority:
-            continue
-        if rule.source != SYSCALL or stateful_names(rule.condition, correlations):
-            note(f"rule {rule.name!r}: new entries are not searched for: it is stateful, or not on system calls.")
-            continue
-        alone = replace(options, enrichments=(), python=None)
-        found.append(SearchedRule(rule, compile_ruleset([rule], active.macros, alone)))
-    return found
-
-
-def _uses_lists(rule: Rule) -> bool:
-    return rule.python is None and any(indicators_in(check) for check in checks(rule.condition))
 
 
 class _FleetRules:
@@ -94,7 +67,7 @@ class _FleetRules:
             folders = self._settings.published_rules.indicator_folders
             choices = as_published(rule_choices(self._settings), rules, folders)
         active = load_or_fail(choices, warnings=False)
-        self._found, self._version = searched_rules(choices, active, self._note), version
+        self._found, self._version = searched_rules(choices, active.rules, active, self._note), version
         return self._found
 
 

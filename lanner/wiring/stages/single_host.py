@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from foundation.files import FileWatch
 from foundation.histogram import Histogram
@@ -34,7 +34,7 @@ from lanner.terminal.output import StatusLine, error_line, note
 from lanner.wiring.freshness import disk_spaces, limits_of, remove_report, write_report
 from lanner.wiring.routing.conditions import conditions_of
 from lanner.wiring.routing.routers import enabled_sinks, open_sinks
-from lanner.wiring.rules import repeated_alerts
+from lanner.wiring.rules import repeated_alerts, rule_choices, searched_rules, uses_lists
 from lanner.wiring.stores import collected
 from notifier.delivery.outputs import AlertDelivery, DirectDelivery
 from notifier.sink import RoutedAlert, Sink, SinkStats
@@ -46,6 +46,9 @@ from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.encoding.batch import head_of
 from schemas.filter import PushdownFilter, union
+
+if TYPE_CHECKING:
+    from lanner.hunting.recorded_search import RecordedSearch
 
 POLL_SECONDS = 0.25
 REST_SECONDS = 1.0
@@ -200,6 +203,7 @@ class Pipeline:
         )
         """Detects, counts repeats and evaluates windows."""
         self._names = HostNames(detection.host_names)
+        self._search: RecordedSearch | None = None
         self._indicators = self._followed()
         self.pods = PodRecords()
         """The API server's facts about this node's pods; empty unless a kubeconfig is configured."""
@@ -273,6 +277,8 @@ class Pipeline:
                 chores_at = time.monotonic() + CHORES_SECONDS
                 for alert in self.evaluator.advance_to(time.monotonic()):
                     self._deliver(alert)
+                for alert in self._search.take() if self._search is not None else ():
+                    self._deliver(alert)
                 self._look()
                 if _nobody_reads(1):
                     raise BrokenPipeError
@@ -309,6 +315,8 @@ class Pipeline:
             self._source.stop()
             self._names.stop()
             self._indicators.stop()
+            if self._search is not None:
+                self._search.stop()
             if self._stop_pods is not None:
                 self._stop_pods()
             if self.audit_log is not None:
@@ -403,8 +411,24 @@ class Pipeline:
         return len(changed)
 
     def _followed(self) -> IndicatorFiles:
-        lists = self.detection.active_rules.indicators.values()
-        return IndicatorFiles(lists if self.settings.watch_config_files else (), self._note)
+        if self._search is not None:
+            self._search.stop()
+            self._search = None
+        lists = self.detection.active_rules.indicators.values() if self.settings.watch_config_files else ()
+        if not lists or self._recording is None or not self.settings.keep.indicator_search:
+            return IndicatorFiles(lists, self._note)
+        # Imported here, because most runs search nothing.
+        from lanner.hunting.recorded_search import RecordedSearch, own_rules
+
+        choices, active = rule_choices(self.settings), self.detection.active_rules
+        store = RecordingStore(Path(self.settings.keep.folder), self._note)
+        self._search = RecordedSearch(
+            store,
+            lambda: searched_rules(choices, own_rules(list(filter(uses_lists, active.rules))), active, self._note),
+            lambda: repeated_alerts(self.settings),
+            self._note,
+        )
+        return IndicatorFiles(lists, self._note, on_change=self._search.changed)
 
     def _watched(self) -> FileWatch:
         extra = [] if self._settings_file is None else [self._settings_file.absolute()]

@@ -14,7 +14,7 @@ from lanner.archive.restored import head_rows
 from lanner.archive.rows import ArchivedBatch, tables
 from lanner.archive.storing import store
 from lanner.hunting.indicator_search import IndicatorSearch, SearchPorts
-from lanner.hunting.past import SearchedRule
+from lanner.hunting.new_matches import SearchedRule
 from lanner.recorder.store import StoredBatch
 from processor.detection.repeats import RepeatedAlerts
 from processor.detection.ruleset import CompiledRuleset, compile_ruleset
