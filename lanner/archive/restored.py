@@ -5,7 +5,7 @@ Processes, containers and texts that no event refers to are left out; the others
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ from schemas.batch import (
     NetworkServer,
     Process,
     ProgramFile,
+    empty_columns,
 )
 from schemas.encoding.columns import LISTS, MARKS, SERVER
 from schemas.encoding.limits import TextTable
@@ -66,12 +67,13 @@ def _archived(value: Any) -> Any:
     return [_archived(each) for each in value] if isinstance(value, list) else value
 
 
-def restored_batches(events: pa.Table, heads: pa.Table) -> Iterator[ArchivedBatch]:
+def restored_batches(events: pa.Table, heads: pa.Table, *, is_selection: bool = False) -> Iterator[ArchivedBatch]:
     """Yield the batches that rows come from, in the order in which they arrived.
 
     Args:
         events: rows of events; all those of a batch, or any of them.
         heads: rows of batches; a batch whose row is missing has only what its events state.
+        is_selection: whether events that matter to nobody were left out; they are counted as such.
     """
     order = [("appended", "ascending"), ("partition", "ascending"), ("offset", "ascending")]
     events = events.sort_by([*order, ("index", "ascending")]).combine_chunks()
@@ -82,7 +84,10 @@ def restored_batches(events: pa.Table, heads: pa.Table) -> Iterator[ArchivedBatc
         start, end = of_events.get(place, (0, 0))
         own = events.slice(start, end - start)
         row = rows.get(place) or _stated(own)
-        yield ArchivedBatch(_stored(row, own), row["partition"], row["offset"])
+        stored = _stored(row, own)
+        if is_selection:
+            stored = replace(stored, excluded=max((row.get("total") or 0) - stored.batch.total, 0))
+        yield ArchivedBatch(stored, row["partition"], row["offset"])
 
 
 def _place(row: Mapping[str, Any]) -> tuple[Any, int, int]:
@@ -132,6 +137,9 @@ def _milliseconds(time: Any) -> int:
 
 def _contents(events: pa.Table) -> dict[str, Any]:
     """Return the count, the tables and the columns of a batch."""
+    if not events.num_rows:
+        # Of most batches, a selection has no events.
+        return {"count": 0, "processes": [], "containers": [], "strings": [None], "columns": empty_columns()}
     texts = TextTable([None])
     processes, containers = _processes(events)
     row_of = {row: at for at, row in enumerate(processes)}

@@ -25,14 +25,30 @@ _MARGIN_MS = 60_000
 """An alert is published after its event happened; much later if processors lagged."""
 
 
+class AllRows:
+    """Reads all rows of an archive's files; another one leaves out events that nobody needs."""
+
+    is_selection = False
+    """True if events are left out."""
+
+    def count(self, files: ArchiveFiles, file: ArchiveFile) -> int:
+        """Return the number of rows in a file of events. Raises OSError and BadBatch."""
+        return int(metadata_of(files, file).num_rows)
+
+    def read(self, files: ArchiveFiles, file: ArchiveFile, dataset: str, where: Any) -> pa.Table:
+        """Return rows of a file, as read_rows does. Raises OSError and BadBatch."""
+        return read_rows(files, file, dataset, where)
+
+
 class ArchiveStore:
     """The events and alerts of an archive."""
 
     scope: Literal["file", "host", "fleet"] = "fleet"
 
-    def __init__(self, files: ArchiveFiles, note: OnNote) -> None:
-        """Take an archive. note: receives which files can't be read."""
+    def __init__(self, files: ArchiveFiles, note: OnNote, reader: AllRows | None = None) -> None:
+        """Take an archive. note: receives which files can't be read. reader: of rows; None to read all."""
         self.name = files.root
+        self._reader = reader or AllRows()
         self._files = files
         self._note = note
 
@@ -114,7 +130,7 @@ class ArchiveStore:
                 where &= (pc.field("host_id") == host) | (pc.field("hostname") == host)
             found = self._rows("events", hour, where, reading)
             heads = self._rows("batches", hour, where, reading)
-            for each in restored_batches(found, heads):
+            for each in restored_batches(found, heads, is_selection=self._reader.is_selection):
                 reading.bytes += each.stored.size
                 yield each.stored
 
@@ -126,7 +142,7 @@ class ArchiveStore:
             try:
                 for each in self._select(dataset, hour, hour):
                     try:
-                        found.append(read_rows(self._files, each, dataset, where))
+                        found.append(self._reader.read(self._files, each, dataset, where))
                     except BadBatch as error:
                         damaged.append(error)
             except FileNotFoundError:
@@ -143,7 +159,7 @@ class ArchiveStore:
 
     def _count(self, file: ArchiveFile) -> int:
         try:
-            return int(metadata_of(self._files, file).num_rows)
+            return self._reader.count(self._files, file)
         except (BadBatch, OSError):
             return 0
 

@@ -39,7 +39,7 @@ _NEIGHBOURS = "evt.deltatime"
 """Fields that compare with the event before, which may not match."""
 
 
-_NOT_A_FILES_FAULT = (
+NOT_A_FILES_FAULT = (
     *(duckdb.OutOfMemoryException, duckdb.InterruptException),
     *(duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException),
 )
@@ -167,7 +167,7 @@ class Hunt:
             for at, query in self._queries(connection, chunk, range_):
                 connection.execute(exp.insert(query, exp.to_table(f"{_PENDING}_{at}")).sql(DIALECT, copy=False))
         except (duckdb.Error, pa.ArrowException, OSError) as error:
-            if not chunk.name or isinstance(error, _NOT_A_FILES_FAULT):
+            if not chunk.name or isinstance(error, NOT_A_FILES_FAULT):
                 raise
             self.events, self.faults = before
             for part in chunk.parts:

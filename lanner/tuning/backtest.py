@@ -13,7 +13,11 @@ from foundation.times import date_and_time_seconds
 from lanner.recorder.coverage import RecordingCoverage, not_collected
 from lanner.recorder.store import Reading, StoredBatch, time_text
 from lanner.ruleset.compile import CompiledDetection
+from processor.detection.ruleset import CompiledRuleset
 from processor.evaluator import Evaluator
+from processor.language.ast import Node
+from processor.language.event_types import event_types
+from processor.pushdown.derive import derive
 from processor.rules.splitting import Plan, StatefulMacro
 from schemas.alert import Alert
 from schemas.catalog.fields import SYSCALL
@@ -204,13 +208,36 @@ def spans(plan: Plan) -> dict[str, int]:
     macros = {macro.fingerprint: macro for macro in plan.macros}
 
     def span(macro: StatefulMacro) -> int:
-        inner = {name for leg in macro.legs for term in leg.terms for name in term.needs | term.forbids}
-        return macro.correlation.timespan + max((span(macros[name]) for name in inner if name in macros), default=0)
+        return macro.correlation.timespan + max((span(macros[name]) for name in _needed(macro)), default=0)
 
     return {
         rule.name: (rule.suppress.period + max((span(macros[name]) for name in rule.macros), default=0)) // _NS_PER_MS
         for rule in plan.rules
     }
+
+
+def _needed(macro: StatefulMacro) -> set[str]:
+    """Return the fingerprints of the macros that a macro refers to."""
+    return {name for leg in macro.legs for term in leg.terms for name in term.needs | term.forbids}
+
+
+def _conditions(ruleset: CompiledRuleset, names: Collection[str]) -> Iterator[Node]:
+    """Yield the conditions of rules, and of all that their state depends on."""
+    detector = ruleset.detector
+    yield from (each for name, each in zip(detector.rule_names, detector.conditions, strict=True) if name in names)
+    if ruleset.python is not None:
+        yield from ruleset.python.conditions
+    macros = {macro.fingerprint: macro for macro in ruleset.plan.macros}
+    todo = list[str]()
+    for rule in ruleset.plan.rules:
+        if rule.name in names and rule.source == SYSCALL:
+            yield from (term.condition for term in rule.terms)
+        todo += rule.macros if rule.name in names else ()
+    while todo:
+        macro = macros.pop(todo.pop(), None)
+        if macro is not None:
+            todo += _needed(macro)
+            yield from (term.condition for leg in macro.legs if SYSCALL in leg.sources for term in leg.terms)
 
 
 class BacktestVersion:
@@ -223,8 +250,18 @@ class BacktestVersion:
         active = detection.ruleset.names_of()
         self.names = tuple(active) if names is None else tuple(name for name in active if name in names)
         self.spans = {name: span for name, span in spans(detection.ruleset.plan).items() if name in self.names}
+        self.conditions = tuple(dict.fromkeys(_conditions(detection.ruleset, self.names)))
+        """An event for which none is true matters to none of the rules."""
         self._counted = None if names is None else frozenset(names)
         self._evaluator = Evaluator(detection.ruleset)
+
+    def not_collected(self, coverage: RecordingCoverage) -> list[str]:
+        """Return sentences on the events that the rules can't have seen."""
+        detection = self.detection
+        types = frozenset[str]().union(*map(event_types, self.conditions))
+        names = detection.has_looked_up_names
+        needed = derive(self.conditions, types, variables=detection.variables, names=names)
+        return not_collected(types, needed, coverage.hosts)
 
     @property
     def lead(self) -> int:
@@ -270,6 +307,11 @@ class BacktestRun:
     def read_from(self) -> int:
         """The time from which events are needed, ms since the epoch."""
         return max(self.range.since - max(each.lead for each in self.versions), 0)
+
+    @property
+    def compares_events(self) -> bool:
+        """True if rules compare events with those before them, so that all matter."""
+        return any(each.detection.compares_events for each in self.versions)
 
     @property
     def counts(self) -> Backtest:
@@ -338,8 +380,8 @@ class BacktestRun:
         yield from batches.remarks
         if self.begin > self.range.since + _SLACK_MS and not batches.remarks:
             yield f"the events begin at {time_text(self.begin)}"
+        yield from self.versions[-1].not_collected(coverage)
         detection = self.versions[-1].detection
-        yield from not_collected(detection.event_types, detection.pushdown_filter, coverage.hosts)
         others = Counter(
             source for name, _, source in detection.ruleset.active if name in self.versions[-1].names
             if source != SYSCALL

@@ -19,7 +19,11 @@ from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault, nearest
 from lanner.settings.sections.fleet import json_topic_names
 from lanner.wiring.kafka import reachable_connection
+from processor.language.ast import Node
 from schemas.filter import PushdownFilter, always
+
+_MOST_CONDITIONS = 40
+"""SQL evaluates each condition on each event: with all shipped rules, that takes longer than evaluating all events."""
 
 if TYPE_CHECKING:
     from lanner.archive.files import ArchiveFiles
@@ -59,6 +63,20 @@ def open_events(settings: Settings, recording: Path | None, note: OnNote) -> Eve
     from lanner.recorder.topic import TopicStore
 
     return TopicStore(reachable_connection(settings), note)
+
+
+def open_candidates(settings: Settings, recording: Path | None, conditions: Sequence[Node], note: OnNote) -> EventStore:
+    """Return a store as open_events does; of an archive, one that leaves out events for which no condition is true.
+
+    conditions: on system calls, with resolved macros; none to leave out nothing. Many of them leave out nothing either.
+    """
+    if recording is None or not 0 < len(conditions) <= _MOST_CONDITIONS or not is_archive(recording):
+        return open_events(settings, recording, note)
+    need("archive", "duckdb", "sqlglot", "pyarrow", "numpy")
+    from lanner.archive.store import ArchiveStore
+    from lanner.hunting.candidates import CandidateRows
+
+    return ArchiveStore(archive_files(settings, recording), note, CandidateRows(conditions))
 
 
 def open_archive(settings: Settings, folder: str | Path, note: OnNote) -> "ArchiveStore":

@@ -16,7 +16,7 @@ from lanner.ruleset.host_names import HostNames
 from lanner.settings import Settings
 from lanner.terminal.output import note
 from lanner.tuning.backtest import BacktestRange, BacktestRun, BacktestVersion, days_text, over_limits
-from lanner.wiring.stores import open_events
+from lanner.wiring.stores import open_candidates
 from processor.loading.difference import changed_rules
 from schemas.catalog.priorities import BY_NAME
 
@@ -55,7 +55,8 @@ def evaluate(run: BacktestRun, settings: Settings, where: Path | None, host: str
         with progress(quiet=quiet, restores=True) as search:
             about = run.range.since if where is not None and is_archive(where) else None
             events = EventRange(run.read_from, run.range.until, about=about)
-            batches = open_events(settings, where, note).batches(events, search.stop)
+            conditions = () if run.compares_events else [each for one in run.versions for each in one.conditions]
+            batches = open_candidates(settings, where, conditions, note).batches(events, search.stop)
             run.evaluate(batches, names.table, is_selected, stop=search.stop, show=search.show)
     finally:
         names.stop()
