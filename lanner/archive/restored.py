@@ -138,7 +138,7 @@ def _milliseconds(time: Any) -> int:
 def _contents(events: pa.Table) -> dict[str, Any]:
     """Return the count, the tables and the columns of a batch."""
     if not events.num_rows:
-        # Of most batches, a selection has no events.
+        # A selection has no events of most batches.
         return {"count": 0, "processes": [], "containers": [], "strings": [None], "columns": empty_columns()}
     texts = TextTable([None])
     processes, containers = _processes(events)
