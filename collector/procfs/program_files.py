@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ _CHUNK = 1 << 20
 _MAX_MOUNTINFO = 1 << 20
 _MAX_DEPTH = 16
 """Directories above a file that may be root directories with packages of their own."""
+_WITHOUT_PLACE = "/"
+"""The path of a program in a detached mount: runtimes of containers run from one, so that no container changes them."""
+_RUNTIMES = ("/usr/bin/crun", "/usr/bin/runc", "/usr/sbin/runc", "/usr/libexec/crio/crun", "/usr/libexec/crio/runc")
+"""Where packages have them; the file there counts if it is the same."""
 _FIRST, _LAST = -(2**63) + 1, 2**63 - 1
 
 
@@ -106,10 +111,11 @@ class ProgramFiles:
             with suppress(OSError):
                 yield os.open(f"{self._proc}/{query.pids[0]}/exe", os.O_PATH | os.O_CLOEXEC)
         roots = [(f"{self._proc}/{pid}/root", mounts.of(str(pid))) for pid in query.pids]
-        for root, table in (*roots, (self._host_root, mounts.host)):
-            if mounts.are_local(query.path, table):
+        roots.append((self._host_root, mounts.host))
+        for (root, table), path in product(roots, (query.path, *self._runtimes(query, mounts))):
+            if mounts.are_local(path, table):
                 with suppress(OSError), closing(os.open(root, os.O_PATH | os.O_CLOEXEC)) as location:
-                    yield open_below(location, query.path, links=False)
+                    yield open_below(location, path, links=False)
 
     def _read(self, location: int, found: Attributes, query: ProgramQuery, mounts: "_MountTables") -> dict[str, Any]:
         listed, has_database, is_changing = None, False, False
@@ -145,7 +151,7 @@ class ProgramFiles:
         That is the host's, if the file is there by root's doing, and then a root directory that contains it, such as
         one for chroot. In a container, only files of its image count: whoever writes others can write the databases.
         """
-        for path in self._host_paths(query):
+        for path in (*self._host_paths(query), *self._runtimes(query, mounts)):
             if mounts.are_local(path, mounts.host) and _is_made_by_root(path, self._host_root, found):
                 yield os.open(self._host_root, os.O_PATH | os.O_CLOEXEC), path
                 parts = path.split("/")
@@ -161,6 +167,16 @@ class ProgramFiles:
                 with suppress(OSError):
                     yield os.open(f"{self._proc}/{pid}/root", os.O_PATH | os.O_CLOEXEC), query.path
                     return
+
+    def _runtimes(self, query: ProgramQuery, mounts: "_MountTables") -> list[str]:
+        """Return where a program without a place may have one, without links to it, which no package states."""
+        found = []
+        for path in _RUNTIMES if query.path == _WITHOUT_PLACE else ():
+            if mounts.are_local(path, mounts.host):
+                with suppress(OSError), closing(os.open(self._host_root, os.O_PATH | os.O_CLOEXEC)) as root:
+                    os.close(open_below(root, path, links=False))
+                    found.append(path)
+        return found
 
     def _host_paths(self, query: ProgramQuery) -> Iterator[str]:
         """Yield the paths that a file may have outside of its process's root: a script's is that after chroot."""

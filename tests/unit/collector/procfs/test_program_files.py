@@ -83,6 +83,20 @@ def test_a_root_directory_on_the_host_has_packages_of_its_own(tmp_path: Path) ->
     assert look(tmp_path, "/srv/x/usr/bin/ls")["origin"] == "package"
 
 
+def test_a_runtime_without_a_place_is_that_of_its_package(tmp_path: Path) -> None:
+    """It started again from a detached mount of its own file; a copy is another file, and Debian has a link to runc."""
+    write(tmp_path, {"usr/sbin/runc": CONTENT, "tmp/runc": CONTENT})
+    (tmp_path / "usr/bin").mkdir()
+    (tmp_path / "usr/bin/runc").symlink_to("../sbin/runc")
+    dpkg(tmp_path, {"runc": f"{MD5}  usr/sbin/runc\n"})
+    files = ProgramFiles(Path("/proc"), tmp_path)
+
+    own, copy = (files.look(query(tmp_path / path, "/")) for path in ("usr/sbin/runc", "tmp/runc"))
+
+    assert (own["origin"], own["package"]) == ("package", "runc")
+    assert copy["origin"] == "unknown"
+
+
 def test_another_file_at_the_listed_path_says_nothing(tmp_path: Path) -> None:
     """It is not the one that was executed, as in another mount namespace, or after a replacement."""
     write(tmp_path, {"usr/bin/ls": CONTENT, "evil": CONTENT})
