@@ -91,6 +91,7 @@ class HuntDesk:
             own="Your last hunt still runs; stop it first.",
         )
         self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._is_closed = False
 
     async def run(self, person: str, request: HuntRequest) -> AsyncGenerator[HuntMessage]:
         """Yield messages of a hunt, at least one a second; closing the generator ends it.
@@ -99,8 +100,9 @@ class HuntDesk:
         """
         await self._limit.take(person)
         process: asyncio.subprocess.Process | None = None
-        folder = Path(tempfile.mkdtemp(prefix="lanner-hunt-"))
+        folder: Path | None = None
         try:
+            folder = Path(tempfile.mkdtemp(prefix="lanner-hunt-"))
             command, data = self.source.child(request, folder)
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -122,7 +124,8 @@ class HuntDesk:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
             self._limit.release(person)
 
     async def _messages(self, process: asyncio.subprocess.Process) -> AsyncGenerator[HuntMessage]:
@@ -143,7 +146,7 @@ class HuntDesk:
                         yield _failed(stopped if process.stdin.is_closing() else text)
                         return
                     yield HuntMessage("beat")
-                message = _read(line.result())
+                message = _failed("the console was stopped") if self._is_closed else _read(line.result())
                 yield message
                 if message.kind in ("result", "failed"):
                     return
@@ -161,6 +164,7 @@ class HuntDesk:
 
     def close(self) -> None:
         """End all hunts."""
+        self._is_closed = True
         self._limit.close()
         for process in self._running.values():
             with contextlib.suppress(ProcessLookupError):

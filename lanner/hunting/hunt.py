@@ -142,7 +142,7 @@ class Hunt:
             for number, chunk in enumerate(source.chunks(events, stop), 1):
                 if stop():
                     break
-                self._read(connection, chunk, within(events), source.remarks)
+                self._read(connection, chunk, within(events), source.remarks, stop)
                 if number % _MERGE_AFTER == 0:
                     self._merge(connection)
                 show(chunk.share)
@@ -150,28 +150,38 @@ class Hunt:
             return [_named(connection, result, _found(at)) for at, result in enumerate(self.results)]
         except duckdb.OutOfMemoryException:
             raise BadInput(
-                f"the hunt needs more than {self.limits.memory_mib} MiB: narrow it by --since or by the condition, "
-                "group by fields with fewer values, or raise --memory."
+                f"the hunt needs more than {self.limits.memory_mib} MiB: narrow the time or the condition, group by "
+                "fields with fewer values, or allow more by --memory; in the console, by console.hunt_memory_mib."
             ) from None
         except (duckdb.Error, pa.ArrowException) as error:
             raise BadInput(f"the events can't be read: {str(error).splitlines()[0]}") from None
         finally:
             connection.close()
 
-    def _read(self, connection: duckdb.DuckDBPyConnection, chunk: Chunk, range_: exp.Expr, remarks: list[str]) -> None:
+    def _read(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        chunk: Chunk,
+        range_: exp.Expr,
+        remarks: list[str],
+        stop: Callable[[], bool],
+    ) -> None:
         """Add what a chunk has. A file that can't be read is left out, with a remark."""
         before = self.events, self.faults
         try:
             for at in range(len(self.results)):
                 connection.execute(f"CREATE OR REPLACE TABLE {_PENDING}_{at} AS FROM {_found(at)} LIMIT 0")
             for at, query in self._queries(connection, chunk, range_):
+                if at == 0 and stop() and not self.is_in_sql:
+                    # The engine takes long for a chunk; what it has found until now counts.
+                    break
                 connection.execute(exp.insert(query, exp.to_table(f"{_PENDING}_{at}")).sql(DIALECT, copy=False))
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             if not chunk.name or isinstance(error, NOT_A_FILES_FAULT):
                 raise
             self.events, self.faults = before
             for part in chunk.parts:
-                self._read(connection, part, range_, remarks)
+                self._read(connection, part, range_, remarks, stop)
             if not chunk.parts:
                 # It is damaged, or was merged with others or deleted.
                 reason = str(error).splitlines()[0] if Path(chunk.name).exists() else "it was merged or deleted"

@@ -17,13 +17,19 @@ def masked(table: pa.Table, redaction: Redaction) -> pa.Table:
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            shown = (None if text is None else _masked(text, redaction) for text in column.to_pylist())
-            column = pa.array(shown, pa.string())
+            column = _each_masked(column, redaction)
         elif pa.types.is_nested(column.type):
             column = column.cast(_readable(column.type), safe=False)
             column = pa.array((_inner(value, redaction) for value in column.to_pylist()), column.type)
         table = table.set_column(at, name, column)
     return table
+
+
+def _each_masked(column: pa.ChunkedArray, redaction: Redaction) -> pa.ChunkedArray:
+    # Most texts occur often.
+    encoded = column.cast(pa.string()).combine_chunks().dictionary_encode()
+    shown = pa.array([_masked(text, redaction) for text in encoded.dictionary.to_pylist()], pa.string())
+    return pa.chunked_array([shown.take(encoded.indices)], pa.string())
 
 
 def _readable(kind: pa.DataType) -> pa.DataType:

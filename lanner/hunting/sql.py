@@ -145,7 +145,8 @@ class SqlHunt:
                 return self._connection.sql(limited.sql(DIALECT)).to_arrow_table()
         except duckdb.OutOfMemoryException:
             raise BadInput(
-                f"--sql: the query needs more than {self._limits.memory_mib} MiB: narrow --since, or raise --memory."
+                f"--sql: the query needs more than {self._limits.memory_mib} MiB: narrow the time, or allow more by "
+                "--memory; in the console, by console.hunt_memory_mib."
             ) from None
         except duckdb.InterruptException:
             raise BadInput("--sql: stopped before the query was done.") from None

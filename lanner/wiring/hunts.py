@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import resource
+import select
 import sys
 import threading
 import time
@@ -37,9 +38,10 @@ ARCHIVE, RECORDING, TOPIC = "archive", "recording", "topic"
 _LIBRARIES = ("duckdb", "sqlglot", "pyarrow")
 _SPOOL_BYTES = 4 << 30
 """The most that the events of a SQL text may take on disk, while they are converted."""
-_BESIDE_QUERIES = 1536 << 20
+_BESIDE_QUERIES = 1 << 30
 """Memory of a hunt's process beside that of its queries: libraries, rules, and the events that are read."""
 _SHOW_SECONDS = 0.5
+_LOOK_SECONDS = 0.25
 _OUT_OF_MEMORY_FIRST = "1000"
 
 
@@ -96,7 +98,7 @@ def main(_: list[str]) -> None:
         os.dup2(2, 1)
         write = partial(_write, output)
         order: _Order = pickle.load(sys.stdin.buffer)  # noqa: S301  the console wrote it
-        _limit(order.settings)
+        _limit()
         try:
             write("result", _found(order, _Ending(order), write))
         except BadCondition as error:
@@ -118,19 +120,21 @@ def _write(output: Any, kind: str, value: Mapping[str, Any]) -> None:
     output.flush()
 
 
-def _limit(settings: Settings) -> None:
+def _limit() -> None:
     """Limit the memory and the priority of this process."""
-    most = (settings.console.hunt_memory_mib << 20) + _BESIDE_QUERIES
     # If memory runs out, this process is ended, and not the console.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OUT_OF_MEMORY_FIRST, encoding="ascii")
     # The filter of a service's system calls may refuse these; then the service's own limits hold.
     with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-    with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
-        os.nice(5)
+        os.nice(10)
+
+
+def _resident_bytes() -> int:
+    """Return how much memory this process has, which its libraries allocate in ways of their own."""
+    return int(Path("/proc/self/statm").read_bytes().split()[1]) * resource.getpagesize()
 
 
 class _Ending:
@@ -146,9 +150,14 @@ class _Ending:
         threading.Thread(target=self._wait, daemon=True).start()
 
     def _wait(self) -> None:
-        while os.read(0, 4096):
-            pass
-        self._is_closed.set()
+        most = (self._order.settings.console.hunt_memory_mib << 20) + _BESIDE_QUERIES
+        while True:
+            if select.select([0], [], [], _LOOK_SECONDS)[0] and not os.read(0, 4096):
+                self._is_closed.set()
+                return
+            if _resident_bytes() > most:
+                # Its libraries don't know of this limit. The console reports that it has ended.
+                os._exit(1)
 
     def __call__(self) -> bool:
         """Return whether to end."""

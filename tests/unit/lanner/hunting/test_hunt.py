@@ -103,6 +103,31 @@ def test_events_are_counted_by_groups(source: RowSource, text: str) -> None:
     assert [row[1] for row in hunted(source, text, timeline=MINUTE)] == [2, 3, 1]
 
 
+def test_several_tables_are_made_of_one_reading(source: RowSource) -> None:
+    """As each alone, whether SQL or the engine decides."""
+    for text in ("evt.type = execve", "evt.type = execve and not evt.info contains XYZ"):
+        prepared = Hunt(compile_search(text, ()), HuntResult(fields=("proc.name", "evt.res"), limit=2))
+        prepared.results += [
+            HuntResult(timeline=MINUTE),
+            HuntResult(group_by=("evt.hostname", "proc.name"), rarest_first=True),
+        ]
+        found = prepared.tables(source, EventRange(TIME // 1_000_000), lambda: False, lambda _: None)
+        assert [row[1:] for row in values_of(found[0])] == [["bash", "SUCCESS"]] * 2
+        assert found[1]["events"].to_pylist() == [2, 3, 1]
+        assert [row[:3] for row in values_of(found[2])] == [
+            ["web-3", "systemd", 1], ["web-4", "bash", 1], ["web-3", "bash", 4]
+        ]  # fmt: skip
+
+
+def test_a_hunt_that_is_stopped_while_the_engine_decides_has_what_it_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also within the events that are read together."""
+    monkeypatch.setattr("lanner.hunting.hunt._ROWS", 2)
+    answers = iter([False, False, True])
+    prepared = Hunt(compile_search("evt.info contains a or evt.type exists", ()), HuntResult(count=True))
+    found = prepared.run(_Rows(stored()), EventRange(0), lambda: next(answers, True), lambda _: None)
+    assert 0 < found["events"][0].as_py() < 7
+
+
 def test_first_and_last_events_of_groups(source: RowSource) -> None:
     """With fields that SQL states, and some that only the engine reads."""
     found = hunted(
