@@ -82,8 +82,9 @@ class SearchedEntries:
         """Return the search that is not complete, if there is one."""
         try:
             row = json.loads(self._read(_PROGRESS, _MAX_STATE) or b"{}")
-            return _Progress(**row | {"lists": tuple(map(str, row["lists"]))}) if row else None
-        except (ValueError, TypeError, KeyError):
+            lists = tuple(map(str, row.pop("lists", ())))
+            return _Progress(lists, **{str(name): int(value) for name, value in row.items()}) if row else None
+        except (ValueError, TypeError, AttributeError):
             return None
 
     def put_progress(self, progress: _Progress | None) -> None:

@@ -11,7 +11,6 @@ from bus.connection import BusUnavailable, Connection
 from bus.published_rules import accept, current
 from bus.results import alert_message
 from bus.topics import ALERTS
-from foundation.errors import LannerError
 from foundation.text import OnNote
 from lanner.archive.files import ArchiveFiles
 from lanner.errors import BadInput
@@ -138,7 +137,7 @@ class SearchThread:
                 self.search.look(now())
             except Stopped:
                 continue
-            except (LannerError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  what a host or a feed sends must not end all later searches
                 outage.goes_on(f"new indicators can't be searched for: {_first_line(error)}")
             else:
                 outage.is_over()

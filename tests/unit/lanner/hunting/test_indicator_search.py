@@ -13,7 +13,7 @@ from lanner.archive.files import HOUR_MS, ArchiveFiles, open_folder
 from lanner.archive.restored import head_rows
 from lanner.archive.rows import ArchivedBatch, tables
 from lanner.archive.storing import store
-from lanner.hunting.indicator_search import IndicatorSearch, SearchPorts
+from lanner.hunting.indicator_search import IndicatorSearch, SearchedEntries, SearchPorts
 from lanner.hunting.new_matches import SearchedRule
 from lanner.recorder.store import StoredBatch
 from processor.detection.repeats import RepeatedAlerts
@@ -224,3 +224,13 @@ def test_what_was_not_collected_is_stated(archive: Files, folder: Path, tmp_path
     assert "not collected, because no rule at that time needed it: connect (\\x1b[31mblind)" in report.output
     assert "1 file of the archive could not be read" in report.output
     assert "\x1b" not in report.output
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"[]", b"null", b'{"since": "x"}', b'{"lists": 5}', b'{"lists": ["a"]}'])
+def test_a_damaged_file_is_no_search_that_is_under_way(data: bytes, tmp_path: Path) -> None:
+    """What it was about is searched for again."""
+    (tmp_path / "indicators").mkdir()
+    (tmp_path / "indicators/search.json").write_bytes(data)
+    (tmp_path / "indicators/c2.known").write_bytes(b"odd")
+    state = SearchedEntries(open_folder(str(tmp_path)))
+    assert (state.progress(), state.entries("c2", "known"), state.is_new) == (None, None, False)
