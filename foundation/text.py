@@ -15,6 +15,13 @@ from foundation.caches import cache_short_texts
 _MANY = 1000
 
 
+def is_like(text: str, pattern: str) -> bool:
+    """Return whether a whole text is like a pattern, in which `*` matches any text."""
+    # Consecutive stars are equivalent to one, but would take exponential time.
+    parts = re.sub(r"\*+", "*", pattern).split("*")
+    return re.fullmatch(".*".join(map(re.escape, parts)), text, re.DOTALL) is not None
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a hint with the closest known name; empty if none is close."""
     names = list(known)

@@ -21,6 +21,8 @@ ALERT_SCHEMA = packaged_schema("alert.avsc")
 ALERT_FORMAT = MessageFormat(ALERT_SCHEMA, [packaged_schema("alert.0.1.avsc"), packaged_schema("alert.0.2.avsc")])
 ARGUMENTS = "process.args"
 """All arguments of the process, by ECS's name: Falco's fields don't show where one ends."""
+PLANNED = "actions.planned"
+"""What action policies request because of an alert: a text for each."""
 CLUSTER_FIELD = "k8s.cluster.name"
 _NANOSECONDS_PER_MS = 1_000_000
 _LONG = range(-(2**63), 2**63)

@@ -50,6 +50,10 @@ ALERTS = {
     "tail": ("commands.alerts", "Print alerts as they arrive."),
     "list": ("commands.alerts", "Print stored alerts."),
 }
+ACTIONS = {
+    "list": ("commands.actions", "List action policies, with the rules that request them."),
+    "simulate": ("commands.actions", "Count what action policies would have hit in stored events."),
+}
 EVENTS = {"tail": ("commands.events", "Print the collector's events, one line each.")}
 CONFIG = {
     "default": ("commands.config", "Print all settings with their defaults."),
@@ -70,6 +74,7 @@ COMMANDS = {
     "sizing": ("commands.operations", "Compute the cores, memory, disk and network that a fleet needs."),
     "inventory": ("commands.inventory", "List the packages that living processes have loaded, as CycloneDX."),
     "rules": ("commands.rules", "Check, list and show rules."),
+    "actions": ("commands.actions", "Show action policies, and what they would hit."),
     "replay": ("commands.replay", "Run recorded events through the rules."),
     "record": ("commands.events", "Record events to a file."),
     "events": ("commands.events", "Show events."),
@@ -94,7 +99,7 @@ COMMANDS = {
 
 TASKS = {
     "Watch this host": ("run", "status", "demo", "prove", "doctor", "inventory"),
-    "Rules": ("rules", "fields", "replay"),
+    "Rules": ("rules", "actions", "fields", "replay"),
     "Investigate": ("console", "alerts", "context", "hunt", "events", "record"),
     "Run a fleet": ("collector", "processor", "notifier", "kubernetes", "intake", "archive"),
     "Manage a fleet": ("hosts", "state", "topics", "dlq", "sizing"),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from processor.actions.policies import ActionPolicy
 from processor.loading import RuleFile
 from processor.loading.rules import LoadedIndicators, LoadedList, Switch
 from processor.python.limits import DEFAULT_LIMITS, PythonLimits
@@ -86,6 +87,7 @@ class ActiveRules:
     indicators: Mapping[str, LoadedIndicators] = field(default_factory=dict)
     enrichments: tuple[Enrichment, ...] = ()
     """The functions of Python files that add output fields to alerts."""
+    actions: tuple[ActionPolicy, ...] = ()
 
 
 def on_top(below: Sequence[RuleFile], own: Sequence[RuleFile]) -> tuple[RuleFile, ...]:

@@ -9,6 +9,8 @@ from types import MappingProxyType
 from foundation.text import count_of
 from lanner.ruleset.active import ActiveRules, RuleChoices
 from lanner.ruleset.stored import RuleStore, RuleUses, StoredRules
+from processor.actions.planning import Planner
+from processor.actions.policies import policies_by_rule
 from processor.compiler.batch import Excludes
 from processor.compiler.literals import names_to_resolve
 from processor.compiler.mapping import compile_mapping
@@ -151,12 +153,17 @@ def compile_rules(choices: RuleChoices, *, warnings: bool = True, folder: Path |
 
 def options_of(choices: RuleChoices, loaded: ActiveRules, *, has_checked_outputs: bool = False) -> RulesetOptions:
     """Return how rules are compiled. has_checked_outputs: whether their outputs were compiled before."""
+    redact = Redaction(choices.redact).alert
+    planned = policies_by_rule(loaded.actions, loaded.rules)
+    if planned:
+        stated = Planner(planned).stated
     return RulesetOptions(
         minimum_priority=BY_NAME[choices.priority],
         rule_matching=choices.rule_matching,
         bare_outputs=loaded.bare_outputs,
         extra_fields=loaded.extra_fields,
-        redact=Redaction(choices.redact).alert,
+        # What an action would hit is named by what the event states, so it is masked like that.
+        redact=(lambda alert: redact(stated(alert))) if planned else redact,
         max_group_values=choices.group_values,
         has_checked_outputs=has_checked_outputs,
         enrichments=loaded.enrichments,

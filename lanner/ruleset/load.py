@@ -111,6 +111,7 @@ def load_or_fail(choices: RuleChoices, *, warnings: bool = True) -> ActiveRules:
         result.lists,
         result.indicators,
         result.enrichments,
+        result.actions,
     )
 
 

@@ -6,6 +6,7 @@ Pure: takes stored batches, returns counts and sentences.
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from foundation.caches import BoundedSet
 from foundation.text import count_of
@@ -20,6 +21,7 @@ from processor.language.event_types import event_types
 from processor.pushdown.derive import derive
 from processor.rules.splitting import Plan, StatefulMacro
 from schemas.alert import Alert
+from schemas.batch import EventBatch
 from schemas.catalog.fields import SYSCALL
 from schemas.catalog.priorities import SEVERITY, Priority
 from schemas.limits import clipped
@@ -240,11 +242,32 @@ def _conditions(ruleset: CompiledRuleset, names: Collection[str]) -> Iterator[No
             yield from (term.condition for leg in macro.legs if SYSCALL in leg.sources for term in leg.terms)
 
 
+class BacktestObserver(Protocol):
+    """Receives what a backtest counts."""
+
+    def take(self, alert: Alert) -> None:
+        """Receive an alert, each once."""
+
+    def see(self, batch: EventBatch) -> None:
+        """Receive a batch after its alerts."""
+
+
 class BacktestVersion:
     """One version of the rules while it is evaluated: its state begins before the alerts that are counted."""
 
-    def __init__(self, detection: CompiledDetection, names: Collection[str] | None = None) -> None:
-        """Take compiled rules. names: the rules whose alerts are counted; None for all."""
+    def __init__(
+        self,
+        detection: CompiledDetection,
+        names: Collection[str] | None = None,
+        observer: BacktestObserver | None = None,
+    ) -> None:
+        """Take compiled rules.
+
+        Args:
+            detection: the compiled rules.
+            names: the rules whose alerts are counted; None for all.
+            observer: receives what is counted; None if nobody does.
+        """
         self.detection = detection
         self.counts = Backtest()
         active = detection.ruleset.names_of()
@@ -253,6 +276,7 @@ class BacktestVersion:
         self.conditions = tuple(dict.fromkeys(_conditions(detection.ruleset, self.names)))
         """An event for which none is true matters to none of the rules."""
         self._counted = None if names is None else frozenset(names)
+        self.observer = observer
         self._evaluator = Evaluator(detection.ruleset)
 
     def not_collected(self, coverage: RecordingCoverage) -> list[str]:
@@ -273,6 +297,8 @@ class BacktestVersion:
         found = self._evaluator.replay(stored.batch)
         if is_counted:
             self._count(found)
+            if self.observer is not None:
+                self.observer.see(stored.batch)
 
     def finish(self) -> None:
         """Count the alerts of windows that are still open."""
@@ -281,8 +307,9 @@ class BacktestVersion:
     def _count(self, alerts: Sequence[Alert]) -> None:
         for alert in alerts:
             # A summary of repeats is about alerts that were counted.
-            if alert.repeats is None and (self._counted is None or alert.rule in self._counted):
-                self.counts.count(alert)
+            is_meant = alert.repeats is None and (self._counted is None or alert.rule in self._counted)
+            if is_meant and self.counts.count(alert) and self.observer is not None:
+                self.observer.take(alert)
 
 
 @dataclass(slots=True)
@@ -309,9 +336,9 @@ class BacktestRun:
         return max(self.range.since - max(each.lead for each in self.versions), 0)
 
     @property
-    def compares_events(self) -> bool:
-        """True if rules compare events with those before them, so that all matter."""
-        return any(each.detection.compares_events for each in self.versions)
+    def needs_all_events(self) -> bool:
+        """True if rules compare events with those before them, or if an observer receives all."""
+        return any(each.detection.compares_events or each.observer is not None for each in self.versions)
 
     @property
     def counts(self) -> Backtest:

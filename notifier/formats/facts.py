@@ -9,7 +9,7 @@ from hashlib import blake2b
 from foundation.times import date_and_time_seconds, iso8601_zulu
 from notifier.formats.action import ACTION_FIELDS, field, is_in_container, looked_up, pod_of, text_of
 from notifier.formats.origins import SERVER_NAMES, file, origin_fields, package_text, program, script
-from schemas.alert import Alert, Value
+from schemas.alert import PLANNED, Alert, Value
 from schemas.catalog.system_calls import EXECS
 from schemas.encoding.limits import MAX_CLOCK
 
@@ -111,6 +111,11 @@ def _indicator(alert: Alert) -> str:
     return f"{found}; found later, at {later}, in stored events" if later else found
 
 
+def _actions(alert: Alert) -> str:
+    planned = alert.output_fields.get(PLANNED)
+    return "; ".join(planned) if isinstance(planned, tuple) else ""
+
+
 def _came_through(alert: Alert) -> str:
     name, package, version = (text_of(alert, f"proc.server.{part}") for part in ("name", "package", "package.version"))
     if not name:
@@ -122,6 +127,7 @@ def _came_through(alert: Alert) -> str:
 _OF_INDICATOR = ("name", "list", "source", "description", "found_later")
 _FACTS: tuple[tuple[str, Callable[[Alert], str], tuple[str, ...]], ...] = (
     ("indicator", _indicator, ("indicator.kind", *(f"indicator.{part}" for part in _OF_INDICATOR))),
+    ("actions", _actions, (PLANNED,)),
     ("command", field("proc.cmdline"), ("proc.cmdline", "proc.name", "evt.type", "evt.res")),
     ("origin", program, origin_fields("proc.exe")),
     ("script", script, ("proc.script.path", *origin_fields("proc.script"))),

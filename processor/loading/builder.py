@@ -470,6 +470,7 @@ def _rule(
         location=head_location(rule.spot),
         traced=traced,
         response=rule.response,
+        actions=tuple(node.value for node in rule.actions),
         python=rule.python,
         traced_output=traced_output if (traced_output := TracedText.of(rule.output)).text == output else None,
     )

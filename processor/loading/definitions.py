@@ -10,7 +10,7 @@ from processor.language.tokens import IDENTIFIER
 from processor.rules.rule import PythonFunction
 from schemas.catalog.priorities import Priority
 
-EXTENSION_KEYS = {"macro": ("correlation",), "rule": ("suppress", "response")}
+EXTENSION_KEYS = {"macro": ("correlation",), "rule": ("suppress", "response", "actions")}
 """Keys that only Lanner supports; their values are stored unparsed for the modules that interpret them."""
 
 
@@ -99,6 +99,7 @@ class RuleDefinition:
     capture_duration: int = 0
     unknown_source: bool = False
     response: str = ""
+    actions: list[ScalarNode] = field(default_factory=list)
     extensions: Mapping[str, Node] = field(default_factory=dict)
     python: PythonFunction | None = None
 

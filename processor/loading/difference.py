@@ -4,11 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from processor.actions.policies import ActionPolicy
 from processor.language.ast import And, Macro, Node, checks, deep, indicators_in, walk
 from processor.language.printer import print_condition
 from processor.loading.rules import LoadedIndicators, LoadedList
 from processor.rules.rule import LoadedMacro, Rule, correlations_of
 
+_Kind = Literal["rule", "macro", "list", "indicators", "action"]
 _MAX_NAME = 120
 
 
@@ -31,13 +33,17 @@ class RuleSnapshot(Protocol):
     def indicators(self) -> Mapping[str, LoadedIndicators]:
         """The lists of indicators by name."""
 
+    @property
+    def actions(self) -> Sequence[ActionPolicy]:
+        """All action policies."""
+
 
 @dataclass(frozen=True, slots=True)
 class RuleChange:
-    """A changed rule, macro or list."""
+    """A changed item."""
 
     sign: Literal["-", "+", "~"]
-    kind: Literal["rule", "macro", "list", "indicators"]
+    kind: _Kind
     name: str
     how: tuple[str, ...] = ()
     """Its changed aspects, if it exists in both versions."""
@@ -52,13 +58,14 @@ class RuleChange:
 
 
 def difference(old: RuleSnapshot, new: RuleSnapshot) -> tuple[RuleChange, ...]:
-    """Compare two versions; rules come first, then macros, lists and lists of indicators."""
+    """Compare two versions; rules come first, then macros, lists, lists of indicators and action policies."""
     with deep():
         rules = _compared("rule", _rules(old), _rules(new))
     macros = _compared("macro", _macros(old), _macros(new))
     lists = _compared("list", _lists(old), _lists(new))
     indicators = _compared("indicators", _indicators(old), _indicators(new))
-    return (*rules, *macros, *lists, *indicators)
+    actions = _compared("action", _actions(old), _actions(new))
+    return (*rules, *macros, *lists, *indicators, *actions)
 
 
 def lines(changes: Sequence[RuleChange], most: int) -> tuple[str, ...]:
@@ -114,6 +121,7 @@ def _rule(rule: Rule) -> _Facts:
         "tags changed": rule.tags,
         "description changed": rule.description,
         "response changed": rule.response,
+        "actions changed": rule.actions,
         "code changed": rule.python and rule.python.code,
     }
 
@@ -149,9 +157,20 @@ def _indicators(version: RuleSnapshot) -> dict[str, _Facts]:
     return found
 
 
-def _compared(
-    kind: Literal["rule", "macro", "list", "indicators"], old: Mapping[str, _Facts], new: Mapping[str, _Facts]
-) -> Iterator[RuleChange]:
+def _actions(version: RuleSnapshot) -> dict[str, _Facts]:
+    return {
+        policy.name: {
+            "what it does changed": (policy.type, policy.target, policy.lease),
+            "state": policy.state,
+            "the rules that request it changed": (policy.rules, policy.tags, policy.priority),
+            "what it is never for changed": policy.never,
+            "description changed": policy.description,
+        }
+        for policy in version.actions
+    }
+
+
+def _compared(kind: _Kind, old: Mapping[str, _Facts], new: Mapping[str, _Facts]) -> Iterator[RuleChange]:
     for name, facts in old.items():
         if name not in new:
             yield RuleChange("-", kind, name)
@@ -167,6 +186,6 @@ def _compared(
 def _described(aspect: str, was: object, becomes: object) -> str:
     if aspect == "enabled":
         return "enabled" if becomes else "disabled"
-    if aspect == "priority":
-        return f"priority {becomes} instead of {was}"
+    if aspect in ("priority", "state"):
+        return f"{aspect} {becomes} instead of {was}"
     return aspect

@@ -56,9 +56,11 @@ _EFFECTS = {
     "correlation": "in Falco, this macro is stateless and true for every single event",
     "suppress": "Falco sends an alert for each repeat",
     "response": "Falco's alerts don't have it",
+    "actions": "nothing is done about Falco's alerts",
 }
 _NO_PYTHON = "Falco can't load the file"
 _HINT = "Falco does not load a rule that uses it"
+_OWN_ITEMS = (("indicators", "lists of indicators", _HINT), ("action", "action policies", _EFFECTS["actions"]))
 _FIELD = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, OWN_FIELDS))}|{_OWN_ARGUMENTS}|%correlation\b)(?![\w])")
 _OWN_WORD = re.compile(rf"(?<![\w.])(?:{ANCESTOR}\(|{IN_INDICATORS}\b|val\(\s*fd\.[cslr]ip\.name\s*\))")
 _TEXTS = ("condition", "output", "exceptions")
@@ -86,10 +88,11 @@ def _of_file(file: SourceFile) -> Iterator[Problem]:
     for document in documents:
         for item in document.items if isinstance(document, SequenceNode) else ():
             if isinstance(item, MappingNode):
-                if isinstance(name := item.get("indicators"), ScalarNode):
-                    message = "Falco has no lists of indicators and ignores the item"
-                    location = node_location(item.key("indicators") or item)
-                    yield Problem(ProblemCode.LOAD_ERR_EXTENSION, message, "indicators", name.value, location, _HINT)
+                for kind, what, effect in _OWN_ITEMS:
+                    if isinstance(name := item.get(kind), ScalarNode):
+                        message = f"Falco has no {what} and ignores the item"
+                        location = node_location(item.key(kind) or item)
+                        yield Problem(ProblemCode.LOAD_ERR_EXTENSION, message, kind, name.value, location, effect)
                 for kind in EXTENSION_KEYS:
                     if isinstance(name := item.get(kind), ScalarNode):
                         yield from _of_item(item, kind, name.value)

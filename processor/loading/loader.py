@@ -10,6 +10,7 @@ from processor.language.parser import RULE_DEPTH, parse
 from processor.loading import RuleFile
 from processor.loading.builder import Builder
 from processor.loading.condition_checks import Checker, field_problem
+from processor.loading.items.actions import action_problems
 from processor.loading.items.collection import Collection
 from processor.loading.items.correlation_checks import StatefulChecker
 from processor.loading.items.python_file import python_problems
@@ -44,6 +45,7 @@ class Loader:
         late: list[Problem] = []
         checked = StatefulChecker(builder.rules, builder.macros, late.append)
         enrichments = () if late or any(not result.ok for result in self._results) else self._collection.enrichments
+        late += action_problems(self._collection)
         late += python_problems(checked.rules, checked.macros, enrichments)
         return LoadResult(
             files=tuple(self._results),
@@ -59,6 +61,7 @@ class Loader:
             ),
             indicators=dict(self._collection.indicators),
             enrichments=tuple(self._collection.enrichments),
+            actions=tuple(self._collection.actions.values()),
         ).with_problems(late)
 
     def _read(self, file: RuleFile) -> None:

@@ -24,7 +24,7 @@ from processor.loading.definitions import (
     extensions_of,
     scalar_piece,
 )
-from processor.loading.items import indicators, rules
+from processor.loading.items import actions, indicators, rules
 from processor.loading.items.collection import Collection, ItemSkipped
 from processor.loading.items.python_file import OWN_KEYS, is_python, read_python
 from processor.loading.items.rules import (
@@ -218,6 +218,9 @@ class _Reader:
     def read_indicators(self, item: MappingNode) -> None:
         self._collection.define_indicators(indicators.read_indicators(item, self._collection.published))
 
+    def read_action(self, item: MappingNode) -> None:
+        self._collection.define_action(actions.read_action(item))
+
     def read_macro(self, item: MappingNode) -> None:
         node = scalar(item, "macro", ItemLocation(item, "macro"))
         name, spot = node.value, ItemLocation(item, "macro", node.value)
@@ -315,6 +318,7 @@ KINDS: Mapping[str, Kind] = {
     "required_plugin_versions": Kind(("required_plugin_versions",), _Reader.read_plugin_versions),
     "list": Kind(("list", "items", "append", "override"), _Reader.read_list, lambda found: found.lists),
     "indicators": Kind(indicators.KEYS, _Reader.read_indicators, lambda found: found.indicators),
+    "action": Kind(actions.KEYS, _Reader.read_action, lambda found: found.actions),
     "macro": Kind(("macro", "condition", "append", "override"), _Reader.read_macro, lambda found: found.macros),
     "rule": Kind(rules.KEYS, _Reader.read_rule, lambda found: found.rules),
 }

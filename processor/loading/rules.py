@@ -1,11 +1,12 @@
 """The results of loading: rules with their complete conditions, and the final macros and lists."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from foundation.text import is_like
 from foundation.yaml.nodes import ScalarNode, SourceLocation
+from processor.actions.policies import ActionPolicy
 from processor.loading.definitions import PluginRequirement
 from processor.loading.problems import Problem
 from processor.rules.rule import Enrichment, LoadedMacro, Rule
@@ -76,6 +77,8 @@ class LoadResult:
     redefinitions: tuple[Redefinition, ...] = ()
     indicators: Mapping[str, LoadedIndicators] = field(default_factory=dict)
     enrichments: tuple[Enrichment, ...] = ()
+    actions: tuple[ActionPolicy, ...] = ()
+    """In the order of their files."""
 
     @property
     def ok(self) -> bool:
@@ -113,12 +116,7 @@ class Switch:
         """Return whether it applies to a rule."""
         if self.by == "tag":
             return self.pattern in rule.tags
-        return re.fullmatch(_wildcard(self.pattern), rule.name, re.DOTALL) is not None
-
-
-def _wildcard(pattern: str) -> str:
-    # Consecutive stars are equivalent to one, but would take exponential time.
-    return ".*".join(re.escape(part) for part in re.sub(r"\*+", "*", pattern).split("*"))
+        return is_like(rule.name, self.pattern)
 
 
 def apply_switches(rules: Iterable[Rule], switches: Sequence[Switch]) -> tuple[Rule, ...]:

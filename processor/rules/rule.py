@@ -224,6 +224,8 @@ class Rule:
     traced: TracedText = field(compare=False, repr=False)
     response: str = ""
     """The first steps when the rule alerts."""
+    actions: tuple[str, ...] = ()
+    """The names of action policies that its alerts request, beside those that name the rule."""
     suppress: Suppress | None = None
     """How its repeats are suppressed; None if it has no valid ``suppress``."""
     traced_output: TracedText | None = field(default=None, compare=False, repr=False)

@@ -55,7 +55,7 @@ def evaluate(run: BacktestRun, settings: Settings, where: Path | None, host: str
         with progress(quiet=quiet, restores=True) as search:
             about = run.range.since if where is not None and is_archive(where) else None
             events = EventRange(run.read_from, run.range.until, about=about)
-            conditions = () if run.compares_events else [each for one in run.versions for each in one.conditions]
+            conditions = () if run.needs_all_events else [each for one in run.versions for each in one.conditions]
             batches = open_candidates(settings, where, conditions, note).batches(events, search.stop)
             run.evaluate(batches, names.table, is_selected, stop=search.stop, show=search.show)
     finally:

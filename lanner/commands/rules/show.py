@@ -172,6 +172,8 @@ def show_rule(options: Options, name: str, *, expand: bool) -> None:
     rule = choose_rule(loaded.rules, name)
     with deep():
         facts = _facts(rule, expand=expand)
+    if actions := [f"{each.name} ({each.type} {each.target})" for each in loaded.actions if each.is_for(rule)]:
+        facts["actions"] = actions
     page = triage_page(rule, loaded)
     if options.format == "json":
         texts = {"description": rule.description, **({"response": rule.response} if rule.response else {})}

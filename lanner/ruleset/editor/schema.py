@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from processor.actions.policies import ACTION_KINDS
 from processor.indicators.formats import COLUMNS
 from processor.language.tokens import LIST_OPERATORS, OPERATORS
 from processor.loading.definitions import EXTENSION_KEYS
-from processor.loading.items import indicators
+from processor.loading.items import actions, indicators
 from processor.loading.items.correlations import MAX_VALUE_FIELDS
 from processor.loading.items.rules import OVERRIDABLE
 from processor.loading.reader import KINDS
@@ -64,6 +65,7 @@ _CORRELATION = {
 }
 _PRIORITIES = "|".join("".join(f"[{letter}{letter.upper()}]" for letter in name) for name in BY_NAME)
 """In any case; patterns of JavaScript, which most editors use, can't ignore it."""
+_PRIORITY = {"type": "string", "pattern": f"^({_PRIORITIES})$"}
 _ITEMS: dict[str, dict[str, tuple[dict[str, Any], str]]] = {
     "list": {"list": (_TEXT, "Name of the list."), "items": (_TEXTS, "Values, or names of earlier lists.")},
     "macro": {
@@ -77,7 +79,8 @@ _ITEMS: dict[str, dict[str, tuple[dict[str, Any], str]]] = {
         "output": (_TEXT, "Text of an alert; %FIELD is replaced by the field's value."),
         "desc": (_TEXT, "What the rule detects and why it matters."),
         "response": (_TEXT, "What to look at first when the rule raises an alert."),
-        "priority": ({"type": "string", "pattern": f"^({_PRIORITIES})$"}, f"One of {', '.join(BY_NAME)}."),
+        "actions": (_TEXTS, "Names of items `action` that the rule's alerts request: docs/actions.md."),
+        "priority": (_PRIORITY, f"One of {', '.join(BY_NAME)}."),
         "source": (
             _TEXT,
             "The events' source: syscall (default), k8s_audit, github, aws_cloudtrail, okta, sshd, json, or your own.",
@@ -108,6 +111,31 @@ _INDICATORS: dict[str, Any] = {
         "expires_after": {**_DURATION, "description": "How old the file may be before its entries no longer match."},
     },
 }
+_TEXT_OR_TEXTS = {"anyOf": [_TEXT, _TEXTS]}
+_ACTION: dict[str, Any] = {
+    "required": ["action", "type", "target"],
+    "additionalProperties": False,
+    "properties": {
+        "action": {**_TEXT, "description": "Name of the action policy; unique."},
+        "desc": {**_TEXT, "description": "Why it is wanted."},
+        "type": {"enum": list(actions.TYPES), "description": "What is done."},
+        "target": {
+            "enum": sorted({target for kind in ACTION_KINDS.values() for target in kind.targets}),
+            "description": "What it is done to: docs/actions.md.",
+        },
+        "state": {"enum": ["would"], "description": "An alert states what the action would hit; nothing is done."},
+        "lease": {**_DURATION, "description": "After this time, the action ends by itself."},
+        "rules": {**_TEXT_OR_TEXTS, "description": "Names of rules whose alerts request it; * matches any text."},
+        "tags": {**_TEXT_OR_TEXTS, "description": "Tags that these rules have, all of them."},
+        "priority": {**_PRIORITY, "description": "Rules of a lower priority are not meant."},
+        "never": {
+            "type": "object",
+            "properties": dict.fromkeys(actions.NEVER_KEYS, _TEXT_OR_TEXTS),
+            "additionalProperties": False,
+            "description": "What it is never done to; * matches any text.",
+        },
+    },
+}
 _CHANGES = {"list": ("items",), "macro": ("condition", "correlation"), "rule": tuple(OVERRIDABLE)}
 _DEFINES = {"list": ["items"], "macro": ["condition"], "rule": ["condition", "output", "desc", "priority"]}
 
@@ -115,7 +143,7 @@ _DEFINES = {"list": ["items"], "macro": ["condition"], "rule": ["condition", "ou
 def rule_schema() -> dict[str, Any]:
     """Return the schema of rule files."""
     items = [_item(kind) for kind in _ITEMS]
-    items.append(_INDICATORS)
+    items += [_INDICATORS, _ACTION]
     items.append(_other("required_engine_version", _SCALAR, "The oldest engine that supports the file."))
     items.append(_other("required_plugin_versions", {"type": "array"}, "Plugins of Falco that the file needs."))
     return {

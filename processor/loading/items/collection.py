@@ -9,6 +9,7 @@ from foundation.errors import LannerError
 from foundation.text import did_you_mean
 from foundation.yaml.nodes import MappingNode, Node
 from foundation.yaml.text import Piece
+from processor.actions.policies import ActionPolicy
 from processor.indicators.lists import PublishedFiles
 from processor.loading.definitions import (
     ExceptionDefinition,
@@ -45,6 +46,7 @@ class Collection:
         "_check_field",
         "_next",
         "_warn",
+        "actions",
         "broken",
         "enrichments",
         "indicators",
@@ -64,12 +66,14 @@ class Collection:
         self.macros: dict[str, MacroDefinition] = {}
         self.rules: dict[str, RuleDefinition] = {}
         self.indicators: dict[str, LoadedIndicators] = {}
+        self.actions: dict[str, ActionPolicy] = {}
         self.enrichments: list[Enrichment] = []
         self.published = published
         self.plugins: list[tuple[PluginRequirement, ...]] = []
         self.redefined: list[tuple[ItemLocation, ItemLocation]] = []
         """Items that define an item again, without `override`: the new one and the old one."""
-        self.broken: dict[str, set[str]] = {"list": set(), "indicators": set(), "macro": set(), "rule": set()}
+        kinds = ("list", "indicators", "action", "macro", "rule")
+        self.broken: dict[str, set[str]] = {kind: set() for kind in kinds}
         """Names of items with an error, by type: items that refer to them are skipped without a further error."""
         self.rejected: list[ItemLocation] = []
         """Definitions of macros and rules that were rejected for something else than their texts."""
@@ -116,6 +120,11 @@ class Collection:
         """Define or redefine a list of indicators."""
         self.indicators[new.indicators.spec.name] = new
         self.broken["indicators"].discard(new.indicators.spec.name)
+
+    def define_action(self, new: ActionPolicy) -> None:
+        """Define or redefine an action policy."""
+        self.actions[new.name] = new
+        self.broken["action"].discard(new.name)
 
     def define_macro(self, new: MacroDefinition) -> None:
         """Define or redefine a macro."""

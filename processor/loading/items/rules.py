@@ -140,6 +140,7 @@ OVERRIDABLE = {
     "skip-if-unknown-filter": ONLY_REPLACE,
     "suppress": ONLY_REPLACE,
     "response": ONLY_REPLACE,
+    "actions": ONLY_REPLACE,
 }
 _PRIORITIES = {
     **dict.fromkeys(("high", "severe", "major"), "Critical or Error"),
@@ -221,6 +222,7 @@ class RuleItem:
                 exceptions=read_exceptions(item, spot, self._report, append=False),
                 extensions=extensions_of("rule", item),
                 response=response.value if response else "",
+                actions=[] if item.get("actions") is None else texts(item, "actions", spot),
                 python=self._function(source.value if source else SYSCALL) if is_python(item.file.name) else None,
             )
         )
@@ -300,6 +302,8 @@ class RuleItem:
             return self._required(key).value
         if key == "tags":
             return tags(item, spot)
+        if key == "actions":
+            return texts(item, key, spot)
         if key == "exceptions":
             return read_exceptions(item, spot, self._report, append=kind == "append")
         if key == "priority":

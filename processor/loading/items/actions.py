@@ -1,0 +1,140 @@
+"""Items that state what is to be done about the alerts of rules."""
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar, get_args
+
+from foundation.quantities import parse_duration
+from foundation.text import did_you_mean, is_like
+from foundation.yaml.nodes import MappingNode, Node, SequenceNode
+from processor.actions.policies import (
+    ACTION_KINDS,
+    DEFAULT_LEASE,
+    MAX_LEASE,
+    ActionPolicy,
+    ActionType,
+    Never,
+    State,
+    TargetType,
+)
+from processor.loading.definitions import ItemLocation
+from processor.loading.items.collection import Collection
+from processor.loading.problems import ItemRejected, Problem, ProblemCode
+from processor.loading.values import head_location, optional_scalar, problem, reject, scalar, texts
+from schemas.catalog.priorities import Priority, parse_priority
+
+KEYS = ("action", "desc", "type", "target", "state", "lease", "rules", "tags", "priority", "never")
+NEVER_KEYS = ("hosts", "users", "images", "namespaces")
+TYPES: tuple[ActionType, ...] = get_args(ActionType)
+STATES: tuple[State, ...] = get_args(State)
+_Choice = TypeVar("_Choice", ActionType, TargetType, State)
+
+
+def read_action(item: MappingNode) -> ActionPolicy:
+    """Return the policy of an item. Raises ItemRejected."""
+    node = scalar(item, "action", ItemLocation(item, "action"))
+    spot = ItemLocation(item, "action", node.value)
+    type_ = _one_of(item, "type", TYPES, spot)
+    kind = ACTION_KINDS[type_]
+    target = _one_of(item, "target", kind.targets, spot, f"what can be {kind.done} is ")
+    state = "would" if item.get("state") is None else _one_of(item, "state", STATES, spot)
+    if state != "would":
+        message = f"state '{state}' is not supported: Lanner states what an action would hit, and does nothing"
+        raise _wrong(message, spot, item.get("state"), "write 'state: would', or remove it")
+    description = optional_scalar(item, "desc", spot)
+    return ActionPolicy(
+        name=node.value,
+        type=type_,
+        target=target,
+        state=state,
+        lease=_lease(item, spot, has_lease=kind.has_lease),
+        rules=_texts(item, "rules", spot),
+        tags=_texts(item, "tags", spot),
+        priority=_priority(item, spot),
+        never=_never(item, spot),
+        description=description.value if description else "",
+        location=head_location(spot),
+    )
+
+
+def action_problems(collection: Collection) -> Iterator[Problem]:
+    """Yield what is wrong with action policies and rules together, once all are known."""
+    for rule in collection.rules.values():
+        for node in rule.actions:
+            if node.value not in collection.actions and node.value not in collection.broken["action"]:
+                message = f"There is no action '{node.value}'"
+                hint = did_you_mean(node.value, collection.actions) or "define it by an item 'action'"
+                yield problem(ProblemCode.LOAD_ERR_EXTENSION, message, rule.spot, node, hint)
+    named = {node.value for rule in collection.rules.values() for node in rule.actions}
+    warning = ProblemCode.LOAD_WARNING_EXTENSION
+    for policy in collection.actions.values():
+        for pattern in policy.rules:
+            if not any(is_like(name, pattern) for name in collection.rules):
+                hint = did_you_mean(pattern, collection.rules) or "`lanner rules list` lists the rules"
+                message = f"no rule is named '{pattern}'"
+                yield Problem(warning, message, "action", policy.name, policy.location, hint)
+        if not policy.rules and not policy.tags and policy.name not in named:
+            message = "no rule requests this action"
+            hint = "add 'rules: [NAME]', 'tags: [TAG]', or 'actions: [NAME]' to a rule"
+            yield Problem(warning, message, "action", policy.name, policy.location, hint)
+
+
+def _one_of(item: MappingNode, key: str, choices: tuple[_Choice, ...], spot: ItemLocation, what: str = "") -> _Choice:
+    node = scalar(item, key, spot, hint=f"add '{key}: {choices[0]}'; {what or 'it is one of '}{', '.join(choices)}")
+    found = next((each for each in choices if each == node.value), None)
+    if found is None:
+        message = f"'{node.value}' is none of {', '.join(choices)}"
+        raise _wrong(message, spot, node, did_you_mean(node.value, choices))
+    return found
+
+
+def _lease(item: MappingNode, spot: ItemLocation, *, has_lease: bool) -> int:
+    node = optional_scalar(item, "lease", spot)
+    if node is None:
+        return DEFAULT_LEASE if has_lease else 0
+    if not has_lease:
+        raise _wrong("an action of this type does not end by itself", spot, node, "remove 'lease'")
+    lease = parse_duration(node.value, ("s", "m", "h", "d"))
+    if not lease or lease > MAX_LEASE:
+        raise _wrong(f"'{node.value}' is not a duration of up to 7 days", spot, node, "write it as 90s, 15m, 12h or 2d")
+    return lease
+
+
+def _priority(item: MappingNode, spot: ItemLocation) -> Priority:
+    node = optional_scalar(item, "priority", spot)
+    if node is None:
+        return Priority.DEBUG
+    found = parse_priority(node.value)
+    if found is None:
+        names = [str(each) for each in Priority]
+        hint = did_you_mean(node.value.capitalize(), names) or f"one of {', '.join(names)}"
+        raise _wrong("Invalid priority", spot, node, hint)
+    return found
+
+
+def _never(item: MappingNode, spot: ItemLocation) -> Never:
+    node = item.get("never")
+    if node is None:
+        return Never()
+    if not isinstance(node, MappingNode):
+        raise _wrong("'never' is not a mapping", spot, node, "write 'never: {hosts: [db-*]}'")
+    for key in node.names():
+        if key.value not in NEVER_KEYS:
+            hint = did_you_mean(key.value, NEVER_KEYS) or f"the keys are {', '.join(NEVER_KEYS)}"
+            raise _wrong(f"never: unknown key '{key.value}'", spot, key, hint)
+    return Never(*(_texts(node, key, spot) for key in NEVER_KEYS))
+
+
+def _texts(item: MappingNode, key: str, spot: ItemLocation) -> tuple[str, ...]:
+    """Return a text, or a list of texts, none of which is empty; () if the key is absent."""
+    node = item.get(key)
+    if node is None:
+        return ()
+    nodes: Iterable[Node] = texts(item, key, spot) if isinstance(node, SequenceNode) else [scalar(item, key, spot)]
+    found = tuple(str(getattr(each, "value", "")) for each in nodes)
+    if not all(found):
+        raise _wrong(f"'{key}' has an empty text", spot, node, "remove it")
+    return found
+
+
+def _wrong(message: str, spot: ItemLocation, node: Node | None = None, hint: str = "") -> ItemRejected:
+    return reject(message, spot, node, code=ProblemCode.LOAD_ERR_EXTENSION, hint=hint)
