@@ -121,10 +121,13 @@ class HuntHistogram:
         return sum(self.counts)
 
 
-def histogram(periods: Iterable[tuple[int, int]], events: EventRange) -> HuntHistogram | None:
+def histogram(periods: Iterable[tuple[int, int]], period: int, events: EventRange) -> HuntHistogram | None:
     """Return a histogram over a time range; None if nothing was found and its start is not known.
 
-    periods: the start of each period with events, ns since the epoch, and their number. events: with an end.
+    Args:
+        periods: the start of each period with events, ns since the epoch, and their number.
+        period: the length of each, ms.
+        events: the time range, with an end.
     """
     counted = [(start // _MS, count) for start, count in periods]
     since, until = events.since, events.until or 0
@@ -132,10 +135,9 @@ def histogram(periods: Iterable[tuple[int, int]], events: EventRange) -> HuntHis
         return None
     if since <= 0:
         # The range begins with the first event, and ends with the last one.
-        since, until = counted[0][0], counted[-1][0] + 1
-        for start, _ in counted:
-            since, until = min(since, start), max(until, start + 1)
-    step = _step(since, until)
+        since = min(start for start, _ in counted)
+        until = max(start for start, _ in counted) + period
+    step = max(_step(since, until), period)
     first = since // step * step
     counts = [0] * ((max(until, since + 1) - 1) // step - first // step + 1)
     for start, count in counted:

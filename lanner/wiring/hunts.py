@@ -226,7 +226,7 @@ def _run_condition(
 
     table, times = hunt.tables(source, request.events, ending, show)
     counted = zip(times["time"].cast("int64").to_pylist(), times["events"].to_pylist(), strict=True)
-    bars = histogram(counted, request.events)
+    bars = histogram(counted, period, request.events)
     remarks = [f"{hunt.faults:,} events could not be evaluated."] if hunt.faults else []
     if times.num_rows == MAX_PERIODS:
         remarks.append("The newest events are not in the histogram: choose a shorter time.")

@@ -40,23 +40,29 @@ def test_long_texts_and_large_tables_are_cut() -> None:
 def test_a_histogram_covers_the_range_in_a_bounded_number_of_bars(length: int) -> None:
     """From its beginning to its end, whatever its length."""
     events = EventRange(1_796_000_000_123, 1_796_000_000_123 + length)
-    found = histogram([(events.since * MS, 2), ((events.since + length - 1) * MS, 3)], events)
+    period = period_ms(events, is_recording=False)
+    found = histogram([(events.since * MS, 2), ((events.since + length - 1) * MS, 3)], period, events)
     assert found is not None
     assert len(found.counts) <= MAX_BARS + 1
     assert (found.total, found.counts[-1] > 0) == (5, True)
     assert found.start <= events.since
     assert found.start + found.step * len(found.counts) >= events.since + length
-    assert period_ms(events, is_recording=False) == found.step
+    assert period == found.step
 
 
 def test_a_range_without_a_start_begins_with_the_first_event() -> None:
     """All time has bars only where there are events."""
     until = 1_796_000_000_000
-    found = histogram([((until - 10 * HOUR) * MS, 1), ((until - 9 * HOUR) * MS, 4)], EventRange(0, until))
+    events = EventRange(0, until)
+    period = period_ms(events, is_recording=False)
+    found = histogram([((until - 10 * HOUR) * MS, 1), ((until - 9 * HOUR) * MS, 4)], period, events)
     assert found is not None
     assert (found.total, found.step) == (5, 120_000)
-    assert histogram([], EventRange(0, until)) is None
-    assert histogram([], EventRange(until - HOUR, until)) is not None
+    alone = histogram([((until - HOUR) * MS, 7)], period, events)
+    assert alone is not None
+    assert (alone.step, sum(alone.counts)) == (period, 7)
+    assert histogram([], period, events) is None
+    assert histogram([], period, EventRange(until - HOUR, until)) is not None
 
 
 def test_a_group_has_the_condition_of_its_events() -> None:
