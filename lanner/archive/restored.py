@@ -105,8 +105,10 @@ def _starts(events: pa.Table) -> list[tuple[int, int]]:
 
 
 def _stated(events: pa.Table) -> dict[str, Any]:
-    first = events.slice(0, 1).select([*_PLACE, *IDENTITY, "number", "index", "time"]).to_pylist()[0]
-    return {**first, "first_number": first["number"] - first["index"], "created": first["time"].value}
+    # Python has no nanoseconds.
+    created = events["time"][0].cast(pa.int64()).as_py()
+    first = events.slice(0, 1).select([*_PLACE, *IDENTITY, "number", "index"]).to_pylist()[0]
+    return {**first, "first_number": first["number"] - first["index"], "created": created}
 
 
 def _stored(row: Mapping[str, Any], events: pa.Table) -> StoredBatch:

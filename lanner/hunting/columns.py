@@ -31,6 +31,8 @@ from schemas.catalog.fields import FIELDS, resolve_field
 from schemas.catalog.system_calls import FLAG_OPENERS
 
 DIALECT = "duckdb"
+ANCESTORS = "ancestors"
+"""The column of a process's ancestors."""
 Form = Literal["value", "ends", "list", "bits"]
 
 

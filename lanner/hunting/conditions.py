@@ -11,7 +11,7 @@ from functools import partial
 
 from sqlglot import exp
 
-from lanner.hunting.columns import DIALECT, FieldColumn, field_column, of_types, reads_name
+from lanner.hunting.columns import ANCESTORS, DIALECT, FieldColumn, field_column, of_types, reads_name
 from lanner.hunting.comparisons import (
     COMPARED,
     FALSE,
@@ -72,8 +72,11 @@ class SqlCondition:
     """The values that are looked up in lists of indicators, whose tables the expressions read."""
 
 
-def to_sql(condition: Node) -> SqlCondition:
-    """Translate a condition whose macros are resolved, and which has no errors."""
+def to_sql(condition: Node, *, without_ancestors: bool = False) -> SqlCondition:
+    """Translate a condition whose macros are resolved, and which has no errors.
+
+    without_ancestors: make bounds that don't read the ancestors of processes, which are most of a file's bytes.
+    """
     with deep():
         folded = simplify(condition)
         if isinstance(folded, bool):
@@ -83,10 +86,12 @@ def to_sql(condition: Node) -> SqlCondition:
         lookups = Lookups()
         parts = list(_conjuncts(folded))
         named = [part for part in parts if _named(part)]
-        lexical = _Translator(undecided, lookups, real=False)
+        lexical, real = (
+            _Translator(undecided, lookups, real=each, without_ancestors=without_ancestors) for each in (False, True)
+        )
         bounds = [lexical.bounds(part) for part in parts if part not in named]
         if named:
-            bounds.append(_under_both_names(named, undecided, lookups))
+            bounds.append(_under_both_names(named, lexical, real))
         types = event_types(folded)
         if types != ALL_EVENT_TYPES:
             # Parquet's statistics exclude rows by it, also where the condition is an `or`.
@@ -95,18 +100,20 @@ def to_sql(condition: Node) -> SqlCondition:
         return SqlCondition(found.may, found.lower, found.is_exact, tuple(undecided), tuple(lookups.all))
 
 
-def _under_both_names(parts: Sequence[Node], undecided: dict[str, None], lookups: Lookups) -> Bounds:
+def _under_both_names(parts: Sequence[Node], by_passed: "_Translator", by_kernel: "_Translator") -> Bounds:
     """Return the bounds of conditions on a file, which it may meet by the name that was passed or by the kernel's."""
-    lexical, real = (
-        combined([_Translator(undecided, lookups, real=each).bounds(part) for part in parts], conjunction)
-        for each in (False, True)
-    )
+    lexical, real = (combined([each.bounds(part) for part in parts], conjunction) for each in (by_passed, by_kernel))
     name, other = exp.column("fd_name"), exp.column("fd_realpath")
     has_other = exp.and_(
         exp.Not(this=exp.Is(this=other, expression=exp.null())),
         exp.Not(this=exp.NullSafeEQ(this=other.copy(), expression=name)),
     )
     return combined([lexical, combined([Bounds(has_other), real], conjunction)], disjunction)
+
+
+def reads_ancestors(values: Iterable[exp.Expr]) -> bool:
+    """Return whether expressions read the ancestors of a process."""
+    return any(each.name == ANCESTORS for value in values for each in value.find_all(exp.Column))
 
 
 def _conjuncts(node: Node) -> Iterator[Node]:
@@ -137,6 +144,7 @@ class _Translator:
     """Use the file's name as the kernel resolved it."""
     of_ancestor: bool = False
     """Fields are those of one of the ancestors."""
+    without_ancestors: bool = False
     depth: int = 0
 
     def bounds(self, node: Node) -> Bounds:
@@ -158,10 +166,10 @@ class _Translator:
                 return combined(parts, conjunction if isinstance(node, And) else disjunction)
         finally:
             self.depth -= 1
-        if isinstance(node, Ancestor) and not self.of_ancestor:
+        if isinstance(node, Ancestor) and not self.of_ancestor and not self.without_ancestors:
             inner = _Translator({}, self.lookups, real=self.real, of_ancestor=True).bounds(node.condition)
             if inner.is_exact:
-                return Bounds(_is_any(exp.column(_ALL), ("ancestor", "position"), inner.may))
+                return Bounds(_is_any(exp.column(ANCESTORS), ("ancestor", "position"), inner.may))
         return self._undecided(node)
 
     def _undecided(self, node: Node) -> Bounds:
@@ -196,8 +204,8 @@ class _Translator:
         return each[0] if node.modifier is None else _counted(each, node.modifier)
 
     def _indicators(self, node: Check, left: FieldColumn) -> Bounds:
-        if self.of_ancestor or node.modifier is not None:
-            # Each of an event's ancestors has a value.
+        if self.of_ancestor or self.without_ancestors or node.modifier is not None:
+            # Each of an event's ancestors has a value; and no table is filled for bounds without ancestors.
             return UNKNOWN
         lists, is_list = indicators_in(node), left.form == "list"
         found = (self.lookups.add(value, lists, is_list=is_list).found() for value in left.values)
@@ -209,6 +217,8 @@ class _Translator:
         if isinstance(side, Field):
             shape = field_shape(side)
             column = field_column(shape.field.name, shape.argument, real=self.real)
+            if self.without_ancestors and column is not None and reads_ancestors(column.values):
+                return None
             return column if column is None or not self.of_ancestor else _of_ancestor(column)
         if not isinstance(side, Transformer) or len(side.arguments) != 1 or side.argument is not None:
             return None
@@ -301,16 +311,17 @@ def _of_ancestor(column: FieldColumn) -> FieldColumn | None:
     if any(each.table not in ("ancestor", "") for value in values for each in value.find_all(exp.Column)):
         return None
     names = {each.name for value in values for each in value.find_all(exp.Column) if not each.table}
-    return None if names - {"position", _ALL} else FieldColumn(values, column.form)
-
-
-_ALL = "ancestors"
+    return None if names - {"position", ANCESTORS} else FieldColumn(values, column.form)
 
 
 def _within_ancestors(node: exp.Expr) -> exp.Expr:
-    if isinstance(node, exp.Bracket) and node.this == exp.column(_ALL) and isinstance(node.expressions[0], exp.Literal):
+    if (
+        isinstance(node, exp.Bracket)
+        and node.this == exp.column(ANCESTORS)
+        and isinstance(node.expressions[0], exp.Literal)
+    ):
         above = exp.Literal.number(int(node.expressions[0].name) + 1)
-        return call("list_extract", exp.column(_ALL), exp.Add(this=exp.column("position"), expression=above))
+        return call("list_extract", exp.column(ANCESTORS), exp.Add(this=exp.column("position"), expression=above))
     if isinstance(node, exp.Column) and node.name.startswith(_OF_PROCESS):
         return exp.column(node.name.removeprefix(_OF_PROCESS), table="ancestor")
     return node

@@ -1,6 +1,6 @@
 """Runs a hunt: DuckDB over chunks of events, and the engine on the events that SQL can't decide."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +12,10 @@ from sqlglot import exp
 
 from foundation.text import printable
 from lanner.archive.restored import restored_batches
-from lanner.archive.schema import EVENTS, IDENTITY, MESSAGE, archived_text
+from lanner.archive.schema import EVENTS, IDENTITY, MESSAGE, PROCESS, archived_text
 from lanner.errors import BadInput
-from lanner.hunting.columns import DIALECT, FieldColumn, column_name, field_column
-from lanner.hunting.conditions import SqlCondition, to_sql
+from lanner.hunting.columns import ANCESTORS, DIALECT, FieldColumn, column_name, field_column
+from lanner.hunting.conditions import SqlCondition, reads_ancestors, to_sql
 from lanner.hunting.results import CHUNK, FOUND, HuntResult
 from lanner.hunting.sources import Chunk, RowSource
 from lanner.recorder.search import SearchCondition
@@ -24,7 +24,7 @@ from processor.compiler.literals import NUMBER_TYPES
 from processor.detection.budget import BOUNDLESS, Budget
 from processor.detection.view import BatchView
 from processor.fields.extract import reader
-from processor.language.ast import checks, fields_in
+from processor.language.ast import Ancestor, Check, Transformer, checks, fields_in, walk
 from schemas.batch import EventBatch
 from schemas.catalog.fields import FIELDS, resolve_field
 
@@ -35,6 +35,10 @@ _ROWS = 20_000
 _ORDER = ["appended", "partition", "offset", "index"]
 _CERTAIN, _DECIDED, _PENDING = "is_certain", "decided", "pending"
 _LAST_TIME = (1 << 63) - 2
+_OTHERS = (ANCESTORS, "relatives", "containers")
+"""Columns of other processes than that of the event, and of their containers."""
+_OF_EVENT = ("evt.", "fd.", "fs.", "dns.", "tls.", "user.", "group.", "thread.")
+"""The beginnings of fields that read no other process."""
 _NEIGHBOURS = "evt.deltatime"
 """Fields that compare with the event before, which may not match."""
 
@@ -106,6 +110,20 @@ class Hunt:
     def is_in_sql(self) -> bool:
         """True if the engine is not needed."""
         return self.sql.is_exact and None not in self.columns.values()
+
+    @cached_property
+    def reads_others(self) -> bool:
+        """True if the engine may need other processes than those of the events: two thirds of what files have."""
+        nodes = list(walk(self.condition.node))
+        sides = [side for each in nodes if isinstance(each, Check) for side in (each.left, each.right)]
+        if any(isinstance(each, Ancestor) for each in nodes) or any(isinstance(each, Transformer) for each in sides):
+            return True
+        fields = [(each.name, each.argument) for side in sides for each in fields_in(side)]
+        for name, argument in (*fields, *map(_field, self.columns)):
+            column = field_column(name, argument)
+            if reads_ancestors(column.values) if column is not None else not name.startswith(_OF_EVENT):
+                return True
+        return False
 
     def _check(self) -> None:
         read = [each.name for check in checks(self.condition.node) for each in fields_in(check.left)]
@@ -208,7 +226,8 @@ class Hunt:
         if self.is_in_sql:
             return self._plain(self.result, where)
         certain = exp.Coalesce(this=self.sql.must.copy(), expressions=[exp.false()])
-        return exp.select("*", exp.alias_(certain, _CERTAIN)).from_(CHUNK).where(where)
+        columns = exp.Star() if self.reads_others else exp.Star(except_=[exp.to_identifier(each) for each in _OTHERS])
+        return exp.select(columns, exp.alias_(certain, _CERTAIN)).from_(CHUNK).where(where)
 
     def chunk_sql(self, events: EventRange) -> str:
         """Return the query over each chunk as text."""
@@ -238,12 +257,16 @@ class Hunt:
         """
         # What was found is written while the events are still being read.
         reading = connection if self.is_in_sql else connection.cursor()
-        chunk.bind(reading, CHUNK)
-        for each in self.sql.lookups:
-            each.fill(reading, CHUNK, range_)
+        if not self.is_in_sql or self.sql.lookups:
+            chunk.bind(reading, CHUNK, alike=True)
+            for each in self.sql.lookups:
+                each.fill(reading, CHUNK, range_)
         if self.is_in_sql:
             for at, result in enumerate(self.results):
-                yield at, self._plain(result, exp.and_(range_, self.sql.may.copy()))
+                selected = self._plain(result, exp.and_(range_, self.sql.may.copy()))
+                if not self.sql.lookups:
+                    self._bind_needed(reading, chunk, selected, range_)
+                yield at, selected
             return
         query = self._first_query(range_)
         for rows in reading.sql(query.sql(DIALECT, copy=False)).to_arrow_reader(_ROWS):
@@ -251,6 +274,26 @@ class Hunt:
             connection.register(_DECIDED, decided)
             for at, result in enumerate(self.results):
                 yield at, self._plain(result, None, _DECIDED)
+
+    def _bind_needed(
+        self, connection: duckdb.DuckDBPyConnection, chunk: Chunk, query: exp.Expr, range_: exp.Expr
+    ) -> None:
+        """Make what a query reads of a chunk a table, for this query alone."""
+        columns = self.columns_of(query) if chunk.files else ()
+        if not columns:
+            chunk.bind(connection, CHUNK, alike=True)
+            return
+        bounds = to_sql(self.condition.node, without_ancestors=True)
+        chunk.bind_columns(connection, CHUNK, columns, exp.and_(range_, bounds.may))
+
+    @staticmethod
+    def columns_of(query: exp.Expr) -> Collection[str]:
+        """Return the columns that a query reads, if attributes of ancestors are among them, which are then named."""
+        names = {each.name for each in query.find_all(exp.Identifier)}
+        if ANCESTORS not in names:
+            return ()
+        attributes = names & PROCESS.keys() or {"row"}
+        return {*names.intersection(EVENTS.names) - {ANCESTORS}, *(f"{ANCESTORS}.{name}" for name in attributes)}
 
     def _with_read(self, rows: pa.Table) -> pa.Table:
         """Return no rows, with the columns of the fields that only the engine reads."""
@@ -263,6 +306,8 @@ class Hunt:
         rows = rows.sort_by([(name, "ascending") for name in _ORDER])
         extras = [(_extra(at), name) for at, (name, column) in enumerate(self.columns.items()) if column is None]
         certain = rows[_CERTAIN].to_pylist()
+        for name in _OTHERS if not self.reads_others else ():
+            rows = rows.append_column(name, pa.nulls(rows.num_rows, EVENTS.field(name).type))
         events = rows.select(EVENTS.names)
         matches: list[bool] = []
         kinds = {column: _kind(name) for column, name in extras}

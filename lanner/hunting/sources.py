@@ -1,7 +1,7 @@
 """Where hunts read events: the files of an archive, or batches of a recording or the topic, as tables of DuckDB."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,20 +9,24 @@ from typing import Protocol
 import duckdb
 import pyarrow as pa
 from pyarrow import dataset, fs, parquet
+from sqlglot import exp
 
 from lanner.archive.alerts import ArchivedAlert, alert_rows
 from lanner.archive.files import ArchiveFile, ArchiveFiles
 from lanner.archive.rows import ArchivedBatch, tables
-from lanner.archive.schema import ALERTS, DATASETS, EVENTS
+from lanner.archive.schema import ALERTS, DATASETS, EVENTS, PROCESS
 from lanner.archive.store import beginning
-from lanner.archive.storing import metadata_of
+from lanner.archive.storing import conformed, dictionaries, metadata_of
 from lanner.errors import BadInput
+from lanner.hunting.columns import ANCESTORS, DIALECT
 from lanner.recorder.store import EventRange, EventStore, Reading, StoredBatch
 from schemas.encoding.batch import BadBatch
 
 Stop = Callable[[], bool]
 _CHUNK_EVENTS = 50_000
 _CHUNK_BYTES = 256 << 20
+_BLOCK_ROWS = 8192
+_PLACES = "places"
 _EARLIER_MS, _LATER_MS = 600_000, 86_400_000
 """How long before and after a time its events may have arrived: clocks differ, and a host without a broker sends its
 events later."""
@@ -42,10 +46,17 @@ class Chunk:
     name: str = ""
     """The file that it is, for messages."""
 
-    def bind(self, connection: duckdb.DuckDBPyConnection, name: str) -> None:
-        """Make it a table of a connection."""
+    def bind(self, connection: duckdb.DuckDBPyConnection, name: str, *, alike: bool = False) -> None:
+        """Make it a table of a connection.
+
+        Args:
+            connection: whose table it is.
+            name: its name.
+            alike: a query may fail if one of several files lacks a column that the first has; the files are then read
+                one by one. To compare their columns before takes longer than most hunts.
+        """
         if self.rows is None:
-            rows = connection.read_parquet(list(self.files), union_by_name=True)
+            rows = connection.read_parquet(list(self.files), hive_partitioning=False, union_by_name=not alike)
             if set(EVENTS.names) <= set(rows.columns):
                 rows.create_view(name)
             else:
@@ -53,6 +64,73 @@ class Chunk:
                 connection.register(name, dataset.dataset(list(self.files), schema=EVENTS, format="parquet"))
         else:
             connection.register(name, self.rows)
+
+    def bind_columns(
+        self, connection: duckdb.DuckDBPyConnection, name: str, columns: Collection[str], may: exp.Expr
+    ) -> None:
+        """Make some columns a table of a connection, which can be read once.
+
+        DuckDB reads all columns of a list of structures, of which ancestors have ninety; PyArrow reads single ones.
+
+        Args:
+            connection: whose table it is.
+            name: its name.
+            columns: columns of the archive, and of the processes in them, such as ``ancestors.name``.
+            may: which events are read, by other columns. Parts of files without them are left out.
+        """
+        chosen = connection.read_parquet(list(self.files), filename=True, file_row_number=True, hive_partitioning=False)
+        if not set(EVENTS.names) <= set(chosen.columns):
+            self.bind(connection, name, alike=True)
+            return
+        chosen.create_view(_PLACES)
+        block = exp.IntDiv(this=exp.column("file_row_number"), expression=exp.Literal.number(_BLOCK_ROWS))
+        query = exp.select("filename", exp.alias_(block, "block")).distinct().from_(_PLACES).where(may)
+        blocks: dict[str, list[int]] = {}
+        for path, number in connection.execute(query.sql(DIALECT, copy=False)).fetchall():
+            blocks.setdefault(path, []).append(number)
+        rows = pa.RecordBatchReader.from_batches(_schema(columns), _batches(blocks, columns))
+        connection.register(name, rows)
+
+
+def _schema(columns: Collection[str]) -> pa.Schema:
+    """Return the schema of some columns, with some of those of ancestors; texts are dictionaries."""
+    fields = [pa.field(each.name, _coded(each.type)) for each in EVENTS if each.name in columns]
+    names = [name for name in PROCESS if f"{ANCESTORS}.{name}" in columns]
+    ancestors = pa.list_(pa.struct([(name, _coded(PROCESS[name])) for name in names]))
+    return pa.schema([*fields, pa.field(ANCESTORS, ancestors)])
+
+
+def _coded(kind: pa.DataType) -> pa.DataType:
+    """Return a type whose texts are numbers of a dictionary, as they are in files."""
+    if pa.types.is_list(kind):
+        return pa.list_(_coded(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(each.name, _coded(each.type)) for each in kind])
+    return pa.dictionary(pa.int32(), kind) if pa.types.is_string(kind) else kind
+
+
+def _batches(blocks: Mapping[str, Sequence[int]], columns: Collection[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the columns of the row groups that have some of the blocks of files."""
+    schema = _schema(columns)
+    names = [each.replace(".", ".list.element.", 1) for each in columns]
+    texts = [
+        each for each in dictionaries(EVENTS) if any(each == name or each.startswith(f"{name}.") for name in names)
+    ]
+    for path, numbers in blocks.items():
+        with _opened(path, texts) as file:
+            end = 0
+            for at in range(file.num_row_groups):
+                start, end = end, end + file.metadata.row_group(at).num_rows
+                if any(start < (each + 1) * _BLOCK_ROWS and each * _BLOCK_ROWS < end for each in numbers):
+                    yield from conformed(file.read_row_group(at, names, use_threads=False), schema).to_batches()
+
+
+def _opened(path: str, texts: Sequence[str]) -> parquet.ParquetFile:
+    try:
+        return parquet.ParquetFile(path, read_dictionary=texts)
+    except KeyError:
+        # An earlier release wrote it, without one of these columns.
+        return parquet.ParquetFile(path)
 
 
 class RowSource(Protocol):

@@ -130,6 +130,8 @@ def test_rows_are_ordered_by_host_and_time_and_a_long_line_is_cut() -> None:
     after = again(stored)[0].stored.batch
     assert list(after.columns["time"]) == [30, 10, 20]
     assert after.processes[-1].pid == 999
+    (alone, _) = restored_batches(table, BATCHES.empty_table())
+    assert (alone.offset, alone.stored.batch.created, list(alone.stored.batch.columns["time"])) == (1, 30, [30, 10, 20])
 
 
 def test_alerts_are_equal_after_they_were_rows() -> None:

@@ -12,11 +12,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from pyarrow import parquet
+from sqlglot import exp
 
 from lanner import hunt
 from lanner.archive.files import file_name, folder_of, hour_of, open_folder
 from lanner.errors import BadInput
-from lanner.hunting.hunt import Hunt
+from lanner.hunting.hunt import Hunt, within
 from lanner.hunting.masking import rows_of as values_of
 from lanner.hunting.results import HuntResult
 from lanner.hunting.sources import ArchiveSource, Chunk, RowSource, Stop, StoreSource
@@ -199,12 +200,63 @@ def test_a_file_that_cannot_be_read_loses_its_own_events_alone(folder: Path, con
     assert ("it was merged or deleted" in remark) is (damage == "gone")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "proc.pname = systemd",
+        "evt.type = execve and proc.aname in (systemd, x)",
+        "evt.type = execve and ancestor(proc.exepath glob '/usr/*' and not proc.name = bash)",
+        "proc.name = bash and fd.name exists and proc.pcmdline startswith systemd",
+        "proc.aname glob 's?stemd'",
+    ],
+)
+def test_ancestors_are_those_of_the_process(source: RowSource, text: str) -> None:
+    """Also where only some of their columns are read, from an archive, or the engine decides."""
+    batches = stored()
+    (matches,) = found_by_engine(batches, compile_search(text, ()).compiled)
+    expected = sum(1 + batches[number].columns["repeats"][index] for number, index in matches)
+
+    assert expected
+    assert hunted(source, text, count=True) == [[expected]]
+    assert hunted(source, text, group_by=("proc.pname",)) == [["systemd", expected]]
+    prepared = Hunt(compile_search(text, ()), HuntResult(count=True))
+    prepared.results.append(HuntResult(group_by=("proc.pname",)))
+    both = prepared.tables(source, EventRange(0), lambda: False, lambda _: None)
+    assert [table["events"].to_pylist() for table in both] == [[expected]] * 2
+
+
+def test_only_columns_and_parts_of_files_that_are_needed_are_read(folder: Path) -> None:
+    """Ancestors are most of a file: hunts read none, or some attributes, and no part whose events can't match."""
+    prepared = Hunt(
+        compile_search("evt.type = execve and proc.pname = systemd", ()), HuntResult(group_by=("user.name",))
+    )
+    connection = duckdb.connect()
+    (chunk,) = ArchiveSource(open_folder(str(folder))).chunks(EventRange(0), lambda: False)
+    columns = prepared.columns_of(prepared._first_query(within(EventRange(0))))
+    chunk.bind_columns(connection, "chosen", columns, exp.true())
+    chunk.bind_columns(connection, "others", columns, exp.column("type").eq("mount"))
+
+    assert {each for each in columns if each.startswith("ancestors")} == {"ancestors.name"}
+    assert connection.sql("SELECT count(*) FROM chosen").fetchall() == [(5,)]
+    assert connection.sql("SELECT count(*) FROM others").fetchall() == [(0,)]
+    assert Hunt(compile_search("evt.info contains x and proc.name = x", ()), HuntResult()).reads_others is False
+    assert Hunt(compile_search("evt.info contains x and ancestor(proc.args contains x)", ()), HuntResult()).reads_others
+
+
 def test_columns_that_a_file_lacks_are_missing_values(folder: Path) -> None:
-    """An earlier release wrote it."""
+    """An earlier release wrote it, alone or beside one with all columns."""
     (file,) = folder.rglob("*.parquet")
     parquet.write_table(parquet.read_table(file, partitioning=None).drop_columns(["server_name"]), file)
     source = ArchiveSource(open_folder(str(folder)))
     assert hunted(source, "evt.type = execve and not tls.client.server_name exists", count=True) == [[6]]
+    below = "proc.pname = systemd and evt.type = execve and not tls.client.server_name exists"
+    assert hunted(source, below, count=True) == [[5]]
+    for name in ("00000-00000000000000000000-1.parquet", "00009-00000000000000000000-1.parquet"):
+        parquet.write_table(rows_of(stored()), other := file.with_name(name))
+        for text, number in ((below, 10), ("evt.type = execve and not tls.client.server_name exists", 12)):
+            assert hunted(source, text, count=True) == [[number]], name
+        assert set(source.remarks) == {"The archive has no events."}
+        other.unlink()
 
 
 def test_times_and_hosts_are_chosen(source: RowSource) -> None:
