@@ -21,11 +21,7 @@ from processor.detection.view import BatchView
 from processor.fields.event import result_text
 from processor.language.ast import Check, Field, Literal, Node, Transformer, ValueList
 from processor.language.event_types import ALL_EVENT_TYPES
-from processor.loading import load_rules, read_rule_files
 from schemas.batch import EventBatch, EventBit
-from schemas.catalog.fields import SYSCALL
-from schemas.encoding.recording import read_recording
-from schemas.subset import subset
 from tests.unit.processor.batches import batch_of
 from tests.unit.processor.compiler.test_against_interpreter import batches, condition
 
@@ -127,29 +123,6 @@ def test_random_conditions_agree_with_the_engine(
         sql = to_sql(node)
         may, must = found_by_sql(connection, sql)
         assert must <= matches <= may
-
-
-def test_the_shipped_rules_agree_with_the_engine(connection: duckdb.DuckDBPyConnection) -> None:
-    """Over recorded attacks and what happened beside them, for each rule; SQL alone decides most of them."""
-    rules = [rule for rule in load_rules(read_rule_files([ROOT / "rules"])).rules if rule.source == SYSCALL]
-    compiled = compile_rules([rule.condition for rule in rules])
-    every = list(read_recording(ROOT / "rules/acts.avro"))
-    hits = set().union(*(sorted(each)[:3] for each in found_by_engine(every, compiled)))
-    chosen = [
-        subset(batch, [at for at in range(batch.count) if (offset, at) in hits or at % 200 == 0])
-        for offset, batch in enumerate(every)
-    ]
-    connection.register("given", rows_of(chosen))
-    connection.execute("CREATE TABLE events AS SELECT * FROM given")
-    matches = found_by_engine(chosen, compiled)
-
-    exact = 0
-    for rule, found in zip(rules, matches, strict=False):
-        sql = to_sql(rule.condition)
-        may, must = found_by_sql(connection, sql)
-        assert must <= found <= may, rule.name
-        exact += sql.is_exact
-    assert exact > len(matches) / 2
 
 
 def test_a_missing_field_is_false_and_its_negation_true(connection: duckdb.DuckDBPyConnection) -> None:
