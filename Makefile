@@ -145,7 +145,8 @@ test-packages:
 	@LANNER_PACKAGES=$${LANNER_PACKAGES:-1} .venv/bin/python -m pytest tests/packages $(ARGS)
 
 VERSITYGW = 1.8.0
+S3_SERVER = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lanner-tests/versitygw-$(VERSITYGW)
 test-s3:
 	@deploy/setup/setup.sh test
-	@GOBIN=$(CURDIR)/build/versitygw go install github.com/versity/versitygw/cmd/versitygw@v$(VERSITYGW)
-	@LANNER_VERSITYGW=$(CURDIR)/build/versitygw/versitygw .venv/bin/python -m pytest tests/s3 $(ARGS)
+	@test -x $(S3_SERVER)/versitygw || GOBIN=$(S3_SERVER) go install github.com/versity/versitygw/cmd/versitygw@v$(VERSITYGW)
+	@LANNER_VERSITYGW=$(S3_SERVER)/versitygw .venv/bin/python -m pytest tests/s3 $(ARGS)

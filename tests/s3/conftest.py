@@ -2,4 +2,7 @@
 
 import os
 
+from tests.cluster.conftest import broker, connection, processes
+
+__all__ = ["broker", "connection", "processes"]
 collect_ignore_glob = [] if os.environ.get("LANNER_VERSITYGW") else ["test_*.py"]
