@@ -249,7 +249,7 @@ class BatchAssembler:
         """
         builder, self._builder = self._builder, BatchBuilder()
         self.is_urgent = False
-        if watched[0]:
+        if watched[0] or watched[1]:
             # They may change, and are read as rarely as what is watched is reported.
             self._addresses, self._memory_bytes = host_addresses(), _resident_bytes()
         self._repeated.clear()

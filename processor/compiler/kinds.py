@@ -57,8 +57,9 @@ class Kinds:
                 of_container[at] = repr(containers[at]).encode("utf-8", "surrogatepass")
             pid, vpid = process.pid, process.vpid
             leads = is_leader(pid, process.sid), is_leader(pid, process.pgid), is_leader(vpid, process.vpgid)
-            files = [None if file is None else _file_facts(file) for file in (process.file, process.script)]
-            facts = above, *leads, of_container[at], _facts(process), *files
+            file = None if process.file is None else _file_facts(process.file)
+            script = None if process.script is None else _file_facts(process.script)
+            facts = above, *leads, of_container[at], _facts(process), file, script
             found = seen.get(facts)
             if found is None:
                 # Equal values have equal bytes in this version only.

@@ -73,7 +73,7 @@ class CompiledRuleset:
 
     def faults(self) -> Counter[str]:
         """Count, by rule or stateful macro, how often evaluating it raised."""
-        return sum((each.faults for each in self._sides), Counter[str]())
+        return sum((each.faults for each in self._sides if each.faults), Counter[str]())
 
     def first_errors(self) -> dict[str, str]:
         """Return the first error of each rule or stateful macro that raised."""

@@ -335,7 +335,9 @@ class Pipeline:
         batch.names = self._names.table
         for alert in self.evaluator.process(self.pods.join(batch)):
             self._deliver(alert)
-        self._tally.see(head_of(batch), time.time_ns() // 1_000_000)
+        if self._newest is None or batch.lost or batch.watched or batch.narrowed:
+            # What is watched is reported every few seconds; what else is shown of this host hardly changes until then.
+            self._tally.see(head_of(batch), time.time_ns() // 1_000_000)
         if batch.count:
             self._newest = batch.columns["time"][-1] / 1e9, time.time()
         if self._recording is not None:
