@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from foundation.caches import BoundedMap
 from lanner.tuning.backtest import image_of
-from processor.actions.planning import PlannedAction, Planner, Target
+from processor.actions.planning import ActionTarget, PlannedAction, Planner
 from processor.actions.policies import ActionPolicy
 from schemas.alert import Alert
 from schemas.batch import EventBatch, Process
@@ -65,7 +65,7 @@ class Simulation:
     def __init__(self, planner: Planner, policies: Iterable[ActionPolicy]) -> None:
         self.policies = {policy.name: PolicyHits(policy) for policy in policies}
         self._planner = planner
-        self._hits: BoundedMap[tuple[str, Target], _Hit] = BoundedMap(_MAX_TARGETS)
+        self._hits: BoundedMap[tuple[str, ActionTarget], _Hit] = BoundedMap(_MAX_TARGETS)
         self._hit_hosts: set[str] = set()
         """The ids of hosts that have a target."""
 
@@ -79,7 +79,7 @@ class Simulation:
             else:
                 self._hit(found, planned, planned.target)
 
-    def _hit(self, found: PolicyHits, planned: PlannedAction, target: Target) -> None:
+    def _hit(self, found: PolicyHits, planned: PlannedAction, target: ActionTarget) -> None:
         key = (planned.policy.name, target)
         time = planned.alert.time
         before = self._hits.get(key)
@@ -125,16 +125,16 @@ def workload_of(alert: Alert) -> str:
     return f"{facts.get('k8s.ns.name')}/{owner}" if owner else image_of(alert)
 
 
-def _targets(batch: EventBatch, process: Process) -> Iterable[Target]:
+def _targets(batch: EventBatch, process: Process) -> Iterable[ActionTarget]:
     """Yield the targets that a process is part of."""
     host = batch.host_id
     if process.start_time is not None:
-        yield Target("process", host, (process.pid, process.start_time), "")
+        yield ActionTarget("process", host, (process.pid, process.start_time), "")
     leader = None if process.session_leader < 0 else batch.processes[process.session_leader]
     if leader is not None and leader.start_time is not None:
-        yield Target("session", host, (leader.pid, leader.start_time), "")
+        yield ActionTarget("session", host, (leader.pid, leader.start_time), "")
     if process.container >= 0:
-        yield Target("container", host, (batch.containers[process.container].id,), "")
+        yield ActionTarget("container", host, (batch.containers[process.container].id,), "")
 
 
 def _add(counts: Counter[str], name: str) -> None:

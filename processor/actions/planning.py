@@ -31,7 +31,7 @@ _ON_HOST = (None, "", "host")
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ActionTarget:
     """What an action is done to."""
 
     type: TargetType
@@ -50,7 +50,7 @@ class PlannedAction:
     """The same for the same alert and policy."""
     policy: ActionPolicy
     alert: Alert
-    target: Target | None
+    target: ActionTarget | None
     """None if the alert doesn't state it."""
     refusal: str = ""
     """Why it would not be done; empty if it would."""
@@ -98,12 +98,12 @@ def _planned(policy: ActionPolicy, alert: Alert) -> PlannedAction:
     return PlannedAction(digest.hexdigest(), policy, alert, target, refusal)
 
 
-def _target(type_: TargetType, alert: Alert, facts: Facts) -> tuple[Target | None, str]:
+def _target(type_: TargetType, alert: Alert, facts: Facts) -> tuple[ActionTarget | None, str]:
     """Return what an action is done to, or why that is unknown."""
 
-    def made(text: str, *key: Value) -> tuple[Target | None, str]:
+    def made(text: str, *key: Value) -> tuple[ActionTarget | None, str]:
         parts = tuple(part for part in key if isinstance(part, (str, int)))
-        return Target(type_, alert.host_id, parts, text), ""
+        return ActionTarget(type_, alert.host_id, parts, text), ""
 
     name, pid, start = (facts.get(each) for each in ("proc.name", "proc.pid", "proc.pid.ts"))
     container = facts.get("container.full_id") or facts.get("container.id")
