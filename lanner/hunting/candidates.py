@@ -48,7 +48,9 @@ class CandidateRows(AllRows):
         self._connection = connect(self._limits)
 
     def count(self, files: ArchiveFiles, file: ArchiveFile) -> int:
-        """Return the number of these rows in a file of events. Raises OSError and BadBatch."""
+        """Return the number of these rows in a file of events, or more if it has few. Raises OSError and BadBatch."""
+        if (number := super().count(files, file)) <= _ROWS:
+            return number
         with reading(file):
             return int(self._query(files, file, self._number).fetchall()[0][0])
 
@@ -59,9 +61,9 @@ class CandidateRows(AllRows):
         with reading(file):
             found = [EVENTS.empty_table()]
             try:
-                for rows in self._query(files, file, self._rows).to_arrow_reader(_ROWS):
-                    table = conformed(pa.Table.from_batches([rows]), EVENTS)
-                    found.append(table.filter(where))
+                parts = self._query(files, file, self._rows).to_arrow_reader(_ROWS)
+                tables = (pa.Table.from_batches([rows]) for rows in parts if rows.num_rows)
+                found += (conformed(table, EVENTS).filter(where) for table in tables)
             except duckdb.Error as error:
                 raise self._fault(file, error) from None
             return pa.concat_tables(found)

@@ -32,7 +32,7 @@ HOST = "host"
 _MAX_COUNTS = 100_000
 """Days, hosts and images of all rules together that are counted."""
 _REMEMBERED_IDS = 100_000
-_TRIED_KINDS = 1_000
+_TRIED_KINDS = 200
 """Kinds of alerts of a rule that may become examples."""
 _MAX_TEXT_BYTES = 500
 _SLACK_MS = 600_000
@@ -55,9 +55,9 @@ class AlertExample:
     output: str
 
     @property
-    def kind(self) -> tuple[str, str, str]:
+    def kind(self) -> tuple[str, str, str, str]:
         """What should differ between examples, most important first."""
-        return self.program, self.image, self.host
+        return self.program, self.image, self.host, self.output
 
 
 @dataclass(slots=True)
@@ -77,7 +77,7 @@ class RuleAlerts:
     """By repository and tag; HOST outside of containers."""
     examples: list[AlertExample] = field(default_factory=list)
     """As different as possible, at most EXAMPLES, by time."""
-    kinds: BoundedSet[tuple[str, str, str]] = field(default_factory=lambda: BoundedSet(_TRIED_KINDS), repr=False)
+    kinds: BoundedSet[tuple[str, str, str, str]] = field(default_factory=lambda: BoundedSet(_TRIED_KINDS), repr=False)
     """The kinds of alerts that were tried as examples."""
 
 
@@ -170,13 +170,11 @@ def _show(found: RuleAlerts, alert: Alert, image: str) -> None:
     """Take an alert as an example if it makes them more different."""
     facts = alert.stated
     program = str(facts.get("proc.exepath") or facts.get("proc.name") or "")
-    kind = (program, image, alert.hostname)
-    is_new = found.kinds.add(kind)
-    if len(found.examples) == EXAMPLES and not is_new:
-        return
     output = clipped(alert.output, _MAX_TEXT_BYTES)
     process = f"{facts['proc.pid']} {facts.get('proc.pid.ts')}" if facts.get("proc.pid") is not None else output
     example = AlertExample(alert.time, alert.hostname, image, program, process, output)
+    if not found.kinds.add(example.kind) and len(found.examples) == EXAMPLES:
+        return
     shown = found.examples
     if len(shown) < EXAMPLES:
         if all((each.host, each.process) != (example.host, example.process) for each in shown):

@@ -120,7 +120,7 @@ def _print_text(run: BacktestRun) -> None:
         f"{count_of(run.events, 'event')} of {count_of(len(run.hosts), 'host')}, {start} to {end} (UTC). "
         "Nothing was published.\n"
     )
-    if not run.hosts:
+    if not (run.hosts or run.is_stopped):
         sys.stdout.write("No events of this time are stored, so the result means nothing.\n")
     sys.stdout.writelines(f"{line}\n" for line in _state_lines(run) if run.hosts)
     sys.stdout.writelines(f"not seen by these rules: {printable(remark)}\n" for remark in run.remarks)

@@ -76,14 +76,21 @@ class DemandedBacktest:
         return "the topics" if self.where is None else str(self.where)
 
 
-def demanded_backtest(settings: Settings, store: str | None, since: str | None) -> DemandedBacktest | None:
-    """Return the backtest that options or else settings demand, if any. Raises BadInput for a wrong time."""
+def demanded_backtest(
+    settings: Settings, store: str | None, since: str | None, *, default: str | None
+) -> DemandedBacktest | None:
+    """Return the backtest that options or else settings demand, if any.
+
+    default: the start without `since`; None for the configured one. Raises BadInput for a wrong time, or one for none.
+    """
     configured = settings.published_rules.backtest
     named = configured.store if store is None else store
     if not named:
+        if since is not None:
+            raise BadInput("--since goes with --backtest.")
         return None
     now = time.time_ns() // _NS_PER_MS
-    first = time_ms(since or configured.since, "--since", now) or 0
+    first = time_ms(since or default or configured.since, "--since", now) or 0
     return DemandedBacktest(None if named == _TOPIC else Path(named), BacktestRange(first, now))
 
 

@@ -96,7 +96,7 @@ def publish(
     from processor.loading.difference import difference, enabled, lines
 
     settings = options.settings()
-    demand = demanded_backtest(settings, store, since)
+    demand = demanded_backtest(settings, store, since, default=None)
     key = None if sign_key is None else private_key(sign_key)
     sources = find_draft(replace(settings, rules_files=paths) if paths else settings, draft)
     detection = detection_of(settings, sources, warnings=not options.quiet)

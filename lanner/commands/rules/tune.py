@@ -129,7 +129,7 @@ def command(
     tried = [(each, trial.of(each)) for each in propose(alerts, witnesses, known)]
     tried.sort(key=lambda each: not _is_harmless(each))
     harmless = [each[0] for each in tried if _is_harmless(each)]
-    demand = demanded_backtest(settings, store, since if given is None else None)
+    demand = demanded_backtest(settings, store, None, default=since if given is None else None)
     run = None
     if demand is not None and harmless:
         run = _compared(settings, demand, sources, patch_text(harmless, trial.taken), quiet=options.quiet)

@@ -48,9 +48,9 @@ def test_examples_differ_as_far_as_alerts_do() -> None:
     """One noisy process gets one of the five, whichever alerts come first, as long as others alert too."""
     backtest = Backtest()
 
-    def take(number: int, program: str, pid: int, host: str = "web-3") -> None:
+    def take(number: int, program: str, pid: int, host: str = "web-3", output: str = "ran") -> None:
         event = {"proc.exepath": program, "proc.pid": pid}
-        backtest.count(alert(id=str(number), time=TIME + number, event=event, hostname=host))
+        backtest.count(alert(id=str(number), time=TIME + number, event=event, hostname=host, output=output))
 
     for number in range(20):
         take(number, "/usr/bin/cron", 7)
@@ -65,6 +65,8 @@ def test_examples_differ_as_far_as_alerts_do() -> None:
 
     assert {each.program for each in found.examples} == {"/usr/bin/cron", "/usr/bin/a", "/usr/bin/b", "/usr/bin/c"}
     assert {each.host for each in found.examples} == {"web-3", "web-4"}
+    take(50, "/usr/bin/cron", 10, output="wrote a file")
+    assert "wrote a file" in {each.output for each in found.examples}
     assert [each.time for each in found.examples] == sorted(each.time for each in found.examples)
 
 

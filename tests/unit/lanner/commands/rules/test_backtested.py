@@ -104,13 +104,15 @@ def test_an_option_precedes_the_setting() -> None:
     settings = replace(Settings().published_rules, backtest=BacktestSettings("/archive", "12h"))
     both = Settings(published_rules=settings)
 
-    assert demanded_backtest(Settings(), None, None) is None
-    found = demanded_backtest(both, None, None)
+    assert demanded_backtest(Settings(), None, None, default="7d") is None
+    found = demanded_backtest(both, None, None, default=None)
     assert found is not None
     assert (found.where, round(found.range.days, 3)) == (Path("/archive"), 0.5)
-    found = demanded_backtest(both, "topic", "2d")
+    found = demanded_backtest(both, "topic", "2d", default="7d")
     assert found is not None
     assert (found.where, found.name, round(found.range.days, 3)) == (None, "the topics", 2.0)
+    with pytest.raises(BadInput, match="--since goes with --backtest"):
+        demanded_backtest(Settings(), None, "2d", default=None)
 
 
 def test_tuning_states_what_the_changed_rules_would_have_raised(tmp_path: Path) -> None:
