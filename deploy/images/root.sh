@@ -5,6 +5,7 @@
 #   root.sh FOLDER [ARCHITECTURE]     FOLDER/python: Debian's Python with the libraries that it and Lanner need
 #                                     FOLDER/shell: a shell with basic commands
 #                                     FOLDER/lanner, FOLDER/root: the writable folders of an image that runs as that user
+#                                     FOLDER/archive: that of the archive's image
 set -eu
 packages='base-files ca-certificates libbz2-1.0 libc6 libcrypt1 libexpat1 libffi8 libgcc-s1 liblzma5 libpython3-stdlib
     libpython3.11-minimal libpython3.11-stdlib libsqlite3-0 libssl3 libstdc++6 libuuid1 media-types python3
@@ -48,4 +49,5 @@ further=
 unpacked "$1/shell" $shell
 for name in bin lib lib64 sbin; do rm "$1/shell/$name"; done
 install -d -o lanner -g lanner -m 0700 "$1/lanner/var/lib/lanner"
+install -d -o lanner -g lanner -m 0700 "$1/archive/var/lib/lanner-archive"
 install -d -m 0700 "$1/root/var/lib/lanner" "$1/root/var/cache/lanner"
