@@ -28,6 +28,9 @@ from lanner.wiring.rules import detection_of, find_draft, find_rules
 from processor.loading.difference import changed_rules
 
 _SHOWN = 10
+_SHOWN_DAYS = 30
+_FIXED = "\N{NO-BREAK SPACE}"
+"""Between a value and its count, so that lines don't end there."""
 _WIDTH = 110
 _SHORT_MS = 3_600_000
 """State of a shorter time is not worth a line of its own."""
@@ -136,15 +139,15 @@ def _section(run: BacktestRun, found: RuleAlerts) -> Iterator[str]:
     """Yield the lines about one rule."""
     yield ""
     yield printable(f"{found.rule} ({found.priority})")
-    days = [f"{day}: {count:,}" for day, count in sorted(found.days.items())]
+    days = [f"{day}:{_FIXED}{count:,}" for day, count in sorted(found.days.items())]
+    if len(days) > _SHOWN_DAYS:
+        days = [f"{count_of(len(days) - _SHOWN_DAYS, 'earlier day')}, then", *days[-_SHOWN_DAYS:]]
     for title, texts in (("by day", days), ("by host", _most(found.hosts)), ("by image", _most(found.images))):
-        yield from textwrap.wrap(
-            f"{title:<9} " + printable(", ".join(texts)),
-            _WIDTH,
-            initial_indent="  ",
-            subsequent_indent=" " * 12,
-            break_on_hyphens=False,
-        )
+        text = f"{title:<9} " + ", ".join(map(printable, texts))
+        for line in textwrap.wrap(
+            text, _WIDTH, initial_indent="  ", subsequent_indent=" " * 12, break_on_hyphens=False
+        ):
+            yield line.replace(_FIXED, " ")
     complete = run.complete_from(found.rule)
     if complete > max(run.range.since, run.first + _SHORT_MS):
         at = _time(complete * _NS_PER_MS)
@@ -154,7 +157,7 @@ def _section(run: BacktestRun, found: RuleAlerts) -> Iterator[str]:
 
 
 def _most(counts: Counter[str]) -> list[str]:
-    shown = [f"{name} {count:,}" for name, count in counts.most_common(_SHOWN)]
+    shown = [f"{name}{_FIXED}{count:,}" for name, count in counts.most_common(_SHOWN)]
     return shown if len(counts) <= _SHOWN else [*shown, f"and {len(counts) - _SHOWN:,} more"]
 
 

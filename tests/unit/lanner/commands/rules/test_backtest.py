@@ -1,6 +1,8 @@
 """Rules over what an archive and a recording have: two hosts for three days."""
 
 import json
+import os
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,8 @@ from click.testing import CliRunner, Result
 
 from lanner.cli.app import lanner_command
 from lanner.errors import BadInput
+from lanner.recorder.store import StoredBatch
+from lanner.tuning.backtest import BacktestVersion
 from schemas.batch import Container, EventBatch, Process
 from schemas.encoding.batch import encode_batch
 from tests.unit.lanner.archive.test_intake import Received, intake
@@ -169,6 +173,28 @@ def test_a_damaged_file_of_an_archive_is_said(tmp_path: Path) -> None:
 
     assert found(result)["Read"]["by_day"] == {"2026-11-25": 4}
     assert any("could not be read" in each for each in json.loads(result.stdout)["not_seen"])
+
+
+def test_what_was_counted_until_a_backtest_is_stopped_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C after the first two days: the last line states how far it came."""
+    stored = archived(tmp_path / "archive", fleet())
+    taken: list[int] = []
+    take = BacktestVersion.take
+
+    def interrupted(version: BacktestVersion, batch: StoredBatch, *, is_counted: bool) -> None:
+        take(version, batch, is_counted=is_counted)
+        taken.append(batch.appended)
+        if len(taken) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(BacktestVersion, "take", interrupted)
+    result = backtest(tmp_path, stored, "--format", "json", "-q")
+
+    assert result.exit_code == 0
+    assert found(result)["Read"]["by_day"] == {"2026-11-25": 4}
+    assert json.loads(result.stdout)["not_seen"][0].startswith("stopped early, after the events of 20")
 
 
 def test_replay_prints_the_alerts_of_an_archive_instead(tmp_path: Path) -> None:
