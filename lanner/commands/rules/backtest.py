@@ -141,7 +141,7 @@ def _section(run: BacktestRun, found: RuleAlerts) -> Iterator[str]:
     yield printable(f"{found.rule} ({found.priority})")
     days = [f"{day}:{_FIXED}{count:,}" for day, count in sorted(found.days.items())]
     if len(days) > _SHOWN_DAYS:
-        days = [f"{count_of(len(days) - _SHOWN_DAYS, 'earlier day')}, then", *days[-_SHOWN_DAYS:]]
+        days = [f"{count_of(len(days) - _SHOWN_DAYS, 'earlier day')}", *days[-_SHOWN_DAYS:]]
     for title, texts in (("by day", days), ("by host", _most(found.hosts)), ("by image", _most(found.images))):
         text = f"{title:<9} " + ", ".join(map(printable, texts))
         for line in textwrap.wrap(
