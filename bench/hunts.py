@@ -25,7 +25,9 @@ import tempfile
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +293,16 @@ def _others(archive: Path, clickhouse: str | None) -> None:
     _measured("lanner replay: three hours", command)
 
 
+def _make(root: Path, days: int) -> None:
+    began = time.monotonic()
+    for name in ("archive", "templates"):
+        (root / name).mkdir(parents=True)
+    templates = open_folder(str(root / "templates"))
+    print(f"{make_templates(templates):,} events of {len(list(RECORDINGS.glob('*.avro.xz')))} recordings", flush=True)
+    events = multiply(templates, open_folder(str(root / "archive")), days * 24)
+    print(f"multiplied to {events:,} events of {days} days in {time.monotonic() - began:.0f} s", flush=True)
+
+
 def main() -> None:
     """Make the archive, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -308,13 +320,9 @@ def main() -> None:
             sys.exit(
                 f"{chosen.folder} has less than {needed * 5 // 4 >> 30} GiB left: name another folder, or less --days."
             )
-        archive.mkdir(parents=True)
-        began = time.monotonic()
-        (root / "templates").mkdir()
-        templates = open_folder(str(root / "templates"))
-        print(f"{make_templates(templates):,} events of {len(list(RECORDINGS.glob('*.avro.xz')))} recordings")
-        events = multiply(templates, open_folder(str(archive)), chosen.days * 24)
-        print(f"multiplied to {events:,} events of {chosen.days} days in {time.monotonic() - began:.0f} s")
+        # A program that is started states at least the memory of what started it.
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            pool.submit(_make, root, chosen.days).result()
     try:
         print(f"load: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
         _hunts(archive)

@@ -26,6 +26,7 @@ from lanner.recorder.search import SearchCondition, compile_search
 from lanner.recorder.store import EventRange
 from processor.compiler.batch import compile_rules
 from processor.language.ast import Node
+from processor.loading import read_rule_files
 from schemas.batch import EventBatch, Process
 from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import RecordingWriter
@@ -287,6 +288,47 @@ def test_conditions_are_pushed_down_into_parquet(folder: Path) -> None:
     assert "type = 'execve'" in reading
     assert "proc_name = 'bash'" in reading
     assert "proc_cwd" not in reading
+
+
+_RULES = """
+- list: shells
+  items: [bash, sh]
+- macro: by_shell
+  condition: proc.name in (shells) and not proc.aargs contains nothing
+- macro: executed
+  condition: evt.type in (execve, execveat)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "engine"),
+    [
+        ("executed and proc.name in (shells)", ()),
+        ("by_shell", ("proc.aargs contains nothing",)),
+        ("evt.type = execve and proc.pname = systemd", ()),
+        ("ancestor(proc.name = systemd)", ()),
+        ("ancestor(not proc.args contains x)", ()),
+        ("evt.type = execve and not proc.aexepath[2] = x", ()),
+        ("fd.name glob '/etc/*'", ()),
+        ("fd.name glob '/etc/h[no]sts' or evt.type = execve", ("fd.name glob /etc/h[no]sts",)),
+        ("evt.arg.flags exists or proc.name exists", ()),
+        ("evt.info exists", ("evt.info exists",)),
+        # Only on names that are not UTF-8.
+        ("proc.cmdline regex 'bash.*' and evt.res = SUCCESS", ("proc.cmdline regex bash.*",)),
+    ],
+)  # fmt: skip
+def test_what_is_explained_is_what_runs(tmp_path: Path, text: str, engine: tuple[str, ...]) -> None:
+    """The engine evaluates events if a part of the condition is explained as its own, and otherwise none."""
+    (tmp_path / "rules.yaml").write_text(_RULES)
+    prepared = Hunt(compile_search(text, read_rule_files([tmp_path / "rules.yaml"])), HuntResult(count=True))
+    explained = prepared.explained(EventRange(0))
+    found = prepared.run(_Rows(stored()), EventRange(0), lambda: False, lambda _: None)  # type: ignore[arg-type]
+
+    assert found["events"].to_pylist() != [0]
+    assert prepared.sql.engine == engine
+    assert ("SQL decides the whole condition." in explained) is (engine == ())
+    assert (prepared.events > 0) is (engine != () and "regex" not in text)
+    assert all(f"  {part}" in explained.splitlines() for part in engine)
 
 
 def test_a_field_of_the_event_before_is_refused() -> None:
