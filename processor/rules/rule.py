@@ -272,7 +272,7 @@ class RulesetOptions:
     extra_fields: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     """By rule, further output fields: name to format, None for the field itself."""
     redact: Redact = unredacted
-    """Masks secrets in an alert, after rules were evaluated."""
+    """Completes an alert after rules were evaluated: masks secrets, and states which actions it requests."""
     max_group_values: int = MAX_GROUP_VALUES
     """The maximum number of values that first_seen knows of a group."""
     has_checked_outputs: bool = False
