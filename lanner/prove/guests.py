@@ -56,12 +56,16 @@ class GuestBoard(Sink):
         return Delivered()
 
     def take(self, alert: Alert, seconds: float) -> None:
-        """Take an alert; seconds: how long after its event it came."""
+        """Take an alert; seconds: how long after its event it came.
+
+        A container of an engine may have started at the same time as a guest, which is none.
+        """
         found = self._of(alert.output_fields.get(NAMESPACE_START))
         if found is None or alert.time < found[0].since or alert.event.get("proc.pid") in found[0].entering:
             return
         # A summary counts what has been reported, when the test may have ended.
-        if alert.repeats is not None or _is_other(alert.event.get("thread.cgroups"), found[0]):
+        is_in_container = alert.event.get("container.id") not in (None, "", "host")
+        if alert.repeats is not None or is_in_container or _is_other(alert.event.get("thread.cgroups"), found[0]):
             return
         with self._lock:
             found[1].alerts.append(raised_alert(alert, seconds))
@@ -75,7 +79,8 @@ class GuestBoard(Sink):
         """Count a batch's events of guests."""
         of_rows = [self._of(process.pidns_init_start_time) for process in batch.processes]
         for row, process in enumerate(batch.processes):
-            if (of_row := of_rows[row]) is not None and _is_other(process.cgroup, of_row[0]):
+            of_row = of_rows[row]
+            if of_row is not None and (process.container >= 0 or _is_other(process.cgroup, of_row[0])):
                 of_rows[row] = None
         if any(of_rows):
             with self._lock:

@@ -110,16 +110,16 @@ def test_what_was_stored_around_an_alert_and_by_a_draft(
     draft = tmp_path / "draft.yaml"
     draft.write_text(DRAFT)
     backtest_options = ("--since", "1h", "--format", "json", "--host", "host-[12]")
-    (found,) = objects(processes.start(connection, "replay", "--topic", *backtest_options, rules=draft))
+    (found,) = objects(processes.start(connection, "rules", "backtest", "--topic", *backtest_options, rules=draft))
     drafted = [act for act in generator.actions if act.startswith(("host-1", "host-2")) and act.endswith("1")]
     expected = Counter(act[:6] for act in drafted)
-    assert {row["host"]: row["alerts"] for row in found["found"]} == expected
+    assert Counter(host for row in found["found"] for host in Counter(row["by_host"]).elements()) == expected
     assert found["hosts"] == 2
     assert "not collected, because no rule at that time needed it: ptrace (host-1)" in found["not_seen"]
     assert "unknown which events were collected (host-2)" in found["not_seen"]
     assert "lost: 5 events (host-1)" in found["not_seen"]
-    table = lines(processes.start(connection, "replay", "--topic", rules=rules_file(tmp_path, RULES)))
-    assert sum(int(line.split()[4]) for line in table if line.startswith("Marked action")) == len(generator.actions)
+    table = lines(processes.start(connection, "rules", "backtest", "--topic", rules=rules_file(tmp_path, RULES)))
+    assert int(next(line for line in table if line.startswith("Marked action")).split()[3]) == len(generator.actions)
     assert TopicHistory(connection, connection.topic(ALERTS)).available == ends
     alerts.close()
 

@@ -74,7 +74,8 @@ def test_code_that_root_loads_is_known_by_what_brought_it(tmp_path: Path) -> Non
     with watching("mmap", settings=settings) as watch:
         watch.run("/usr/bin/python3", "-I", "-c", script)
         watch.settle()
-        maps = [event for event in watch.all() if "PROT_EXEC" in (event["evt.arg.prot"] or "")]
+        own = watch.events(proc__cmdline=f"python3 -I -c {script}")
+        maps = [event for event in own if "PROT_EXEC" in (event["evt.arg.prot"] or "")]
     found = {event["fd.name"]: event for event in maps}
     digest = hashlib.sha256(library.read_bytes()).hexdigest()
     assert found[str(library)]["fd.file.sha256"] == found[str(copied)]["fd.file.sha256"] == digest
