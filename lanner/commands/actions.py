@@ -183,6 +183,8 @@ def _section(found: PolicyHits) -> Iterator[str]:
                 subsequent_indent=" " * 12,
                 break_on_hyphens=False,
             )
+    if found.fuse.blown:
+        yield printable(f"  The fuse would have blown: {found.fuse.blown}. Nothing more would have been done.")
     for planned in found.examples:
         alert = planned.alert
         at = date_and_time_seconds(alert.time, utc=True)
@@ -218,6 +220,7 @@ def _hits_record(found: PolicyHits) -> dict[str, object]:
         "by_host": dict(found.hosts.most_common()),
         "by_workload": dict(found.workloads.most_common()),
         "by_user": dict(found.users.most_common()),
+        "fuse_blown": found.fuse.blown or None,
         "refused": dict(found.refused.most_common()),
         "prevented_events": found.prevented if found.counts_prevented else None,
         "prevented_alerts": found.prevented_alerts if found.counts_prevented else None,

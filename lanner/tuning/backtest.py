@@ -29,6 +29,7 @@ from schemas.limits import clipped
 EXAMPLES = 5
 HOST = "host"
 """Stands for the image of processes outside of containers."""
+UNKNOWN_IMAGE = "unknown image"
 _MAX_COUNTS = 100_000
 """Days, hosts and images of all rules together that are counted."""
 _REMEMBERED_IDS = 100_000
@@ -162,7 +163,7 @@ def image_of(alert: Alert) -> str:
     repository, tag = facts.get("container.image.repository"), facts.get("container.image.tag")
     if not repository:
         container = facts.get("container.id")
-        return HOST if container in (None, "", HOST) else "unknown image"
+        return HOST if container in (None, "", HOST) else UNKNOWN_IMAGE
     return f"{repository}:{tag}" if tag else str(repository)
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from foundation.caches import BoundedMap
-from lanner.tuning.backtest import image_of
+from lanner.tuning.backtest import HOST, UNKNOWN_IMAGE, image_of
+from processor.actions.fuse import Fuse
 from processor.actions.planning import ActionTarget, PlannedAction, Planner
 from processor.actions.policies import ActionPolicy
 from schemas.alert import Alert
@@ -37,12 +38,17 @@ class PolicyHits:
     """By login name if the session has one."""
     refused: Counter[str] = field(default_factory=Counter)
     """By reason."""
+    fuse: Fuse = field(init=False)
     prevented: int = 0
     """Events of the targets while the action would have lasted."""
     prevented_alerts: int = 0
     """Alerts about the targets in that time."""
     examples: list[PlannedAction] = field(default_factory=list)
     """The first ones, on different hosts or workloads where there are several."""
+
+    def __post_init__(self) -> None:
+        """Begin with the whole budget."""
+        self.fuse = Fuse(self.policy.budget)
 
     @property
     def counts_prevented(self) -> bool:
@@ -66,11 +72,14 @@ class Simulation:
         self.policies = {policy.name: PolicyHits(policy) for policy in policies}
         self._planner = planner
         self._hits: BoundedMap[tuple[str, ActionTarget], _Hit] = BoundedMap(_MAX_TARGETS)
+        self._hosts: set[str] = set()
+        """The ids of all hosts that sent events."""
         self._hit_hosts: set[str] = set()
         """The ids of hosts that have a target."""
 
     def take(self, alert: Alert) -> None:
         """Plan what an alert requests."""
+        self._hosts.add(alert.host_id)
         for planned in self._planner.plan(alert):
             found = self.policies[planned.policy.name]
             found.alerts += 1
@@ -86,12 +95,16 @@ class Simulation:
         if before is not None and before.begin <= time < before.end:
             found.prevented_alerts += 1
             return
+        facts = planned.alert.stated
+        workload = workload_of(planned.alert)
+        replica_of = "" if workload in (HOST, UNKNOWN_IMAGE) or target.type == "host" else workload
+        if refusal := found.fuse.spend(planned, replica_of, len(self._hosts)):
+            _add(found.refused, refusal)
+            return
         lease = planned.policy.lease
         self._hits.put(key, _Hit(found, time, time + lease if lease else float("inf")))
         self._hit_hosts.add(target.host_id)
         found.hits += 1
-        facts = planned.alert.stated
-        workload = workload_of(planned.alert)
         _add(found.hosts, planned.alert.hostname)
         _add(found.workloads, workload)
         _add(found.users, str(facts.get("user.loginname") or facts.get("user.name") or "unknown"))
@@ -101,6 +114,7 @@ class Simulation:
 
     def see(self, batch: EventBatch) -> None:
         """Count the events of a batch that actions would have prevented."""
+        self._hosts.add(batch.host_id)
         if batch.host_id not in self._hit_hosts:
             return
         rows: dict[int, list[_Hit]] = {}

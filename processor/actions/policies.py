@@ -38,6 +38,23 @@ DEFAULT_LEASE = 900_000_000_000
 MAX_LEASE = 7 * 86_400_000_000_000
 
 
+MAX_PER_HOUR = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much a policy may do before its fuse blows."""
+
+    per_hour: int = 10
+    hosts_percent: int = 10
+    """The share of the fleet's hosts with an action that lasts; one host is always allowed."""
+    replicas: int = 1
+    """Containers of one workload with an action that lasts; a further one is refused, and the fuse stays."""
+
+
+DEFAULT_BUDGET = Budget()
+
+
 @dataclass(frozen=True, slots=True)
 class Never:
     """What a policy never acts on, whatever its rules state; in each text, `*` matches any text."""
@@ -68,6 +85,7 @@ class ActionPolicy:
     priority: Priority
     """Rules of a lower priority aren't meant."""
     never: Never
+    budget: Budget = DEFAULT_BUDGET
     description: str = ""
     location: SourceLocation = field(default=SourceLocation(""), compare=False)
 

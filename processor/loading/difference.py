@@ -164,6 +164,7 @@ def _actions(version: RuleSnapshot) -> dict[str, _Facts]:
             "state": policy.state,
             "the rules that request it changed": (policy.rules, policy.tags, policy.priority),
             "what it is never for changed": policy.never,
+            "budget changed": policy.budget,
             "description changed": policy.description,
         }
         for policy in version.actions

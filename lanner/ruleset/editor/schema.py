@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from processor.actions.policies import ACTION_KINDS
+from processor.actions.policies import ACTION_KINDS, MAX_PER_HOUR
 from processor.indicators.formats import COLUMNS
 from processor.language.tokens import LIST_OPERATORS, OPERATORS
 from processor.loading.definitions import EXTENSION_KEYS
@@ -111,6 +111,7 @@ _INDICATORS: dict[str, Any] = {
         "expires_after": {**_DURATION, "description": "How old the file may be before its entries no longer match."},
     },
 }
+_COUNT = {"type": "integer", "minimum": 1, "maximum": MAX_PER_HOUR}
 _TEXT_OR_TEXTS = {"anyOf": [_TEXT, _TEXTS]}
 _ACTION: dict[str, Any] = {
     "required": ["action", "type", "target"],
@@ -133,6 +134,12 @@ _ACTION: dict[str, Any] = {
             "properties": dict.fromkeys(actions.NEVER_KEYS, _TEXT_OR_TEXTS),
             "additionalProperties": False,
             "description": "What it is never done to; * matches any text.",
+        },
+        "budget": {
+            "type": "object",
+            "properties": {"per_hour": _COUNT, "hosts": {"type": "string", "pattern": "^[0-9]+%$"}, "replicas": _COUNT},
+            "additionalProperties": False,
+            "description": "How much it may do before nothing more is done.",
         },
     },
 }

@@ -8,10 +8,13 @@ from foundation.text import did_you_mean, is_like
 from foundation.yaml.nodes import MappingNode, Node, SequenceNode
 from processor.actions.policies import (
     ACTION_KINDS,
+    DEFAULT_BUDGET,
     DEFAULT_LEASE,
     MAX_LEASE,
+    MAX_PER_HOUR,
     ActionPolicy,
     ActionType,
+    Budget,
     Never,
     State,
     TargetType,
@@ -22,7 +25,8 @@ from processor.loading.problems import ItemRejected, Problem, ProblemCode
 from processor.loading.values import head_location, optional_scalar, problem, reject, scalar, texts
 from schemas.catalog.priorities import Priority, parse_priority
 
-KEYS = ("action", "desc", "type", "target", "state", "lease", "rules", "tags", "priority", "never")
+KEYS = ("action", "desc", "type", "target", "state", "lease", "rules", "tags", "priority", "never", "budget")
+BUDGET_KEYS = ("per_hour", "hosts", "replicas")
 NEVER_KEYS = ("hosts", "users", "images", "namespaces")
 TYPES: tuple[ActionType, ...] = get_args(ActionType)
 STATES: tuple[State, ...] = get_args(State)
@@ -51,6 +55,7 @@ def read_action(item: MappingNode) -> ActionPolicy:
         tags=_texts(item, "tags", spot),
         priority=_priority(item, spot),
         never=_never(item, spot),
+        budget=_budget(item, spot),
         description=description.value if description else "",
         location=head_location(spot),
     )
@@ -112,16 +117,46 @@ def _priority(item: MappingNode, spot: ItemLocation) -> Priority:
 
 
 def _never(item: MappingNode, spot: ItemLocation) -> Never:
-    node = item.get("never")
+    node = _mapping(item, "never", NEVER_KEYS, spot, "{hosts: [db-*]}")
+    return Never() if node is None else Never(*(_texts(node, key, spot) for key in NEVER_KEYS))
+
+
+def _budget(item: MappingNode, spot: ItemLocation) -> Budget:
+    node = _mapping(item, "budget", BUDGET_KEYS, spot, "{per_hour: 5}")
     if node is None:
-        return Never()
+        return DEFAULT_BUDGET
+    return Budget(
+        _number(node, "per_hour", spot, default=DEFAULT_BUDGET.per_hour, most=MAX_PER_HOUR),
+        _number(node, "hosts", spot, default=DEFAULT_BUDGET.hosts_percent, most=100, unit="%"),
+        _number(node, "replicas", spot, default=DEFAULT_BUDGET.replicas, most=MAX_PER_HOUR),
+    )
+
+
+def _number(node: MappingNode, key: str, spot: ItemLocation, *, default: int, most: int, unit: str = "") -> int:
+    value = optional_scalar(node, key, spot)
+    if value is None:
+        return default
+    digits = value.value.removesuffix(unit)
+    if not digits.isascii() or not digits.isdigit() or not value.value.endswith(unit) or not 0 < int(digits) <= most:
+        message = f"'{value.value}' is not a number from 1{unit} to {most}{unit}"
+        raise _wrong(message, spot, value, f"write '{key}: {default}{unit}'")
+    return int(digits)
+
+
+def _mapping(
+    item: MappingNode, key: str, keys: tuple[str, ...], spot: ItemLocation, example: str
+) -> MappingNode | None:
+    """Return a mapping with some of the keys; None if there is none. Raises ItemRejected for anything else."""
+    node = item.get(key)
+    if node is None:
+        return None
     if not isinstance(node, MappingNode):
-        raise _wrong("'never' is not a mapping", spot, node, "write 'never: {hosts: [db-*]}'")
-    for key in node.names():
-        if key.value not in NEVER_KEYS:
-            hint = did_you_mean(key.value, NEVER_KEYS) or f"the keys are {', '.join(NEVER_KEYS)}"
-            raise _wrong(f"never: unknown key '{key.value}'", spot, key, hint)
-    return Never(*(_texts(node, key, spot) for key in NEVER_KEYS))
+        raise _wrong(f"'{key}' is not a mapping", spot, node, f"write '{key}: {example}'")
+    for each in node.names():
+        if each.value not in keys:
+            hint = did_you_mean(each.value, keys) or f"the keys are {', '.join(keys)}"
+            raise _wrong(f"{key}: unknown key '{each.value}'", spot, each, hint)
+    return node
 
 
 def _texts(item: MappingNode, key: str, spot: ItemLocation) -> tuple[str, ...]:

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from lanner.tuning.simulation import Simulation
 from processor.actions.planning import Planner
-from processor.actions.policies import ActionPolicy, Never
+from processor.actions.policies import ActionPolicy, Budget, Never
 from schemas.alert import Alert
 from schemas.batch import Container, EventBatch, Process
 from schemas.catalog.priorities import Priority
@@ -57,11 +57,20 @@ def test_later_events_of_a_target_count_as_prevented() -> None:
 
 def test_a_process_with_the_same_id_is_another_one() -> None:
     """As is one on another host."""
-    made = simulation(KILL)
+    made = simulation(replace(KILL, budget=Budget(hosts_percent=100)))
     made.take(shown(TIME, **{"proc.pid.ts": TIME - 1}))
     made.take(replace(shown(TIME + 1), host_id="host-2"))
     made.see(batch_at(TIME + 10))
     assert (made.policies["end"].hits, made.policies["end"].prevented) == (2, 0)
+
+
+def test_nothing_is_hit_once_the_fuse_has_blown() -> None:
+    """What came before stays, and all that follows is refused."""
+    made = simulation(replace(KILL, budget=Budget(per_hour=2)))
+    for second in range(5):
+        made.take(shown(TIME + second, **{"proc.pid": 10 + second, "container.id": "host"}))
+    found = made.policies["end"]
+    assert (found.hits, found.refused) == (2, {"the fuse has blown": 3})
 
 
 def test_refusals_are_counted_by_reason() -> None:
