@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from foundation.times import date_and_time_seconds
 from processor.actions.planning import PlannedAction
-from processor.actions.policies import Budget
+from processor.actions.policies import ActionBudget
 
 _HOUR = 3_600_000_000_000
 
@@ -27,7 +27,7 @@ class _Spent:
 class Fuse:
     """Decides whether the budget of one policy allows an action, and remembers it if so."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: ActionBudget) -> None:
         self._budget = budget
         self._lasting: list[_Spent] = []
         self._recent: deque[int] = deque()

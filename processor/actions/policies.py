@@ -42,7 +42,7 @@ MAX_PER_HOUR = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class ActionBudget:
     """How much a policy may do before its fuse blows."""
 
     per_hour: int = 10
@@ -52,7 +52,7 @@ class Budget:
     """Containers of one workload with an action that lasts; a further one is refused, and the fuse stays."""
 
 
-DEFAULT_BUDGET = Budget()
+DEFAULT_BUDGET = ActionBudget()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class ActionPolicy:
     priority: Priority
     """Rules of a lower priority aren't meant."""
     never: Never
-    budget: Budget = DEFAULT_BUDGET
+    budget: ActionBudget = DEFAULT_BUDGET
     description: str = ""
     location: SourceLocation = field(default=SourceLocation(""), compare=False)
 

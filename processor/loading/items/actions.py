@@ -12,9 +12,9 @@ from processor.actions.policies import (
     DEFAULT_LEASE,
     MAX_LEASE,
     MAX_PER_HOUR,
+    ActionBudget,
     ActionPolicy,
     ActionType,
-    Budget,
     Never,
     State,
     TargetType,
@@ -121,11 +121,11 @@ def _never(item: MappingNode, spot: ItemLocation) -> Never:
     return Never() if node is None else Never(*(_texts(node, key, spot) for key in NEVER_KEYS))
 
 
-def _budget(item: MappingNode, spot: ItemLocation) -> Budget:
+def _budget(item: MappingNode, spot: ItemLocation) -> ActionBudget:
     node = _mapping(item, "budget", BUDGET_KEYS, spot, "{per_hour: 5}")
     if node is None:
         return DEFAULT_BUDGET
-    return Budget(
+    return ActionBudget(
         _number(node, "per_hour", spot, default=DEFAULT_BUDGET.per_hour, most=MAX_PER_HOUR),
         _number(node, "hosts", spot, default=DEFAULT_BUDGET.hosts_percent, most=100, unit="%"),
         _number(node, "replicas", spot, default=DEFAULT_BUDGET.replicas, most=MAX_PER_HOUR),

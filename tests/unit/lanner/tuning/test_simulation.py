@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from lanner.tuning.simulation import Simulation
 from processor.actions.planning import Planner
-from processor.actions.policies import ActionPolicy, Budget, Never
+from processor.actions.policies import ActionBudget, ActionPolicy, Never
 from schemas.alert import Alert
 from schemas.batch import Container, EventBatch, Process
 from schemas.catalog.priorities import Priority
@@ -57,7 +57,7 @@ def test_later_events_of_a_target_count_as_prevented() -> None:
 
 def test_a_process_with_the_same_id_is_another_one() -> None:
     """As is one on another host."""
-    made = simulation(replace(KILL, budget=Budget(hosts_percent=100)))
+    made = simulation(replace(KILL, budget=ActionBudget(hosts_percent=100)))
     made.take(shown(TIME, **{"proc.pid.ts": TIME - 1}))
     made.take(replace(shown(TIME + 1), host_id="host-2"))
     made.see(batch_at(TIME + 10))
@@ -66,7 +66,7 @@ def test_a_process_with_the_same_id_is_another_one() -> None:
 
 def test_nothing_is_hit_once_the_fuse_has_blown() -> None:
     """What came before stays, and all that follows is refused."""
-    made = simulation(replace(KILL, budget=Budget(per_hour=2)))
+    made = simulation(replace(KILL, budget=ActionBudget(per_hour=2)))
     for second in range(5):
         made.take(shown(TIME + second, **{"proc.pid": 10 + second, "container.id": "host"}))
     found = made.policies["end"]

@@ -1,6 +1,6 @@
 from processor.actions.fuse import Fuse
 from processor.actions.planning import Planner
-from processor.actions.policies import ActionPolicy, Budget, Never
+from processor.actions.policies import ActionBudget, ActionPolicy, Never
 from schemas.catalog.priorities import Priority
 from tests.unit.alerts import TIME, alert
 
@@ -21,7 +21,7 @@ def spend(
 
 def test_more_in_an_hour_blow_the_fuse() -> None:
     """Nothing is allowed afterwards, however long it takes, until a person resets it."""
-    fuse = Fuse(Budget(per_hour=2))
+    fuse = Fuse(ActionBudget(per_hour=2))
     assert [spend(fuse, minute) for minute in (0, 59, 60, 61)] == ["", "", "", "the fuse has blown"]
     assert fuse.blown.startswith("2 in an hour, at ")
     assert spend(fuse, 1000) == "the fuse has blown"
@@ -29,17 +29,17 @@ def test_more_in_an_hour_blow_the_fuse() -> None:
 
 def test_too_large_a_share_of_hosts_blows_the_fuse() -> None:
     """Hosts count while an action lasts; one is always allowed."""
-    fuse = Fuse(Budget(per_hour=100, hosts_percent=10))
+    fuse = Fuse(ActionBudget(per_hour=100, hosts_percent=10))
     assert [spend(fuse, 0, host=host, hosts=29) for host in ("a", "a", "b")] == ["", "", ""]
     assert spend(fuse, 61, host="c", hosts=29) == ""
     assert [spend(fuse, 62, host=host, hosts=29) for host in ("d", "e")] == ["", "the fuse has blown"]
     assert fuse.blown.startswith("3 of 29 hosts at once")
-    assert spend(Fuse(Budget()), 0, hosts=1) == ""
+    assert spend(Fuse(ActionBudget()), 0, hosts=1) == ""
 
 
 def test_a_second_replica_is_refused_while_the_first_is_stopped() -> None:
     """The fuse stays; what is no replica of anything is not counted."""
-    fuse = Fuse(Budget())
+    fuse = Fuse(ActionBudget())
     outcomes = [spend(fuse, minute, workload="shop/web", policy=FREEZE) for minute in (0, 14, 15)]
     assert outcomes == ["", "1 of its workload already", ""]
     assert spend(fuse, 16, policy=FREEZE) == spend(fuse, 16, policy=FREEZE) == fuse.blown == ""
