@@ -2,7 +2,7 @@
 . /usr/local/lib/ordinary/lib.sh
 for host in 1 2 3 4 5 6; do ip address add "198.51.100.$host/32" dev lo; done
 work=/srv/names
-mkdir -p "$work/www/simple/tool"
+mkdir -p "$work/www/python/tool"
 echo 'nameserver 127.0.0.1' > "$work/resolv.conf"
 mount --bind "$work/resolv.conf" /etc/resolv.conf
 openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=example.com -keyout "$work/pair.pem" -out "$work/cert.pem"
@@ -24,7 +24,7 @@ while :; do
     runuser -u dev -- git clone --quiet http://git.example.com/hello.git "/tmp/hello-$RANDOM"
     runuser -u dev -- python3 -c 'import urllib.request; urllib.request.urlopen("http://www.example.com/").read()'
     runuser -u dev -- node -e 'require("http").get("http://modules.example.com/", (answer) => answer.resume())'
-    python3 -m pip download --quiet --index-url http://packages.example.com/simple --trusted-host packages.example.com tool
+    python3 -m pip download --quiet --index-url http://packages.example.com/python --trusted-host packages.example.com tool
     getent hosts missing.example.com
     getent hosts 198.51.100.1
     pause 10
