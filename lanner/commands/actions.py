@@ -3,7 +3,6 @@
 import json
 import sys
 import textwrap
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +13,12 @@ from foundation.quantities import duration_text
 from foundation.text import count_of, printable
 from foundation.times import date_and_time_seconds, iso8601_zulu
 from lanner.cli.app import Group, Options, front_command
-from lanner.cli.options import source_options, time_ms
+from lanner.cli.options import source_options
 from lanner.cli.tables import ACTIONS
-from lanner.commands.rules.backtested import evaluate, stored_where
+from lanner.commands.rules.backtested import chosen_range, evaluate, range_options, stored_where
 from lanner.errors import BadInput
 from lanner.terminal.tables import print_table
-from lanner.tuning.backtest import BacktestRange, BacktestRun, BacktestVersion
+from lanner.tuning.backtest import BacktestRun, BacktestVersion
 from lanner.tuning.simulation import PolicyHits, Simulation
 from lanner.wiring.rules import detection_of, find_draft
 from processor.actions.planning import Planner
@@ -98,11 +97,7 @@ def _policy_record(policy: ActionPolicy, rules: list[Rule]) -> dict[str, object]
     "lanner actions simulate actions.yaml --topic --since 24h --format json",
 )
 @click.argument("paths", nargs=-1, metavar="[PATH…]")
-@click.option(
-    "--since", metavar="TIME", default="7d", show_default=True, help="A duration before now, or a date and time."
-)
-@click.option("--until", metavar="TIME", help="Not later than this.  [default: now]")
-@click.option("--host", metavar="PATTERN", default="*", help="Only hosts with this name or id; * matches any text.")
+@range_options
 @source_options
 def simulate(
     options: Options,
@@ -122,10 +117,7 @@ def simulate(
     session or container are counted. Nothing is done. The last lines state what was not collected.
     """
     settings = options.settings()
-    now = time.time_ns() // _NS_PER_MS
-    range_ = BacktestRange(time_ms(since, "--since", now) or 0, time_ms(until, "--until", now) or now)
-    if range_.until <= range_.since:
-        raise BadInput("--until is not after --since.")
+    range_ = chosen_range(since, until)
     detection = detection_of(settings, find_draft(settings, paths, alone=False), warnings=not options.quiet)
     active = detection.active_rules
     by_rule = policies_by_rule(active.actions, [rule for rule in active.rules if rule.enabled])

@@ -4,7 +4,6 @@ import fnmatch
 import json
 import sys
 import textwrap
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,15 +14,15 @@ import click
 from foundation.text import count_of, printable
 from foundation.times import date_and_time_seconds, iso8601_zulu
 from lanner.cli.app import Options, front_command
-from lanner.cli.options import alone_option, source_options, time_ms
-from lanner.commands.rules.backtested import evaluate, stored_where
+from lanner.cli.options import alone_option, source_options
+from lanner.commands.rules.backtested import chosen_range, evaluate, range_options, stored_where
 from lanner.errors import BadInput
 from lanner.ruleset.compile import CompiledDetection
 from lanner.ruleset.load import load_or_fail
 from lanner.settings import Settings
 from lanner.terminal.output import note
 from lanner.terminal.tables import print_table
-from lanner.tuning.backtest import AlertExample, BacktestRange, BacktestRun, BacktestVersion, RuleAlerts
+from lanner.tuning.backtest import AlertExample, BacktestRun, BacktestVersion, RuleAlerts
 from lanner.wiring.rules import detection_of, find_draft, find_rules
 from processor.loading.difference import changed_rules
 
@@ -44,11 +43,7 @@ _NS_PER_MS = 1_000_000
     "lanner rules backtest --rule 'Connect *' --since 2026-11-01 --until 2026-11-08 --format json",
 )
 @click.argument("paths", nargs=-1, metavar="[PATH…]")
-@click.option(
-    "--since", metavar="TIME", default="7d", show_default=True, help="A duration before now, or a date and time."
-)
-@click.option("--until", metavar="TIME", help="Not later than this.  [default: now]")
-@click.option("--host", metavar="PATTERN", default="*", help="Only hosts with this name or id; * matches any text.")
+@range_options
 @click.option("--rule", "selected", multiple=True, metavar="NAME", help="Only rules of this name; * matches any text.")
 @alone_option
 @source_options
@@ -73,11 +68,7 @@ def backtest(
     collected: rules that need it can't have matched.
     """
     settings = options.settings()
-    now = time.time_ns() // _NS_PER_MS
-    end = time_ms(until, "--until", now) or now
-    range_ = BacktestRange(time_ms(since, "--since", now) or 0, end)
-    if range_.until <= range_.since:
-        raise BadInput("--until is not after --since.")
+    range_ = chosen_range(since, until)
     detection = detection_of(settings, find_draft(settings, paths, alone=alone), warnings=not options.quiet)
     if not options.quiet:
         for line in detection.notices:

@@ -5,6 +5,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import click
 
 from bus.connection import BusUnavailable
 from foundation.text import count_of, printable
@@ -25,6 +28,24 @@ _NAME_SECONDS = 5
 _NS_PER_MS = 1_000_000
 _TOPIC = "topic"
 _SHOWN = 10
+
+
+def range_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose the time and the hosts, which are passed as `since`, `until` and `host`."""
+    since, until = "A duration before now, or a date and time.", "Not later than this.  [default: now]"
+    host = "Only hosts with this name or id; * matches any text."
+    function = click.option("--host", metavar="PATTERN", default="*", help=host)(function)
+    function = click.option("--until", metavar="TIME", help=until)(function)
+    return click.option("--since", metavar="TIME", default="7d", show_default=True, help=since)(function)
+
+
+def chosen_range(since: str, until: str | None) -> BacktestRange:
+    """Return the range that these options state. Raises BadInput."""
+    now = time.time_ns() // _NS_PER_MS
+    found = BacktestRange(time_ms(since, "--since", now) or 0, time_ms(until, "--until", now) or now)
+    if found.until <= found.since:
+        raise BadInput("--until is not after --since.")
+    return found
 
 
 def stored_where(settings: Settings, file: Path | None, *, topic: bool, quiet: bool) -> Path | None:
