@@ -87,7 +87,8 @@ def _one_of(item: MappingNode, key: str, choices: tuple[_Choice, ...], spot: Ite
     node = scalar(item, key, spot, hint=f"add '{key}: {choices[0]}'; {what or 'it is one of '}{', '.join(choices)}")
     found = next((each for each in choices if each == node.value), None)
     if found is None:
-        message = f"'{node.value}' is none of {', '.join(choices)}"
+        others = f"none of {', '.join(choices)}" if len(choices) > 1 else f"not {choices[0]}"
+        message = f"'{node.value}' is {others}"
         raise _wrong(message, spot, node, did_you_mean(node.value, choices))
     return found
 
