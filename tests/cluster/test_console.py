@@ -53,8 +53,16 @@ class BrowsedConsole:
 
     def search(self, condition: str) -> list[tuple[str, Any]]:
         """Return the events of a search's stream."""
-        query = urllib.parse.urlencode({"q": condition})
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/search?{query}", timeout=60) as answer:
+        return self._stream(f"/api/search?{urllib.parse.urlencode({'q': condition})}")
+
+    def hunt(self, **form: str) -> tuple[str, Any]:
+        """Return the last event of a hunt's stream."""
+        return self._stream("/api/hunt", json.dumps(form).encode())[-1]
+
+    def _stream(self, path: str, data: bytes | None = None) -> list[tuple[str, Any]]:
+        headers = {"Content-Type": "application/json", "X-Lanner-Request": "test"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
             parts = answer.read().decode().split("\n\n")
         lines = [part.split("\n") for part in parts if part.startswith("event: ")]
         return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in lines]
@@ -161,7 +169,7 @@ def test_hosts_are_known_from_their_heartbeats(connection: Connection, processes
 
 
 def test_events_of_a_fleet_are_searched(connection: Connection, processes: Processes, tmp_path: Path) -> None:
-    """Newest first, from all partitions; what is no batch is counted."""
+    """Newest first, from all partitions; what is no batch is counted. Hunts read the same topic."""
     generator = Generator(connection, hosts=4)
     generator.act(25)
     generator.send(b"nonsense", "host-0", topic="events")
@@ -176,6 +184,14 @@ def test_events_of_a_fleet_are_searched(connection: Connection, processes: Proce
     assert [event["time"] for event in found] == sorted((event["time"] for event in found), reverse=True)
     assert end["remarks"] == ["1 message could not be read as events."]
     assert console.search("proc.name = never")[-1][1]["looked_at"] == end["looked_at"]
+
+    end, hunted = console.hunt(q="fd.name startswith /marked/", place="topic", group_by="evt.hostname")
+    assert (end, hunted["end"], hunted["total"]) == ("result", "complete", 100)
+    assert {row[0]: row[1] for row in hunted["rows"]} == {f"host-{number}": "25" for number in range(4)}
+    sql = "SELECT evt_hostname, count(*) FROM events WHERE fd_name LIKE '/marked/%' GROUP BY 1 ORDER BY 1 LIMIT 1"
+    assert console.hunt(q=sql, language="sql", place="topic")[1]["rows"] == [["host-0", "25"]]
+    refused_sql = console.hunt(q="SELECT * FROM read_text('/etc/shadow')", language="sql", place="topic")
+    assert refused_sql[0] == "failed"
     assert console.process.stop() == 0
 
 
