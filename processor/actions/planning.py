@@ -1,15 +1,14 @@
 """Plans actions: from an alert and the policies of its rule to what each would hit, or why it would not be done.
 
-Pure: a plan depends on the alert alone, so a repeated alert has the same plan with the same id.
+Pure: a plan depends on the alert alone, so a repeated alert has the same plan.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 
 from foundation.quantities import duration_text
 from foundation.text import is_like
-from processor.actions.policies import ActionPolicy, State, TargetType
+from processor.actions.policies import ActionPolicy, TargetType
 from schemas.alert import PLANNED, Alert, Value
 from schemas.limits import clipped
 
@@ -46,19 +45,12 @@ class ActionTarget:
 class PlannedAction:
     """What a policy requests because of one alert."""
 
-    id: str
-    """The same for the same alert and policy."""
     policy: ActionPolicy
     alert: Alert
     target: ActionTarget | None
     """None if the alert doesn't state it."""
     refusal: str = ""
     """Why it would not be done; empty if it would."""
-
-    @property
-    def state(self) -> State | None:
-        """The state of its policy; None if it is refused."""
-        return None if self.refusal else self.policy.state
 
     @property
     def text(self) -> str:
@@ -92,10 +84,9 @@ class Planner:
 
 def _planned(policy: ActionPolicy, alert: Alert) -> PlannedAction:
     facts = alert.stated
-    digest = blake2b(f"{alert.id}\x1f{policy.name}".encode("utf-8", "surrogateescape"), digest_size=16)
     target, missing = _target(policy.target, alert, facts)
     refusal = missing or _spared(policy, alert, facts) or _protected(policy, facts)
-    return PlannedAction(digest.hexdigest(), policy, alert, target, refusal)
+    return PlannedAction(policy, alert, target, refusal)
 
 
 def _target(type_: TargetType, alert: Alert, facts: Facts) -> tuple[ActionTarget | None, str]:
