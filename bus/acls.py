@@ -11,6 +11,11 @@ from types import MappingProxyType
 from typing import Literal
 
 from bus.topics import (
+    ACTION_DECISIONS,
+    ACTION_INTENTS,
+    ACTION_REQUESTS,
+    ACTION_RESULTS,
+    ACTIONS_TABLE,
     ALERTS,
     CONSOLE_AUDIT,
     CONSOLE_MARKS,
@@ -42,6 +47,7 @@ Operation = Literal["READ", "WRITE", "DESCRIBE", "DESCRIBE_CONFIGS"]
 Resource = Literal["TOPIC", "GROUP"]
 
 _STATE = changelog(CORRELATION_TABLE)
+_BUDGETS = changelog(ACTIONS_TABLE)
 ARCHIVE_GROUP = "archive"
 """The consumer group of `lanner archive`; without the connection's prefix."""
 SIEM_GROUPS = "siem"
@@ -72,7 +78,10 @@ def _topics(operation: Operation, *names: str) -> tuple[Grant, ...]:
 
 PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
     {
-        "collector": (*_topics("WRITE", EVENTS, HOSTS), *_topics("READ", PUSHDOWN_FILTERS)),
+        "collector": (
+            *_topics("WRITE", EVENTS, HOSTS, ACTION_RESULTS),
+            *_topics("READ", PUSHDOWN_FILTERS, ACTION_INTENTS, ACTION_DECISIONS),
+        ),
         "processor": (
             *_topics(
                 "READ", EVENTS, CORRELATE, _STATE, RULES, PUSHDOWN_FILTERS, PROCESSORS, SCHEMAS, HOST_PINS, HOST_KEYS
@@ -80,6 +89,9 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             *_topics("READ", PODS, KUBERNETES_AUDIT, SESSIONS, QUIET_HOSTS),
             *_topics("WRITE", CORRELATE, _STATE, PUSHDOWN_FILTERS, PROCESSORS, SCHEMAS, ALERTS, PROCESSOR_DEAD_LETTERS),
             *_topics("WRITE", HOST_PINS, SESSIONS, QUIET_HOSTS),
+            *_topics("READ", ACTION_REQUESTS, _BUDGETS, ACTION_DECISIONS, ACTION_RESULTS),
+            *_topics("WRITE", ACTION_REQUESTS, _BUDGETS, ACTION_INTENTS),
+            *_topics("DESCRIBE_CONFIGS", ACTION_REQUESTS, _BUDGETS, ACTION_INTENTS, ACTION_DECISIONS, ACTION_RESULTS),
             *_topics("DESCRIBE_CONFIGS", EVENTS, CORRELATE, _STATE, RULES, PUSHDOWN_FILTERS, PROCESSORS, SCHEMAS),
             *_topics("DESCRIBE_CONFIGS", ALERTS, PROCESSOR_DEAD_LETTERS, HOST_PINS, HOST_KEYS, PODS),
             *_topics("DESCRIBE_CONFIGS", KUBERNETES_AUDIT, SESSIONS, QUIET_HOSTS),
@@ -99,6 +111,8 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             *_topics("READ", ALERTS, EVENTS, CORRELATE, RULES, PROCESSORS, SCHEMAS, CONSOLE_MARKS),
             *_topics("READ", PROCESSOR_DEAD_LETTERS, NOTIFIER_DEAD_LETTERS),
             *_topics("WRITE", CONSOLE_MARKS, CONSOLE_AUDIT),
+            *_topics("READ", ACTION_INTENTS, ACTION_DECISIONS, ACTION_RESULTS),
+            *_topics("WRITE", ACTION_INTENTS, ACTION_DECISIONS),
             *_topics("DESCRIBE_CONFIGS", ALERTS, EVENTS, CORRELATE, SCHEMAS, CONSOLE_MARKS, CONSOLE_AUDIT),
             *_topics("DESCRIBE_CONFIGS", RULES, PROCESSORS, PROCESSOR_DEAD_LETTERS, NOTIFIER_DEAD_LETTERS),
             # How far they are behind; not the right to join them, which would take their messages.
@@ -125,6 +139,10 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             *_topics("READ", CORRELATE, _STATE, EVENTS, PROCESSORS, RULES, SCHEMAS),
             *_topics("WRITE", CORRELATE),
         ),
+        "responder": (
+            *_topics("READ", ACTION_INTENTS, ACTION_DECISIONS, ACTION_RESULTS),
+            *_topics("WRITE", ACTION_INTENTS, ACTION_DECISIONS),
+        ),
         "publisher": (*_topics("READ", RULES), *_topics("WRITE", RULES)),
         "enroller": (*_topics("READ", HOSTS, HOST_PINS, HOST_KEYS), *_topics("WRITE", HOST_PINS, HOST_KEYS)),
         "reader": (
@@ -139,8 +157,8 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
     }
 )
 """The parts: the stages, the console, the archive and its search for new indicators, the intakes of alerts and of audit
-events, the commands that settle dead letters, change what stateful rules remember, publish rules and enroll hosts,
-readers of alerts as JSON, and operators, who may read everything."""
+events, the commands that settle dead letters, change what stateful rules remember, decide about actions, publish rules
+and enroll hosts, readers of alerts as JSON, and operators, who may read everything."""
 _JSON_SOURCES: Mapping[str, tuple[Operation, ...]] = MappingProxyType(
     {"processor": ("READ",), "dead-letters": ("READ", "WRITE")}
 )

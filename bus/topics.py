@@ -29,12 +29,18 @@ SESSIONS = "sessions"
 """Records of people's sessions: requests for commands in pods, their processes, and logins by SSH."""
 CONSOLE_MARKS, CONSOLE_AUDIT = "console-marks", "console-audit"
 """Decisions of people about alerts, and their actions, on the pages of `lanner console`."""
+ACTION_REQUESTS = "action-requests"
+"""What alerts request of each action policy, and decisions about its fuse, for the processor that owns its budget."""
+ACTION_INTENTS, ACTION_DECISIONS, ACTION_RESULTS = "action-intents", "action-decisions", "action-results"
+"""Signed records: what is to be done on which host, what people decided, and what hosts did."""
 PROCESSOR_DEAD_LETTERS, NOTIFIER_DEAD_LETTERS = "dlq.processor", "dlq.notifier"
 
 PROCESSOR_GROUP = "processor"
 """Faust's app id, without prefix: the consumer group, and the prefix of changelogs' names."""
 CORRELATION_TABLE = "correlation"
-"""The only table that the processor stores."""
+"""The table of windows, repeats and known values."""
+ACTIONS_TABLE = "actions"
+"""The table of action policies' budgets."""
 
 MAX_MESSAGE_BYTES = 4 << 20
 """A batch is cut at 512 kB of text; its rows, its columns and one last large event are extra."""
@@ -43,6 +49,8 @@ MAX_HOST_MESSAGE_BYTES = 64 << 10
 BATCH_BYTES = MAX_HOST_MESSAGE_BYTES
 """The most that a client puts into one batch, unless it is a single message. The broker accepts or refuses whole
 batches, and each topic accepts this much."""
+_FROM_HOSTS = (HOSTS, HOST_PINS, HOST_KEYS, PODS, SESSIONS, ACTION_INTENTS, ACTION_DECISIONS, ACTION_RESULTS)
+"""The topics of such records."""
 _SEGMENT_BYTES = 64 << 20
 _COMPACTION_LAG_MS = 300_000
 APPEND_TIME = "LogAppendTime"
@@ -97,6 +105,13 @@ TOPICS: tuple[TopicKind, ...] = (
     TopicKind(SESSIONS, scales=False, cleanup="delete", retention_ms=7 * DAY_MS, append_time=True),
     TopicKind(CONSOLE_MARKS, scales=False, cleanup="compact"),
     TopicKind(CONSOLE_AUDIT, scales=False, cleanup="delete", retention_ms=365 * DAY_MS),
+    TopicKind(
+        ACTION_REQUESTS, scales=True, cleanup="delete", retention_ms=DAY_MS, append_time=True, co_partitioned=True
+    ),
+    TopicKind(changelog(ACTIONS_TABLE), scales=True, cleanup="compact", co_partitioned=True),
+    TopicKind(ACTION_INTENTS, scales=False, cleanup="delete", retention_ms=30 * DAY_MS, append_time=True),
+    TopicKind(ACTION_DECISIONS, scales=False, cleanup="compact", append_time=True),
+    TopicKind(ACTION_RESULTS, scales=False, cleanup="delete", retention_ms=30 * DAY_MS, append_time=True),
     TopicKind(PROCESSOR_DEAD_LETTERS, scales=False, cleanup="delete", retention_ms=30 * DAY_MS),
     TopicKind(NOTIFIER_DEAD_LETTERS, scales=False, cleanup="delete", retention_ms=30 * DAY_MS),
 )
@@ -132,9 +147,7 @@ def plan(prefix: str, partitions: int, replication: int, events_retention_ms: in
 def _plan(kind: TopicKind, prefix: str, partitions: int, replication: int, events_retention_ms: int) -> TopicPlan:
     config = {
         "cleanup.policy": kind.cleanup,
-        "max.message.bytes": str(
-            MAX_HOST_MESSAGE_BYTES if kind.name in (HOSTS, HOST_PINS, HOST_KEYS, PODS, SESSIONS) else MAX_MESSAGE_BYTES
-        ),
+        "max.message.bytes": str(MAX_HOST_MESSAGE_BYTES if kind.name in _FROM_HOSTS else MAX_MESSAGE_BYTES),
         "min.insync.replicas": "2" if replication > 2 else "1",
     }
     if kind.retention_ms is not None:

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from foundation.caches import BoundedMap
-from lanner.tuning.backtest import HOST, UNKNOWN_IMAGE, image_of
+from lanner.tuning.backtest import HOST, UNKNOWN_IMAGE
 from processor.actions.fuse import Fuse
-from processor.actions.planning import ActionTarget, PlannedAction, Planner
+from processor.actions.planning import ActionTarget, PlannedAction, Planner, target_of
 from processor.actions.policies import ActionPolicy
+from schemas.action import ActionIntent
 from schemas.alert import Alert
 from schemas.batch import EventBatch, Process
 
@@ -83,12 +84,13 @@ class Simulation:
         for planned in self._planner.plan(alert):
             found = self.policies[planned.policy.name]
             found.alerts += 1
-            if planned.refusal or planned.target is None:
-                _add(found.refused, planned.refusal)
+            if planned.intent.refusal:
+                _add(found.refused, planned.intent.refusal)
             else:
-                self._hit(found, planned, planned.target)
+                self._hit(found, planned)
 
-    def _hit(self, found: PolicyHits, planned: PlannedAction, target: ActionTarget) -> None:
+    def _hit(self, found: PolicyHits, planned: PlannedAction) -> None:
+        target = target_of(planned.intent)
         key = (planned.policy.name, target)
         time = planned.alert.time
         before = self._hits.get(key)
@@ -96,9 +98,8 @@ class Simulation:
             found.prevented_alerts += 1
             return
         facts = planned.alert.stated
-        workload = workload_of(planned.alert)
-        replica_of = "" if workload in (HOST, UNKNOWN_IMAGE) or target.type == "host" else workload
-        if refusal := found.fuse.spend(planned, replica_of, len(self._hosts)):
+        workload = _shown_workload(planned.intent)
+        if refusal := found.fuse.spend(planned.intent, time, len(self._hosts)):
             _add(found.refused, refusal)
             return
         lease = planned.policy.lease
@@ -108,7 +109,7 @@ class Simulation:
         _add(found.hosts, planned.alert.hostname)
         _add(found.workloads, workload)
         _add(found.users, str(facts.get("user.loginname") or facts.get("user.name") or "unknown"))
-        others = {(each.alert.hostname, workload_of(each.alert)) for each in found.examples}
+        others = {(each.alert.hostname, _shown_workload(each.intent)) for each in found.examples}
         if len(found.examples) < EXAMPLES and (planned.alert.hostname, workload) not in others:
             found.examples.append(planned)
 
@@ -132,23 +133,20 @@ class Simulation:
                     hit.found.prevented += 1 + repeats
 
 
-def workload_of(alert: Alert) -> str:
-    """Return what people know the process's container by: its owner in Kubernetes, else its image."""
-    facts = alert.stated
-    owner = facts.get("k8s.owner.name") or facts.get("k8s.deployment.name") or facts.get("k8s.pod.name")
-    return f"{facts.get('k8s.ns.name')}/{owner}" if owner else image_of(alert)
+def _shown_workload(intent: ActionIntent) -> str:
+    return intent.workload or (UNKNOWN_IMAGE if intent.container_id else HOST)
 
 
 def _targets(batch: EventBatch, process: Process) -> Iterable[ActionTarget]:
     """Yield the targets that a process is part of."""
     host = batch.host_id
     if process.start_time is not None:
-        yield ActionTarget("process", host, (process.pid, process.start_time), "")
+        yield ActionTarget("process", host, (process.pid, process.start_time))
     leader = None if process.session_leader < 0 else batch.processes[process.session_leader]
     if leader is not None and leader.start_time is not None:
-        yield ActionTarget("session", host, (leader.pid, leader.start_time), "")
+        yield ActionTarget("session", host, (leader.pid, leader.start_time))
     if process.container >= 0:
-        yield ActionTarget("container", host, (batch.containers[process.container].id,), "")
+        yield ActionTarget("container", host, (batch.containers[process.container].id,))
 
 
 def _add(counts: Counter[str], name: str) -> None:

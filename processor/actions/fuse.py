@@ -5,11 +5,15 @@ fleet; from then on, nothing is done until a person resets it.
 """
 
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from foundation.times import date_and_time_seconds
-from processor.actions.planning import PlannedAction
 from processor.actions.policies import ActionBudget
+from schemas.action import ActionIntent
+
+BLOWN = "the fuse has blown"
 
 _HOUR = 3_600_000_000_000
 
@@ -28,41 +32,53 @@ class Fuse:
     """Decides whether the budget of one policy allows an action, and remembers it if so."""
 
     def __init__(self, budget: ActionBudget) -> None:
-        self._budget = budget
-        self._lasting: list[_Spent] = []
-        self._recent: deque[int] = deque()
+        self.budget = budget
         self.blown = ""
         """Why and when it blew; empty if it didn't."""
+        self._lasting: list[_Spent] = []
+        self._recent: deque[int] = deque()
 
-    def spend(self, planned: PlannedAction, workload: str, hosts: int) -> str:
+    def spend(self, intent: ActionIntent, now: int, hosts: int) -> str:
         """Return why an action isn't allowed; empty if it is, and now counts.
 
         Args:
-            planned: the action; those of one policy come in the order of their alerts.
-            workload: what its target is a replica of; empty for none.
+            intent: the action.
+            now: ns since the epoch, by one clock for all actions of the policy.
             hosts: the number of hosts in the fleet.
         """
         if self.blown:
-            return "the fuse has blown"
-        now = planned.alert.time
-        host = planned.alert.host_id or planned.alert.hostname
+            return BLOWN
         self._lasting = [each for each in self._lasting if each.end > now]
         while self._recent and self._recent[0] <= now - _HOUR:
             self._recent.popleft()
+        workload = "" if intent.target == "host" else intent.workload
         replicas = Counter(each.workload for each in self._lasting)
-        if workload and replicas[workload] >= self._budget.replicas:
+        if workload and replicas[workload] >= self.budget.replicas:
             return f"{replicas[workload]} of its workload already"
-        touched = {each.host_id for each in self._lasting} | {host}
-        most = max(hosts * self._budget.hosts_percent // 100, 1)
-        if len(self._recent) >= self._budget.per_hour:
-            self._blow(now, f"{self._budget.per_hour} in an hour")
+        touched = {each.host_id for each in self._lasting} | {intent.host_id}
+        most = max(hosts * self.budget.hosts_percent // 100, 1)
+        if len(self._recent) >= self.budget.per_hour:
+            self._blow(now, f"{self.budget.per_hour} in an hour")
         elif len(touched) > most:
             self._blow(now, f"{len(touched)} of {hosts} hosts at once")
         if self.blown:
-            return "the fuse has blown"
+            return BLOWN
         self._recent.append(now)
-        self._lasting.append(_Spent(now, now + (planned.policy.lease or _HOUR), host, workload))
+        self._lasting.append(_Spent(now, now + (intent.lease or _HOUR), intent.host_id, workload))
         return ""
+
+    def dump(self) -> dict[str, Any]:
+        """Return the state as JSON values."""
+        lasting = [[each.time, each.end, each.host_id, each.workload] for each in self._lasting]
+        return {"blown": self.blown, "recent": list(self._recent), "lasting": lasting}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take the state of another fuse of the policy, as dump returned it. Raises ValueError, KeyError, TypeError."""
+        self._lasting = [
+            _Spent(int(time), int(end), str(host), str(what)) for time, end, host, what in state["lasting"]
+        ]
+        self._recent = deque(int(time) for time in state["recent"])
+        self.blown = str(state["blown"])
 
     def _blow(self, now: int, why: str) -> None:
         self.blown = f"{why}, at {date_and_time_seconds(now, utc=True)}"

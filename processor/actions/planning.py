@@ -4,29 +4,25 @@ Pure: a plan depends on the alert alone, so a repeated alert has the same plan.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from foundation.quantities import duration_text
 from foundation.text import is_like
-from processor.actions.policies import ActionPolicy, TargetType
-from schemas.alert import PLANNED, Alert, Value
+from processor.actions.policies import ActionPolicy
+from schemas.action import ActionIntent, TargetType, why_protected
+from schemas.alert import PLANNED, Alert, Value, alert_id
 from schemas.limits import clipped
 
 Facts = Mapping[str, Value]
 
-HOST_PROGRAMS = (
-    *("/usr/lib/systemd/*", "/usr/sbin/init", "/sbin/init", "/usr/sbin/sshd", "/usr/lib/openssh/*", "/usr/bin/dbus-*"),
-    *("/usr/bin/kubelet", "/usr/local/bin/kubelet", "/usr/bin/containerd*", "/usr/sbin/containerd*", "/usr/bin/conmon"),
-    *("/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/bin/crio", "/usr/local/bin/crio", "/usr/local/bin/containerd*"),
-    *("/opt/lanner/*", "/usr/lib/lanner/*", "/usr/bin/lanner"),
-)
-"""Programs of the host that it needs in order to be reached, to run containers, and to watch itself. Only paths count,
-outside of containers: anybody can name a process sshd."""
-HOST_FILES = ("/boot/*", "/usr/lib/x86_64-linux-gnu/*", "/usr/lib/aarch64-linux-gnu/*", "/lib64/*", "/usr/lib64/*")
-"""Files without which no program starts."""
 _MAX_STATED = 8
 _MAX_TEXT_BYTES = 300
 _ON_HOST = (None, "", "host")
+_SHORT_ID = 12
+_AUXILIARIES = {"would": "would ", "ask": "asks to ", "do": "will "}
+_PROCESS_FACTS = {
+    "process": ("proc.pid", "proc.pid.ts", "proc.name"),
+    "session": ("proc.sid", "process.session_leader.start", "process.session_leader.name"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +33,6 @@ class ActionTarget:
     host_id: str
     key: tuple[str | int, ...]
     """What identifies it on its host, such as a process's id and start time."""
-    text: str = field(compare=False)
-    """For people; it may contain what an attacker wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +41,29 @@ class PlannedAction:
 
     policy: ActionPolicy
     alert: Alert
-    target: ActionTarget | None
-    """None if the alert doesn't state it."""
-    refusal: str = ""
-    """Why it would not be done; empty if it would."""
+    intent: ActionIntent
+    """With why it would not be done, if it wouldn't."""
 
     @property
     def text(self) -> str:
         """What would be done, or why it wouldn't; it may contain what an attacker wrote."""
-        policy = self.policy
-        what = policy.target if self.target is None else self.target.text
-        if self.refusal:
-            return f"would not {policy.type} {what}: {self.refusal}"
-        lease = f" for {duration_text(policy.lease)}" if policy.lease else ""
-        return f"would {policy.type} {what}{lease}"
+        if self.intent.refusal:
+            return f"would not {self.intent.type} {self.intent.text}: {self.intent.refusal}"
+        return f"{_AUXILIARIES[self.intent.state]}{self.intent.summary}"
+
+
+def target_of(intent: ActionIntent) -> ActionTarget:
+    """Return what an intent is about; two intents about the same are equal in it."""
+    keys: dict[TargetType, tuple[str | int, ...]] = {
+        "process": (intent.pid, intent.start_time),
+        "session": (intent.pid, intent.start_time),
+        "container": (intent.container_id[:_SHORT_ID],),
+        "host": (),
+        "program": (intent.container_id, intent.path),
+        "file": (intent.container_id, intent.path),
+        "user": (intent.user, intent.uid),
+    }
+    return ActionTarget(intent.target, intent.host_id, keys[intent.target])
 
 
 class Planner:
@@ -84,42 +87,66 @@ class Planner:
 
 def _planned(policy: ActionPolicy, alert: Alert) -> PlannedAction:
     facts = alert.stated
-    target, missing = _target(policy.target, alert, facts)
-    refusal = missing or _spared(policy, alert, facts) or _protected(policy, facts)
-    return PlannedAction(policy, alert, target, refusal)
+    intent = ActionIntent(
+        id=alert_id(alert.time, "action", policy.name, alert.id),
+        type=policy.type,
+        target=policy.target,
+        host_id=alert.host_id,
+        hostname=alert.hostname,
+        state=policy.state,
+        text=policy.target,
+        created=alert.time,
+        policy=policy.name,
+        lease=policy.lease,
+        wait=policy.wait,
+        approvals=policy.approvals if policy.state == "ask" else 0,
+        container_id=_container(facts),
+        alert=alert.id,
+        rule=alert.rule,
+        workload=_workload(facts),
+    )
+    intent, missing = _identified(intent, facts)
+    refusal = missing or _spared(policy, alert, facts) or why_protected(intent, str(facts.get("proc.exepath") or ""))
+    return PlannedAction(policy, alert, replace(intent, refusal=refusal) if refusal else intent)
 
 
-def _target(type_: TargetType, alert: Alert, facts: Facts) -> tuple[ActionTarget | None, str]:
-    """Return what an action is done to, or why that is unknown."""
+def _identified(intent: ActionIntent, facts: Facts) -> tuple[ActionIntent, str]:
+    """Return an intent with what identifies its target, or why the alert doesn't state it."""
+    target = intent.target
+    if target == "host":
+        return replace(intent, text=f"host {intent.hostname}"), "" if intent.host_id else "the alert names no host"
+    if target == "container":
+        if not intent.container_id:
+            return intent, "the process is in no container"
+        return replace(intent, text=f"container {facts.get('container.name') or facts.get('container.id')}"), ""
+    if target in ("process", "session"):
+        pid, start, name = (facts.get(each) for each in _PROCESS_FACTS[target])
+        if not isinstance(pid, int) or not isinstance(start, int):
+            begun = "process started" if target == "process" else "session began"
+            return intent, f"the alert doesn't state when the {begun}, and its id alone can be another's"
+        return replace(intent, text=f"{target} {pid} ({name})", pid=pid, start_time=start), ""
+    if target == "user":
+        user, uid = facts.get("user.name"), facts.get("user.uid")
+        named = replace(intent, text=f"user {user}", user=str(user or ""), uid=uid if isinstance(uid, int) else -1)
+        return (named, "") if user else (intent, "the alert names no user")
+    path = facts.get("proc.exepath" if target == "program" else "fd.name")
+    if not path or (target == "file" and facts.get("fd.type") not in (None, "file")):
+        return intent, f"the alert names no {target}"
+    return replace(intent, text=f"{target} {path}", path=str(path)), ""
 
-    def made(text: str, *key: Value) -> tuple[ActionTarget | None, str]:
-        parts = tuple(part for part in key if isinstance(part, (str, int)))
-        return ActionTarget(type_, alert.host_id, parts, text), ""
 
-    name, pid, start = (facts.get(each) for each in ("proc.name", "proc.pid", "proc.pid.ts"))
-    container = facts.get("container.full_id") or facts.get("container.id")
-    if type_ == "host":
-        return made(f"host {alert.hostname}") if alert.host_id else (None, "the alert names no host")
-    if type_ == "container":
-        if container in _ON_HOST:
-            return None, "the process is in no container"
-        return made(f"container {facts.get('container.name') or container}", facts.get("container.id"))
-    if type_ == "process":
-        if pid is None or start is None:
-            return None, "the alert doesn't state when the process started, and its id alone can be another's"
-        return made(f"process {pid} ({name})", pid, start)
-    if type_ == "session":
-        session, begun = facts.get("proc.sid"), facts.get("process.session_leader.start")
-        if session is None or begun is None:
-            return None, "the alert doesn't state when the session began, and its id alone can be another's"
-        return made(f"session {session} ({facts.get('process.session_leader.name')})", session, begun)
-    if type_ == "user":
-        user = facts.get("user.name")
-        return made(f"user {user}", facts.get("user.uid")) if user else (None, "the alert names no user")
-    path = facts.get("proc.exepath" if type_ == "program" else "fd.name")
-    if not path or (type_ == "file" and facts.get("fd.type") not in (None, "file")):
-        return None, f"the alert names no {type_}"
-    return made(f"{type_} {path}", container if container not in _ON_HOST else "", path)
+def _container(facts: Facts) -> str:
+    found = facts.get("container.full_id") or facts.get("container.id")
+    return "" if found in _ON_HOST else str(found)
+
+
+def _workload(facts: Facts) -> str:
+    """Return what people know the process's container by: its owner in Kubernetes, else its image; empty for none."""
+    owner = facts.get("k8s.owner.name") or facts.get("k8s.deployment.name") or facts.get("k8s.pod.name")
+    if owner:
+        return f"{facts.get('k8s.ns.name')}/{owner}"
+    repository, tag = facts.get("container.image.repository"), facts.get("container.image.tag")
+    return (f"{repository}:{tag}" if tag else str(repository)) if repository else ""
 
 
 def _spared(policy: ActionPolicy, alert: Alert, facts: Facts) -> str:
@@ -136,26 +163,3 @@ def _spared(policy: ActionPolicy, alert: Alert, facts: Facts) -> str:
             if any(value and is_like(str(value), pattern) for value in values):
                 return f"the policy is never for the {what} {pattern}"
     return ""
-
-
-def _protected(policy: ActionPolicy, facts: Facts) -> str:
-    """Return why nobody should act on it, whatever the policy states; empty if there is no reason."""
-    is_on_host = facts.get("container.id") in _ON_HOST
-    path, target = str(facts.get("proc.exepath") or ""), policy.target
-    if target in ("process", "session") and facts.get("proc.pid") in (1, 2):
-        return "it is the first process of the host"
-    if target in ("process", "program") and is_on_host and _is_among(path, HOST_PROGRAMS):
-        return f"the host needs {path}"
-    if target == "session" and facts.get("proc.sid") in (0, 1):
-        return "it is the session of the first process of the host"
-    if target == "file" and is_on_host and _is_among(str(facts.get("fd.name") or ""), (*HOST_PROGRAMS, *HOST_FILES)):
-        return f"the host needs {facts.get('fd.name')}"
-    if target == "user" and facts.get("user.uid") in (0, None):
-        return "root can't be locked"
-    if target == "user" and not is_on_host:
-        return "a user of a container has no account of the host"
-    return ""
-
-
-def _is_among(path: str, patterns: tuple[str, ...]) -> bool:
-    return any(is_like(path, pattern) for pattern in patterns)

@@ -1,44 +1,16 @@
 """Action policies: what is to be done about the alerts of some rules, and about what it must never be done."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from foundation.text import is_like
 from foundation.yaml.nodes import SourceLocation
 from processor.rules.rule import Rule
+from schemas.action import DEFAULT_LEASE, ActionState, ActionType, TargetType
 from schemas.catalog.priorities import Priority
 
-ActionType = Literal["kill", "freeze", "isolate", "quarantine", "lock"]
-TargetType = Literal["process", "session", "container", "host", "program", "file", "user"]
-State = Literal["would", "ask", "do"]
-
-
-@dataclass(frozen=True, slots=True)
-class ActionKind:
-    """The facts about one type of action."""
-
-    targets: tuple[TargetType, ...]
-    """What it can be done to, the most likely first."""
-    done: str
-    """The past participle of its name."""
-    has_lease: bool
-    """True if it ends by itself unless somebody extends it."""
-
-
-ACTION_KINDS: Mapping[ActionType, ActionKind] = {
-    "kill": ActionKind(("process", "session"), "killed", has_lease=False),
-    "freeze": ActionKind(("container",), "frozen", has_lease=True),
-    "isolate": ActionKind(("container", "host"), "isolated", has_lease=True),
-    "quarantine": ActionKind(("program", "file"), "quarantined", has_lease=False),
-    "lock": ActionKind(("user",), "locked", has_lease=True),
-}
-DEFAULT_LEASE = 900_000_000_000
-"""How long an action lasts that ends by itself, ns."""
-MAX_LEASE = 7 * 86_400_000_000_000
-
-
 MAX_PER_HOUR = 1000
+MAX_APPROVALS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +47,9 @@ class ActionPolicy:
     name: str
     type: ActionType
     target: TargetType
-    state: State
+    state: ActionState
     lease: int
-    """Nanoseconds; 0 for what doesn't end by itself."""
+    """How long it lasts, ns; 0 for what doesn't end by itself."""
     rules: tuple[str, ...]
     """Names of the rules whose alerts request it, beside those that name it; `*` matches any text."""
     tags: tuple[str, ...]
@@ -85,6 +57,10 @@ class ActionPolicy:
     priority: Priority
     """Rules of a lower priority aren't meant."""
     never: Never
+    approvals: int = 1
+    """How many persons have to approve it, in the state `ask`."""
+    wait: int = DEFAULT_LEASE
+    """How long they may take, ns."""
     budget: ActionBudget = DEFAULT_BUDGET
     description: str = ""
     location: SourceLocation = field(default=SourceLocation(""), compare=False)

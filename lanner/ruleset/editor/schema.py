@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from processor.actions.policies import ACTION_KINDS, MAX_PER_HOUR
+from processor.actions.policies import MAX_APPROVALS, MAX_PER_HOUR
 from processor.indicators.formats import COLUMNS
 from processor.language.tokens import LIST_OPERATORS, OPERATORS
 from processor.loading.definitions import EXTENSION_KEYS
@@ -11,6 +11,7 @@ from processor.loading.items.correlations import MAX_VALUE_FIELDS
 from processor.loading.items.rules import OVERRIDABLE
 from processor.loading.reader import KINDS
 from processor.rules.rule import TYPES
+from schemas.action import ACTION_KINDS
 from schemas.catalog.priorities import BY_NAME
 
 _TEXT = {"type": "string"}
@@ -124,7 +125,12 @@ _ACTION: dict[str, Any] = {
             "enum": sorted({target for kind in ACTION_KINDS.values() for target in kind.targets}),
             "description": "What it is done to: docs/actions.md.",
         },
-        "state": {"enum": ["would"], "description": "An alert states what the action would hit; nothing is done."},
+        "state": {
+            "enum": list(actions.STATES),
+            "description": "would: alerts state what it would hit; ask: people approve it; do: hosts do it.",
+        },
+        "wait": {**_DURATION, "description": "How long people may take to approve it."},
+        "approvals": {"type": "integer", "minimum": 1, "maximum": MAX_APPROVALS, "description": "How many persons."},
         "lease": {**_DURATION, "description": "After this time, the action ends by itself."},
         "rules": {**_TEXT_OR_TEXTS, "description": "Names of rules whose alerts request it; * matches any text."},
         "tags": {**_TEXT_OR_TEXTS, "description": "Tags that these rules have, all of them."},

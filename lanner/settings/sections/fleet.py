@@ -1,10 +1,11 @@
-"""Settings of a fleet: hosts, lag, rolling recordings, published rules, and topics of JSON."""
+"""Settings of a fleet: hosts, lag, rolling recordings, published rules, topics of JSON, and actions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lanner.settings import forms
 from lanner.settings.forms import about
+from schemas.action import ActionType
 from schemas.catalog.priorities import PriorityName
 
 
@@ -142,6 +143,59 @@ class JsonSourceSetting:
     )
     topic: str | None = about(
         "Topic that holds its events as JSON, complete with prefix; processors read it, and need the right to.", None
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HostActionsSettings:
+    """What may be done on this host because of an alert, or by a person: docs/actions.md."""
+
+    enabled: tuple[ActionType, ...] = about(
+        "Types of actions that are done here: kill, freeze, isolate, quarantine, lock. None unless named.", ()
+    )
+    socket: str = about(
+        "Socket of `lanner actions serve`, which does them.", "/run/lanner-actions/socket", form=forms.path
+    )
+    state_dir: str = about(
+        "Folder that records what was done, so that it is done once, and what undoes it.",
+        "/var/lib/lanner-actions",
+        form=forms.path,
+    )
+    processor_key_files: tuple[str, ...] = about(
+        "PEM files of Ed25519 public keys of processors: their intents are accepted. Not for `run`.", ()
+    )
+    people_key_files: tuple[str, ...] = about(
+        "PEM files of Ed25519 public keys of people and consoles: their intents and decisions are accepted. Not for\n"
+        "`run`.",
+        (),
+    )
+    reachable: tuple[str, ...] = about(
+        "Networks that an isolated container or host still reaches, such as 10.0.0.0/24; an isolated host always\n"
+        "reaches the brokers.",
+        (),
+    )
+    reach_dns: bool = about("Whether it still reaches name servers.", default=False)
+    never_users: tuple[str, ...] = about("Users that are never locked, whatever a policy states; * is any text.", ())
+    never_containers: tuple[str, ...] = about(
+        "Names of containers that are never frozen or isolated, whatever a policy states; * is any text.", ()
+    )
+    max_lease: str = about("An action that ends by itself lasts at most so long.", "1d", form=forms.duration)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionsSettings:
+    """How processors and consoles of a fleet request actions."""
+
+    key_file: str | None = about(
+        "PEM file of this processor's or console's Ed25519 private key, which signs intents and decisions; hosts\n"
+        "list its public key. Without one, a processor only states what it would do.",
+        None,
+    )
+    people_key_files: tuple[str, ...] = about(
+        "PEM files of Ed25519 public keys of people and consoles whose decisions about fuses a processor accepts.", ()
+    )
+    state_dir: str = about(
+        "Folder in which `run` records intents, decisions and results.", "/var/lib/lanner/actions", form=forms.path
     )
 
 

@@ -11,6 +11,8 @@ from typing import Literal
 from lanner.settings import forms
 from lanner.settings.forms import about
 from lanner.settings.sections.fleet import (
+    ActionsSettings,
+    HostActionsSettings,
     HostsSettings,
     JsonSourceSetting,
     LagSettings,
@@ -144,6 +146,7 @@ class CollectorSection:
         "kafka.spool_dir.",
         None,
     )
+    actions: HostActionsSettings = about("What may be done on this host: docs/actions.md.", HostActionsSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +296,7 @@ class Settings:
     notifier: Notifier = about("Queues of alerts for sinks that are down.", Notifier)
     intake: IntakeSettings = about("Alerts that `notifier` accepts from Falco over HTTP.", IntakeSettings)
     console: ConsoleSettings = about("Alerts on pages in a browser.", ConsoleSettings)
+    actions: ActionsSettings = about("How actions are requested: docs/actions.md.", ActionsSettings)
     cluster_name: str | None = about(
         "Name of the Kubernetes cluster; every alert contains it. Processors use it where the record of a pod, which\n"
         "`lanner kubernetes` writes, has no name of its own.",

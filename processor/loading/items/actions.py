@@ -6,31 +6,34 @@ from typing import TypeVar, get_args
 from foundation.quantities import parse_duration
 from foundation.text import did_you_mean, is_like
 from foundation.yaml.nodes import MappingNode, Node, SequenceNode
-from processor.actions.policies import (
-    ACTION_KINDS,
-    DEFAULT_BUDGET,
-    DEFAULT_LEASE,
-    MAX_LEASE,
-    MAX_PER_HOUR,
-    ActionBudget,
-    ActionPolicy,
-    ActionType,
-    Never,
-    State,
-    TargetType,
-)
+from processor.actions.policies import DEFAULT_BUDGET, MAX_APPROVALS, MAX_PER_HOUR, ActionBudget, ActionPolicy, Never
 from processor.loading.definitions import ItemLocation
 from processor.loading.items.collection import Collection
 from processor.loading.problems import ItemRejected, Problem, ProblemCode
 from processor.loading.values import head_location, optional_scalar, problem, reject, scalar, texts
+from schemas.action import ACTION_KINDS, DEFAULT_LEASE, MAX_LEASE, ActionState, ActionType, TargetType
 from schemas.catalog.priorities import Priority, parse_priority
 
-KEYS = ("action", "desc", "type", "target", "state", "lease", "rules", "tags", "priority", "never", "budget")
+KEYS = (
+    "action",
+    "desc",
+    "type",
+    "target",
+    "state",
+    "lease",
+    "wait",
+    "approvals",
+    "rules",
+    "tags",
+    "priority",
+    "never",
+    "budget",
+)
 BUDGET_KEYS = ("per_hour", "hosts", "replicas")
 NEVER_KEYS = ("hosts", "users", "images", "namespaces")
 TYPES: tuple[ActionType, ...] = get_args(ActionType)
-STATES: tuple[State, ...] = get_args(State)
-_Choice = TypeVar("_Choice", ActionType, TargetType, State)
+STATES: tuple[ActionState, ...] = get_args(ActionState)
+_Choice = TypeVar("_Choice", ActionType, TargetType, ActionState)
 
 
 def read_action(item: MappingNode) -> ActionPolicy:
@@ -41,9 +44,9 @@ def read_action(item: MappingNode) -> ActionPolicy:
     kind = ACTION_KINDS[type_]
     target = _one_of(item, "target", kind.targets, spot, f"what can be {kind.done} is ")
     state = "would" if item.get("state") is None else _one_of(item, "state", STATES, spot)
-    if state != "would":
-        message = f"state '{state}' is not supported: Lanner states what an action would hit, and does nothing"
-        raise _wrong(message, spot, item.get("state"), "write 'state: would', or remove it")
+    for key in ("wait", "approvals"):
+        if state != "ask" and item.get(key) is not None:
+            raise _wrong(f"'{key}' is only for the state ask", spot, item.get(key), "write 'state: ask', or remove it")
     description = optional_scalar(item, "desc", spot)
     return ActionPolicy(
         name=node.value,
@@ -55,6 +58,8 @@ def read_action(item: MappingNode) -> ActionPolicy:
         tags=_texts(item, "tags", spot),
         priority=_priority(item, spot),
         never=_never(item, spot),
+        approvals=_number(item, "approvals", spot, default=1, most=MAX_APPROVALS),
+        wait=_duration(item, "wait", spot, default=DEFAULT_LEASE),
         budget=_budget(item, spot),
         description=description.value if description else "",
         location=head_location(spot),
@@ -94,15 +99,19 @@ def _one_of(item: MappingNode, key: str, choices: tuple[_Choice, ...], spot: Ite
 
 
 def _lease(item: MappingNode, spot: ItemLocation, *, has_lease: bool) -> int:
-    node = optional_scalar(item, "lease", spot)
+    if not has_lease and item.get("lease") is not None:
+        raise _wrong("an action of this type does not end by itself", spot, item.get("lease"), "remove 'lease'")
+    return _duration(item, "lease", spot, default=DEFAULT_LEASE) if has_lease else 0
+
+
+def _duration(item: MappingNode, key: str, spot: ItemLocation, *, default: int) -> int:
+    node = optional_scalar(item, key, spot)
     if node is None:
-        return DEFAULT_LEASE if has_lease else 0
-    if not has_lease:
-        raise _wrong("an action of this type does not end by itself", spot, node, "remove 'lease'")
-    lease = parse_duration(node.value, ("s", "m", "h", "d"))
-    if not lease or lease > MAX_LEASE:
+        return default
+    found = parse_duration(node.value, ("s", "m", "h", "d"))
+    if not found or found > MAX_LEASE:
         raise _wrong(f"'{node.value}' is not a duration of up to 7 days", spot, node, "write it as 90s, 15m, 12h or 2d")
-    return lease
+    return found
 
 
 def _priority(item: MappingNode, spot: ItemLocation) -> Priority:

@@ -1,4 +1,9 @@
-from processor.actions.fuse import Fuse
+import json
+from dataclasses import replace
+
+import pytest
+
+from processor.actions.fuse import BLOWN, Fuse
 from processor.actions.planning import Planner
 from processor.actions.policies import ActionBudget, ActionPolicy, Never
 from schemas.catalog.priorities import Priority
@@ -14,9 +19,8 @@ def spend(
 ) -> str:
     """Spend one action at a time; return why it isn't allowed."""
     event = {"proc.pid": 7, "proc.pid.ts": 5, "container.id": "3f2"}
-    made = alert(time=TIME + minute * MINUTE, host_id=host, event=event)
-    (planned,) = Planner({"A rule": (policy,)}).plan(made)
-    return fuse.spend(planned, workload, hosts)
+    (planned,) = Planner({"A rule": (policy,)}).plan(alert(host_id=host, event=event))
+    return fuse.spend(replace(planned.intent, workload=workload), TIME + minute * MINUTE, hosts)
 
 
 def test_more_in_an_hour_blow_the_fuse() -> None:
@@ -43,3 +47,19 @@ def test_a_second_replica_is_refused_while_the_first_is_stopped() -> None:
     outcomes = [spend(fuse, minute, workload="shop/web", policy=FREEZE) for minute in (0, 14, 15)]
     assert outcomes == ["", "1 of its workload already", ""]
     assert spend(fuse, 16, policy=FREEZE) == spend(fuse, 16, policy=FREEZE) == fuse.blown == ""
+
+
+def test_the_next_owner_continues_where_the_former_one_was() -> None:
+    """State is read as JSON, and what doesn't fit is refused."""
+    fuse = Fuse(ActionBudget(per_hour=2))
+    assert [spend(fuse, 0, workload="shop/web", policy=FREEZE), spend(fuse, 1)] == ["", ""]
+    for state, outcomes in (
+        (fuse.dump(), ["1 of its workload already", ""]),
+        ({**fuse.dump(), "blown": "x"}, [BLOWN] * 2),
+    ):
+        heir = Fuse(ActionBudget(per_hour=3))
+        heir.load(json.loads(json.dumps(state)))
+        assert [spend(heir, 2, workload="shop/web", policy=FREEZE), spend(heir, 3)] == outcomes
+    assert spend(heir, 99) == BLOWN
+    with pytest.raises(KeyError):
+        heir.load({})

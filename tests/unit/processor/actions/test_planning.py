@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from processor.actions.planning import Planner
-from processor.actions.policies import ActionPolicy, ActionType, Never, TargetType
+from processor.actions.policies import ActionPolicy, Never
+from schemas.action import ActionType, TargetType
 from schemas.alert import PLANNED, Repeats
 from schemas.catalog.priorities import Priority
 from tests.unit.alerts import alert

@@ -1,0 +1,147 @@
+"""The state of all actions, from the records about them.
+
+Pure: time is an argument. Records may come in any order, and more than once.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from foundation.caches import BoundedMap
+from schemas.action import ActionDecision, ActionIntent, ActionResult, Outcome
+
+ActionStatus = Literal[
+    "would",
+    "refused",
+    "waiting",
+    "rejected",
+    "expired",
+    "sent",
+    "received",
+    "done",
+    "gone",
+    "failed",
+    "undone",
+    "ended",
+]
+"""`sent`: no host has answered yet. The last six are what the host reported."""
+MAX_ACTIONS = 50_000
+_NS_PER_MS = 1_000_000
+_REPORTED: dict[Outcome, ActionStatus] = {
+    "received": "received",
+    "done": "done",
+    "gone": "gone",
+    "refused": "refused",
+    "failed": "failed",
+    "extended": "done",
+    "undone": "undone",
+    "ended": "ended",
+}
+_ORDER: tuple[Outcome, ...] = ("received", "refused", "gone", "failed", "done", "extended", "ended", "undone")
+"""A later outcome replaces an earlier one, in whatever order they are read."""
+
+
+@dataclass(slots=True)
+class TrackedAction:
+    """One intent, with what people decided and what the host did."""
+
+    intent: ActionIntent
+    stored: int
+    """When the intent was stored, by the broker's clock in a fleet, ns since the epoch."""
+    signed_by: str = ""
+    decisions: list[ActionDecision] = field(default_factory=list)
+    results: list[ActionResult] = field(default_factory=list)
+
+    @property
+    def approvers(self) -> set[str]:
+        """The persons who approved it."""
+        return {each.by for each in self.decisions if each.type == "approve"}
+
+    @property
+    def last(self) -> ActionResult | None:
+        """What the host reported last."""
+        return max(self.results, key=lambda each: _ORDER.index(each.outcome), default=None)
+
+    def status(self, now: int) -> ActionStatus:
+        """Return the state. now: ns since the epoch."""
+        if self.last is not None:
+            return _REPORTED[self.last.outcome]
+        if self.intent.refusal:
+            return "refused"
+        if self.intent.state == "would":
+            return "would"
+        if any(each.type == "reject" for each in self.decisions):
+            return "rejected"
+        if now > self.stored + self.intent.wait:
+            return "expired"
+        return "sent" if len(self.approvers) >= self.intent.approvals else "waiting"
+
+    def why(self, now: int) -> str:
+        """Return the reason of the state, for people; it may contain what an attacker wrote."""
+        if self.last is not None:
+            return self.last.text
+        status = self.status(now)
+        if status == "rejected":
+            return next(f"by {each.by}" for each in self.decisions if each.type == "reject")
+        if status == "waiting":
+            return f"{len(self.approvers)} of {self.intent.approvals} approvals"
+        return self.intent.refusal
+
+
+class ActionBook:
+    """All actions that are known; of more than MAX_ACTIONS, the oldest are forgotten."""
+
+    def __init__(self) -> None:
+        self.stop: ActionDecision | None = None
+        """The decision by which all hosts stopped acting; None if they may act."""
+        self._actions: OrderedDict[str, TrackedAction] = OrderedDict()
+        self._early: BoundedMap[str, list[tuple[ActionDecision | ActionResult, int]]] = BoundedMap(MAX_ACTIONS)
+        """By the id of an intent that isn't known yet."""
+        self._switched = -1
+
+    @property
+    def actions(self) -> Sequence[TrackedAction]:
+        """The newest first."""
+        return sorted(self._actions.values(), key=lambda each: each.stored, reverse=True)
+
+    def find(self, id_: str) -> TrackedAction | None:
+        """Return the action with an id; None if it is unknown."""
+        return self._actions.get(id_)
+
+    def take(self, record: ActionIntent | ActionDecision | ActionResult, stored: int, signed_by: str = "") -> None:
+        """Take a record. stored: when it was stored, ns since the epoch."""
+        if isinstance(record, ActionIntent):
+            if self._actions.get(record.id) is None:
+                self._actions[record.id] = TrackedAction(record, stored, signed_by)
+                if len(self._actions) > MAX_ACTIONS:
+                    self._actions.popitem(last=False)
+                for early, then in self._early.pop(record.id) or ():
+                    self.take(early, then)
+            return
+        if isinstance(record, ActionDecision) and record.type in ("stop", "resume"):
+            if stored >= self._switched:
+                self._switched, self.stop = stored, record if record.type == "stop" else None
+            return
+        subject = record.intent if isinstance(record, ActionResult) else record.subject
+        action = self._actions.get(subject)
+        if action is None:
+            self._early.put(subject, [*(self._early.get(subject) or ()), (record, stored)])
+        elif isinstance(record, ActionResult):
+            if record not in action.results:
+                action.results.append(record)
+        elif record not in action.decisions:
+            action.decisions.append(record)
+
+
+class ActionRecords(Protocol):
+    """Where records are stored: this host's file, or a fleet's topics."""
+
+    def update(self, book: ActionBook) -> int:
+        """Pass the records that were stored since the last call to a book; return their number."""
+
+    def write(self, record: ActionIntent | ActionDecision | ActionResult) -> None:
+        """Store a record, signed where that is needed. Raises BadActionRecord, OSError or BusUnavailable."""
+
+    def close(self) -> None:
+        """Close the file or client."""
