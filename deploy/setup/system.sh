@@ -22,7 +22,7 @@ else
     [ -e "$modules/build" ] || packages+=("linux-headers-$architecture")
 fi
 if [ "$purpose" = test ]; then
-    packages+=(bpftool busybox-static chromium-headless-shell debootstrap docker.io docker-compose gcc gcc-multilib iptables kmod podman rpm shellcheck systemd)
+    packages+=(bpftool busybox-static chromium-headless-shell debootstrap docker.io docker-compose gcc gcc-multilib iptables kmod nftables podman rpm shellcheck systemd)
     # Helm, a test tool, is a Go module. Debian's Go is too old to compile it, but knows where to get a newer one.
     command -v go >/dev/null || [ -x /usr/local/go/bin/go ] || packages+=(golang-go)
     packages+=(openjdk-17-jre-headless maven kcat)

@@ -1,0 +1,1 @@
+"""What acts on this host, on processes, namespaces and files of the tests' own."""
