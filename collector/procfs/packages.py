@@ -20,7 +20,7 @@ from itertools import islice
 from typing import Any
 
 from collector.procfs.foreign_files import closing, open_below, open_made_by_root, read_below
-from collector.procfs.reading import read_up_to
+from collector.procfs.reading import read_file, read_up_to
 from foundation.caches import BoundedMap
 
 INFO, STATUS = "var/lib/dpkg/info", "var/lib/dpkg/status"
@@ -42,6 +42,10 @@ _MAX_FOLDERS = 256
 _SUM = struct.Struct("=32s2x")
 _MERGED = frozenset({"bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32"})
 _LOCK = struct.Struct("hhlli")
+_APK_LOCK = "lib/apk/db/lock"
+_MAX_LOCKS = 1 << 20
+_SHORT = 40
+"""Hexadecimal digits of a digest of 160 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +57,13 @@ class ListedFile:
     algorithm: str
     """As hashlib names it."""
     digest: str
-    """In hexadecimal; empty if the package states none."""
+    """In hexadecimal, perhaps only the first 160 bits; empty if the package states none."""
     type: str
     """The package's: deb, rpm, apk, snap or flatpak."""
+
+    def has(self, digest: str) -> bool:
+        """Return whether a file with a digest, made by the algorithm, is as listed."""
+        return len(self.digest) >= min(len(digest), _SHORT) and digest.startswith(self.digest)
 
 
 class Packages:
@@ -143,7 +151,7 @@ def are_made_by_root(root: str) -> bool:
 
 
 def are_changing(root: int) -> bool:
-    """Return whether dpkg or rpm is at work: files may then be newer, or older, than their lists."""
+    """Return whether dpkg, rpm or apk is at work: files may then be newer, or older, than their lists."""
     for path in _LOCKS:
         with suppress(OSError), closing(open_below(root, path)) as location:
             if not stat.S_ISREG(os.fstat(location).st_mode):
@@ -152,6 +160,12 @@ def are_changing(root: int) -> bool:
                 asked = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
                 if _LOCK.unpack(fcntl.fcntl(file, fcntl.F_GETLK, asked))[0] != fcntl.F_UNLCK:
                     return True
+    with suppress(OSError), closing(open_below(root, _APK_LOCK)) as location:
+        found = os.fstat(location)
+        # A descriptor shows such a lock only to an attempt to lock it, which would make apk fail.
+        held = f" {os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino} ".encode()
+        locks = read_file("/proc/locks", _MAX_LOCKS)
+        return any(b"FLOCK" in row and held in row for row in (locks or b"").splitlines())
     return False
 
 
@@ -238,7 +252,10 @@ def _diverted(root: int, path: str) -> tuple[str, _Owners]:
 
 
 def _find_apk(root: int, path: str) -> ListedFile | None:
-    """Source: apk-tools, doc/apk-package.5 and src/database.c: each line has a key of one character and a value."""
+    """Source: apk-tools, doc/apk-package.5 and src/database.c: each line has a key of one character and a value.
+
+    Packages of version 3 have the flag S, and 160 bits of SHA-256 where others have SHA-1.
+    """
     read = read_below(root, APK, limit=MAX_APK)
     if read is None:
         return None
@@ -256,12 +273,15 @@ def _find_apk(root: int, path: str) -> ListedFile | None:
         found = entry.search(text, at + len(wanted) - 1, min(ends, default=len(text)) + 1)
         if found is not None:
             head = text[text.rfind(b"\n\n", 0, at) + 1 : at]
-            package, version = (re.search(rb"\n" + key + rb":([^\n]{1,200})", head) for key in (b"P", b"V"))
+            package, version, flags = (
+                re.search(rb"\n" + key + rb":([^\n]{1,200})", head) for key in (b"P", b"V", b"f")
+            )
+            is_sha1 = found[1] == b"1" and (flags is None or b"S" not in flags[1])
             with suppress(ValueError):
                 return ListedFile(
                     "" if package is None else package[1].decode("utf-8", "replace"),
                     "" if version is None else version[1].decode("utf-8", "replace"),
-                    "sha1" if found[1] == b"1" else "sha256",
+                    "sha1" if is_sha1 else "sha256",
                     base64.b64decode(found[2]).hex(),
                     "apk",
                 )

@@ -216,7 +216,7 @@ class ProgramFiles:
         if listed is not None:
             if not listed.digest:
                 return "unknown"
-            return "package" if digests[listed.algorithm] == listed.digest else "modified"
+            return "package" if listed.has(digests[listed.algorithm]) else "modified"
         if not query.is_host:
             return _by_kernel(query)
         if not has_database:

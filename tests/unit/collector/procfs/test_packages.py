@@ -168,12 +168,13 @@ def test_a_database_that_is_a_link_out_of_the_root_is_none(tmp_path: Path, root:
     assert Packages().find(root, "/usr/bin/dpkg") is None
 
 
-def test_a_locked_database_is_changing(tmp_path: Path, root: int) -> None:
-    """As while dpkg unpacks: another process holds the lock."""
-    write(tmp_path, {"var/lib/dpkg/lock": ""})
+@pytest.mark.parametrize(("path", "call"), [("var/lib/dpkg/lock", "lockf"), ("lib/apk/db/lock", "flock")])
+def test_a_locked_database_is_changing(tmp_path: Path, root: int, path: str, call: str) -> None:
+    """As while dpkg or apk unpacks: another process holds the lock, each in its way."""
+    write(tmp_path, {path: ""})
     assert not are_changing(root)
-    lock = "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, 2); print(flush=True); sys.stdin.read()"
-    command = [sys.executable, "-c", lock, str(tmp_path / "var/lib/dpkg/lock")]
+    lock = f"import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.{call}(f, 2); print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", lock, str(tmp_path / path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdin is not None
         assert holder.stdout is not None

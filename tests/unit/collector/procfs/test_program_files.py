@@ -350,3 +350,68 @@ def test_changes_are_those_that_rpm_itself_verifies(tmp_path: Path) -> None:
     assert list(found.values()) == ["package", "modified", "dropped"]
     same = look(tmp_path, "/usr/bin/same")
     assert (same["package"], same["package_version"]) == ("one", "1:2-3")
+
+
+APK_DATABASE = """\
+C:Q1vCM+H9J7tuQaeDF3nwM5EBTPhUE=
+P:one
+V:1.2.3-r4
+A:x86_64
+S:321
+I:51
+T:t
+U:
+L:MIT
+o:one-src
+f:S
+F:bin
+R:two
+a:0:0:755
+Z:Q1MGxsp0B1YDQHl4ZuB34FNietQJI=
+F:usr
+F:usr/bin
+R:changed
+a:0:0:755
+Z:Q1MGxsp0B1YDQHl4ZuB34FNietQJI=
+R:same
+a:0:0:755
+Z:Q1MGxsp0B1YDQHl4ZuB34FNietQJI=
+
+C:Q1J2+8E2CSHYdoo4hQIe8TAfTVXPM=
+P:other
+V:5-r0
+A:x86_64
+S:546
+I:35
+T:test
+U:x
+L:MIT
+o:other-src
+t:1700000000
+F:usr
+F:usr/bin
+R:other
+a:0:0:755
+Z:Q1UEUZyEK3ICJQMV71YgaeTOENqZw=
+F:usr/sbin
+R:same
+a:0:0:755
+Z:Q1OJkmlzRnRrpjGphJzEO3Vt3gcBk=
+
+"""
+
+
+def test_changes_are_those_that_apk_itself_audits(tmp_path: Path) -> None:
+    """By a database that apk 3.0 wrote when it installed a package of its own format, and one of apk 2.
+
+    All files were CONTENT, but usr/sbin/same. After one of them got another line, `apk audit --system` printed
+    "U usr/bin/changed" only, and `apk info --who-owns` found no package of mine.
+    """
+    write(tmp_path, {"lib/apk/db/installed": APK_DATABASE, "usr/sbin/same": CONTENT + b"x"})
+    write(tmp_path, dict.fromkeys(("usr/bin/same", "usr/bin/other", "usr/bin/mine", "bin/two"), CONTENT))
+    write(tmp_path, {"usr/bin/changed": CONTENT + b"x\n"})
+    listed = ("/usr/bin/same", "/bin/two", "/usr/bin/other", "/usr/sbin/same")
+    found = origins(tmp_path, (*listed, "/usr/bin/changed", "/usr/bin/mine"))
+    assert list(found.values()) == [*["package"] * 4, "modified", "dropped"]
+    same = look(tmp_path, "/usr/bin/same")
+    assert (same["package"], same["package_version"]) == ("one", "1.2.3-r4")
