@@ -18,6 +18,7 @@ from collector.procfs.reading import read_up_to
 
 MAX_PROC_FILE = 64 << 10
 PROC = Path("/proc")
+_SHORT_ID = 12
 
 ContainerOf = Callable[[str], ContainerName | None]
 
@@ -56,7 +57,7 @@ def container_processes(container_id: str, container_of: ContainerOf = container
     """Return the processes of a container, the oldest first; each is open until the next one is requested.
 
     Args:
-        container_id: its full id.
+        container_id: its full id, or the first 12 digits of it.
         container_of: returns the container that a cgroup's path names.
 
     Raises:
@@ -68,7 +69,7 @@ def container_processes(container_id: str, container_of: ContainerOf = container
         with contextlib.suppress(OSError), open_process(pid) as process:
             container = container_of(parse_cgroup(process.read("cgroup")) or "")
             status = parse_stat(process.read("stat"))
-            if container is not None and status is not None and container.full_id == container_id:
+            if container is not None and status is not None and _is_named(container, container_id):
                 found.setdefault((container.is_certain, container.key), []).append((status.start_ticks, pid))
     # Root of a container can create a cgroup below its own that has another container's id.
     certain = [each for each in found if each[0]] or list(found)
@@ -82,3 +83,7 @@ def container_processes(container_id: str, container_of: ContainerOf = container
             container = container_of(parse_cgroup(process.read("cgroup")) or "")
             if container is not None and container.key == key:
                 yield process
+
+
+def _is_named(container: ContainerName, container_id: str) -> bool:
+    return container_id == container.full_id or (len(container_id) == _SHORT_ID and container_id == container.id)
