@@ -102,6 +102,7 @@ class Reader:
             "LANNER_HOSTNAME": "web-1",
             "LANNER__KEEP__FOLDER": f"{folder}/.state/kept",
             "LANNER__MEMORY__FILENAME": f"{folder}/.state/memory",
+            "LANNER__ACTIONS__SIMULATIONS_DIR": f"{folder}/.state/simulations",
             "LANNER__NOTIFIER__STATE_DIR": f"{folder}/.state/outboxes",
         }
         self._running: _Terminal | None = None

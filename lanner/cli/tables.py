@@ -53,6 +53,7 @@ ALERTS = {
 ACTIONS = {
     "list": ("commands.actions", "List action policies, with the rules that request them."),
     "simulate": ("commands.actions", "Count what action policies would have hit in stored events."),
+    "accept": ("commands.simulations", "Sign a recorded simulation, so that its policies may act."),
 }
 EVENTS = {"tail": ("commands.events", "Print the collector's events, one line each.")}
 CONFIG = {

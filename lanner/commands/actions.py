@@ -17,6 +17,7 @@ from lanner.cli.options import source_options
 from lanner.cli.tables import ACTIONS
 from lanner.commands.rules.backtested import chosen_range, evaluate, range_options, stored_where
 from lanner.errors import BadInput
+from lanner.terminal.output import note
 from lanner.terminal.tables import print_table
 from lanner.tuning.backtest import BacktestRun, BacktestVersion
 from lanner.tuning.simulation import PolicyHits, Simulation
@@ -94,9 +95,13 @@ def _policy_record(policy: ActionPolicy, rules: list[Rule]) -> dict[str, object]
     "simulate",
     example="lanner actions simulate --since 30d\n"
     "lanner actions simulate actions.yaml --file /var/lib/lanner-archive --since 90d\n"
-    "lanner actions simulate actions.yaml --topic --since 24h --format json",
+    "lanner actions simulate actions.yaml --topic --since 24h --format json\n"
+    "lanner actions simulate actions.yaml --since 30d --record",
 )
 @click.argument("paths", nargs=-1, metavar="[PATH…]")
+@click.option(
+    "--record", is_flag=True, help="Record the result, for `lanner actions accept` and `lanner rules publish`."
+)
 @range_options
 @source_options
 def simulate(
@@ -108,14 +113,18 @@ def simulate(
     host: str,
     file: Path | None,
     topic: bool,
+    record: bool,
 ) -> None:
     """Count what action policies would have hit in stored events, and what they would have prevented.
 
     The policies are those of the active rules, and of the rule files and folders at PATH, which are loaded after these.
     The rules are evaluated as by `lanner rules backtest`; each alert requests the actions of its rule. A target counts
     once while the action lasts. For what would have been killed or frozen, the later events of the same process,
-    session or container are counted. Nothing is done. The last lines state what was not collected.
+    session or container are counted. Nothing is done. The last lines state what was not collected. With --record, the
+    result is stored in actions.simulations_dir.
     """
+    if record and host != "*":
+        raise click.UsageError("--record is about all hosts: leave out --host.")
     settings = options.settings()
     range_ = chosen_range(since, until)
     detection = detection_of(settings, find_draft(settings, paths, alone=False), warnings=not options.quiet)
@@ -130,6 +139,10 @@ def simulate(
     run = BacktestRun((BacktestVersion(detection, by_rule, simulation),), range_)
     evaluate(run, settings, stored_where(settings, file, topic=topic, quiet=options.quiet), host, quiet=options.quiet)
     (_print_json if settings.json_output else _print_text)(run, simulation)
+    if record:
+        from lanner.commands.simulations import record_simulation
+
+        note(f"recorded as {record_simulation(Path(settings.actions.simulations_dir), active, run, simulation)}")
 
 
 def _print_text(run: BacktestRun, simulation: Simulation) -> None:

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -165,11 +165,17 @@ def changed_rules(files: Iterable[RuleFile]) -> frozenset[str]:
 
 
 def validate_files(
-    below: Sequence[RuleFile], checked: Sequence[RuleFile], *, falco: bool = False, rule_matching: str = "first"
+    below: Sequence[RuleFile],
+    checked: Sequence[RuleFile],
+    *,
+    falco: bool = False,
+    rule_matching: str = "first",
+    further: Callable[[LoadResult], Iterable[Problem]] | None = None,
 ) -> LoadResult:
     """Load and lint files on top of others, whose items they can use; only errors in these others are reported.
 
-    falco: whether to report what Falco doesn't support as errors; rule_matching: `first` or `all`.
+    falco: whether to report what Falco doesn't support as errors; rule_matching: `first` or `all`; further: returns
+    problems of all files together that loading them doesn't find.
     """
     files = on_top(below, checked)
     loaded = load_rules(files)
@@ -177,6 +183,8 @@ def validate_files(
     result = linted(loaded.with_problems(found), files, first_match=rule_matching == "first")
     if falco:
         result = result.with_problems(falco_problems(checked))
+    if further is not None:
+        result = result.with_problems(further(result))
     return _only(
         replace(result, errors=with_shipped_hints(result.errors)),
         {*(file.name for file in checked), *(each.file for each in found)},

@@ -82,22 +82,22 @@ def enabled(rules: Iterable[Rule]) -> int:
 def changed_rules(old: RuleSnapshot, new: RuleSnapshot) -> frozenset[str]:
     """Return the enabled rules that are new, or may alert on other events than before, also by macros and lists."""
     with deep():
-        before, after = _deciding(old), _deciding(new)
+        before, after = deciding(old), deciding(new)
     return frozenset(name for name, facts in after.items() if before.get(name) != facts)
 
 
-def _deciding(version: RuleSnapshot) -> dict[str, tuple[object, ...]]:
-    """Return by enabled rule what decides its alerts and their priority."""
+def deciding(version: RuleSnapshot) -> dict[str, tuple[object, ...]]:
+    """Return by enabled rule what decides its alerts and their priority: the condition's text first."""
     correlations = correlations_of(version.macros)
     found: dict[str, tuple[object, ...]] = {}
     for rule in version.rules:
         if rule.enabled:
             names = {node.name for node in walk(rule.condition) if isinstance(node, Macro)}
             windows = {name: correlations[name] for name in sorted(names & correlations.keys())}
-            lists = {each.contents.table.checksum for check in checks(rule.condition) for each in indicators_in(check)}
+            sums = {each.contents.table.checksum for check in checks(rule.condition) for each in indicators_in(check)}
             text = print_condition(rule.condition)
             code = rule.python and rule.python.code
-            found[rule.name] = (text, windows, lists, rule.source, rule.priority, rule.suppress, code)
+            found[rule.name] = (text, windows, sorted(sums), rule.source, rule.priority, rule.suppress, code)
     return found
 
 
@@ -162,6 +162,7 @@ def _actions(version: RuleSnapshot) -> dict[str, _Facts]:
         policy.name: {
             "what it does changed": (policy.type, policy.target, policy.lease),
             "state": policy.state,
+            "approvals changed": (policy.approvals, policy.wait),
             "the rules that request it changed": (policy.rules, policy.tags, policy.priority),
             "what it is never for changed": policy.never,
             "budget changed": policy.budget,

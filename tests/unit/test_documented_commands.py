@@ -22,8 +22,8 @@ SETTING = re.compile(r"[a-z_]+(?:\.[a-z_]+)+")
 SIGNED_TEXTS = {"batch", "host"}
 """What `lanner batch` and `lanner host` are: texts that signatures cover."""
 CHART = ROOT / "deploy/helm/lanner"
-FILES = {"archive.env", "console.env", "host.key", "notifier.env"}
-ECS_FIELDS = {"host.architecture", "host.ip", "host.os.kernel", "host.os.name"}
+FILES = {"actions.yaml", "archive.env", "console.env", "host.key", "notifier.env"}
+ECS_FIELDS = {"actions.planned", "host.architecture", "host.ip", "host.os.kernel", "host.os.name"}
 """Look like settings, as FILES do."""
 
 

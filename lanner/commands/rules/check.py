@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 
 import click
@@ -15,7 +16,8 @@ from lanner.ruleset.load import validate_files
 from lanner.settings import Settings
 from lanner.terminal.output import coloured
 from lanner.wiring.rules import find_below, find_rules
-from processor.loading import LoadResult, report
+from processor.loading import LoadResult, Problem, report
+from processor.loading.rules import apply_switches
 
 
 @front_command("lsp", example="lanner rules lsp\nlanner rules lsp --alone -r falco_rules.yaml", formats=())
@@ -82,6 +84,22 @@ def _checked(settings: Settings, names: tuple[str, ...], *, alone: bool, falco: 
 
     Raises BadInput if a path doesn't exist or can't be read.
     """
-    checked = find_rules(replace(settings, rules_files=names) if names else settings).files
+    choices = find_rules(replace(settings, rules_files=names) if names else settings)
     below = find_below(settings, alone=alone) if names else ()
-    return validate_files(below, checked, falco=falco, rule_matching=settings.rule_matching)
+    return validate_files(
+        below,
+        choices.files,
+        falco=falco,
+        rule_matching=settings.rule_matching,
+        further=lambda result: _not_simulated(
+            settings, replace(result, rules=apply_switches(result.rules, choices.switches))
+        ),
+    )
+
+
+def _not_simulated(settings: Settings, result: LoadResult) -> Iterable[Problem]:
+    if not any(policy.state == "do" for policy in result.actions):
+        return ()
+    from lanner.commands.simulations import not_simulated
+
+    return not_simulated(settings, result)

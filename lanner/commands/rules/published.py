@@ -84,12 +84,14 @@ def publish(
     with them. Collectors widen their filters first, then processors switch between two batches; `lanner rules status`
     shows the progress. New and changed macros of type first_seen then learn from the retained events, which takes a
     while. With --backtest, what new and changed rules would have alerted on is shown first; limits in
-    published_rules.backtest refuse a version.
+    published_rules.backtest refuse a version. An action policy that may do more than before, such as in the state do
+    instead of would, needs a recorded simulation that another person accepted: docs/actions.md.
     """
     if not paths and not draft:
         raise click.UsageError("name all rule files at PATH, or those to add to the active rules by --draft.")
     need("processor", "confluent_kafka", "cryptography")
     from lanner.commands.rules.backtested import check_backtest, demanded_backtest
+    from lanner.commands.simulations import check_powers
     from lanner.ruleset.published import current_host, publish, published_of
     from lanner.wiring.published import detection_of_published, private_key, refuse_python, running_version
     from lanner.wiring.rules import find_draft
@@ -100,9 +102,8 @@ def publish(
     key = None if sign_key is None else private_key(sign_key)
     sources = find_draft(replace(settings, rules_files=paths) if paths else settings, draft)
     detection = detection_of(settings, sources, warnings=not options.quiet)
-    if not options.quiet:
-        for line in detection.notices:
-            note(line)
+    for line in () if options.quiet else detection.notices:
+        note(line)
     if key is None and not settings.published_rules.unsigned_python:
         refuse_python(file.name for file in sources.files)
     running, before = running_version(settings)
@@ -121,14 +122,14 @@ def publish(
     show(f"{count_of(now_on, 'rule')} enabled; {versus}.")
     if now_on * 2 < then_on and not force:
         raise BadInput(f"only {now_on} of {then_on} rules would stay enabled: add --force to publish anyway.")
-    if (over := _over_budget(settings, before, detection, quiet=options.quiet)) and not force:
-        raise BadInput(*over, "add --force to publish all the same.")
-    for line in over:
-        note(line, "warning")
+    powers = check_powers(settings, before, detection, key, show)
+    _check_budget(settings, before, detection, force=force, quiet=options.quiet)
     if demand is not None and (
         line := check_backtest(settings, demand, before, detection, show, force=force, quiet=options.quiet)
     ):
-        changed = (*changed[:MAX_LINES], line[:_MOST_RECORDED])
+        powers = (*powers, line)
+    # Last, and never left out of a long list.
+    changed = (*changed[: MAX_LINES - len(powers) + 1], *(line[:_MOST_RECORDED] for line in powers[:MAX_LINES]))
     if not (yes or agreed("Publish it?", "add --yes")):
         note("nothing was published.")
         return
@@ -171,6 +172,16 @@ def _learn_new_macros(settings: Settings, before: Plan | None, plan: Plan, versi
         note(f"{names}: learned {values:,} values from retained events.")
         for remark in remarks:
             note(f"not learned: {printable(remark)}.")
+
+
+def _check_budget(
+    settings: Settings, before: CompiledDetection | None, draft: CompiledDetection, *, force: bool, quiet: bool
+) -> None:
+    """Print which limits the draft exceeds. Raises BadInput if it does, without force."""
+    if (over := _over_budget(settings, before, draft, quiet=quiet)) and not force:
+        raise BadInput(*over, "add --force to publish all the same.")
+    for line in over:
+        note(line, "warning")
 
 
 def _over_budget(

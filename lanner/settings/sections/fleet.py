@@ -192,10 +192,17 @@ class ActionsSettings:
         None,
     )
     people_key_files: tuple[str, ...] = about(
-        "PEM files of Ed25519 public keys of people and consoles whose decisions about fuses a processor accepts.", ()
+        "PEM files of Ed25519 public keys of people and consoles whose decisions about fuses a processor accepts, and\n"
+        "who may accept simulations.",
+        (),
     )
     state_dir: str = about(
         "Folder in which `run` records intents, decisions and results.", "/var/lib/lanner/actions", form=forms.path
+    )
+    simulations_dir: str = about(
+        "Folder of recorded simulations; `lanner rules publish` needs an accepted one of each policy that may do more.",
+        "/var/lib/lanner/simulations",
+        form=forms.path,
     )
 
 
