@@ -19,6 +19,10 @@ class Stat:
     """major << 8 | minor, as in kernel records: 34816 is the first pseudo terminal."""
     start_ticks: int
     is_kernel_thread: bool
+    state: str
+    """T or t: stopped, by a signal or by a debugger; Z and X: ended."""
+    group: int
+    session: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,9 @@ def parse_stat(text: bytes) -> Stat | None:
             tty=tty_number(int(fields[4])),
             start_ticks=int(fields[19]),
             is_kernel_thread=bool(flags & _KTHREAD_FLAG),
+            state=text_of(fields[0]),
+            group=int(fields[2]),
+            session=int(fields[3]),
         )
     except ValueError:
         return None

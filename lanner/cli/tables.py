@@ -54,6 +54,7 @@ ACTIONS = {
     "list": ("commands.actions", "List action policies, with the rules that request them."),
     "simulate": ("commands.actions", "Count what action policies would have hit in stored events."),
     "accept": ("commands.simulations", "Sign a recorded simulation, so that its policies may act."),
+    "serve": ("commands.services.actions", "Do on this host what policies and people request."),
 }
 EVENTS = {"tail": ("commands.events", "Print the collector's events, one line each.")}
 CONFIG = {

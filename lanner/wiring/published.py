@@ -1,7 +1,7 @@
 """The published version of a fleet's rules, compiled by the settings, and the keys to sign and verify it."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,14 +63,18 @@ def _choices(settings: Settings, rules: PublishedRules) -> RuleChoices:
 
 def public_keys(settings: Settings) -> tuple[Ed25519PublicKey, ...]:
     """Read the keys whose signatures are accepted. Raises BadInput."""
+    return read_public_keys("published_rules.public_key_files", settings.published_rules.public_key_files)
+
+
+def read_public_keys(setting: str, files: Sequence[str]) -> tuple[Ed25519PublicKey, ...]:
+    """Read the public keys that a setting names. Raises BadInput."""
     keys, problems = [], []
-    for index, name in enumerate(settings.published_rules.public_key_files):
+    for index, name in enumerate(files):
         try:
             keys.append(read_public_key(Path(name)))
         except (OSError, BadSigningKey) as error:
             what = error.strerror if isinstance(error, OSError) else str(error)
-            text = f"published_rules.public_key_files: {name}: {what}."
-            problems.append(SettingFault(f"published_rules.public_key_files[{index}]", text))
+            problems.append(SettingFault(f"{setting}[{index}]", f"{setting}: {name}: {what}."))
     if problems:
         raise BadSettings(*problems)
     return tuple(keys)

@@ -1,0 +1,143 @@
+"""Builds `lanner actions serve`: the process that acts on this host."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from collector.actions.effect import HostAction
+from collector.actions.executor import ActionRights, ActionTimes, Executor
+from collector.actions.journal import Journal
+from collector.actions.processes import BootOffsets, Kill
+from collector.actions.socket import ActionConnection, ActionServer, BadPacket, decode_packet
+from collector.host import this_host
+from collector.processes.container_names import Naming
+from collector.procfs.parse import parse_cgroup
+from collector.procfs.reading import read_file
+from foundation.quantities import parse_sum
+from foundation.sqlite import DatabaseUnusable
+from foundation.text import OnNote, printable
+from lanner.errors import BadInput
+from lanner.settings import Settings
+from schemas.action import ActionType
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+_FORGET_SECONDS = 3600.0
+_MAX_SECONDS = 1.0
+"""How long the process waits at most; a lease ends that much too late at most."""
+_MAX_CGROUP = 1 << 14
+
+
+@dataclass(slots=True)
+class ActionService:
+    """The parts of one process."""
+
+    server: ActionServer
+    executor: Executor
+    journal: Journal
+    offsets: BootOffsets
+    unreadable: int = 0
+    """Packets that had no effect."""
+    _forget_at: float = 0.0
+
+    def run(self, stop: Callable[[], bool], descriptor: int, turn: Callable[[], None]) -> None:
+        """Run until `stop` returns True; a descriptor that becomes readable ends a wait. Raises OSError."""
+        self.server.register(descriptor)
+        self.executor.start(_times())
+        while not stop():
+            self.offsets.observe()
+            soonest = self.executor.turn(_times())
+            for connection in self.server.connections.values():
+                self._send_results(connection)
+            self.server.drop_closed()
+            turn()
+            for connection in self.server.wait(min(_MAX_SECONDS, soonest / 1e9)):
+                for data in connection.packets():
+                    self._take(connection, data)
+                    # So that an action's result doesn't wait for other packets.
+                    self._send_results(connection)
+            if time.monotonic() >= self._forget_at:
+                self._forget_at = time.monotonic() + _FORGET_SECONDS
+                self.journal.forget(time.time_ns())
+
+    def close(self) -> None:
+        """Close all. What was done stays done, until its lease ends."""
+        self.server.close()
+        self.journal.close()
+
+    def _take(self, connection: ActionConnection, data: bytes) -> None:
+        try:
+            self.executor.take(decode_packet(data), _times())
+        except BadPacket as error:
+            self.unreadable += 1
+            connection.send_error(printable(str(error)))
+
+    def _send_results(self, connection: ActionConnection) -> None:
+        for number, value in self.journal.results(connection.sent):
+            if not connection.send_result(number, value):
+                return
+
+
+def action_service(settings: Settings, note: OnNote) -> ActionService:
+    """Return the service, which listens. Raises BadInput."""
+    section = settings.collector.actions
+    keys: dict[str, tuple[Ed25519PublicKey, ...]] = {}
+    for name in ("processor_key_files", "people_key_files"):
+        if files := getattr(section, name):
+            from lanner.wiring.published import read_public_keys
+
+            keys[name.removesuffix("_files") + "s"] = read_public_keys(f"collector.actions.{name}", files)
+    host = this_host(settings.host.id or "", settings.host.name or "")
+    rights = ActionRights(
+        host.id,
+        host.name,
+        frozenset(section.enabled),
+        **keys,
+        never_users=section.never_users,
+        never_containers=section.never_containers,
+        max_lease=parse_sum(section.max_lease) or 0,
+    )
+    try:
+        journal = Journal(Path(section.state_dir))
+    except DatabaseUnusable as error:
+        raise BadInput(f"collector.actions.state_dir: {error}.") from None
+    try:
+        server = ActionServer(Path(section.socket), admits_group=rights.is_signed, note=note)
+    except OSError as error:
+        raise BadInput(f"collector.actions.socket: {section.socket}: {error.strerror}.") from None
+    offsets, naming = BootOffsets(), Naming(settings.collector.container_parents)
+
+    def own_processes() -> frozenset[int]:
+        return frozenset({os.getpid(), *(each.peer.pid for each in server.connections.values())})
+
+    def own_containers() -> frozenset[str]:
+        return frozenset(filter(None, (_container_of(pid, naming) for pid in own_processes())))
+
+    executor = Executor(
+        rights,
+        _host_actions(naming, offsets, own_processes),
+        journal,
+        boot=host.boot_id,
+        own_containers=own_containers,
+        note=note,
+    )
+    return ActionService(server, executor, journal, offsets)
+
+
+def _host_actions(
+    naming: Naming, offsets: BootOffsets, own: Callable[[], frozenset[int]]
+) -> Mapping[ActionType, HostAction]:
+    return {"kill": Kill(offsets, naming, own)}
+
+
+def _container_of(pid: int, naming: Naming) -> str:
+    named = naming.container_of(parse_cgroup(read_file(f"/proc/{pid}/cgroup", _MAX_CGROUP) or b"") or "")
+    return "" if named is None else named.full_id
+
+
+def _times() -> ActionTimes:
+    return ActionTimes(time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.time_ns())
