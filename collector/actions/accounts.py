@@ -85,7 +85,8 @@ class AccountLock:
     def extend(self, intent: ActionIntent, facts: UndoFacts, lease: int) -> None:
         """Do nothing: the account stays locked until it is unlocked."""
 
-    def undo(self, intent: ActionIntent, facts: UndoFacts) -> str:  # noqa: D102  the protocol's
+    def undo(self, intent: ActionIntent, facts: UndoFacts) -> str:
+        """Unlock the account; see HostAction."""
         try:
             shadow = _account(intent)
         except ActionRefused as changed:
