@@ -5,6 +5,7 @@ checked here. A record counts only with the signature of somebody who may write 
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
@@ -13,10 +14,15 @@ from foundation.errors import LannerError
 from foundation.quantities import duration_text
 from foundation.text import is_like
 
-ActionType = Literal["kill", "freeze", "isolate", "quarantine", "lock"]
-TargetType = Literal["process", "session", "container", "host", "program", "file", "user"]
+ActionType = Literal["kill", "freeze", "isolate", "quarantine", "lock", "label", "cordon", "evict"]
+HostActionType = Literal["kill", "freeze", "isolate", "quarantine", "lock"]
+"""Those that hosts do."""
+ClusterActionType = Literal["isolate", "label", "cordon", "evict"]
+"""Those that `lanner kubernetes` does by the Kubernetes API."""
+TargetType = Literal["process", "session", "container", "host", "program", "file", "user", "pod", "node"]
 ActionState = Literal["would", "ask", "do"]
 DecisionType = Literal["approve", "reject", "undo", "extend", "stop", "resume", "reset"]
+_CLUSTER_TARGETS: tuple[TargetType, ...] = ("pod", "node")
 Outcome = Literal["received", "done", "gone", "refused", "failed", "extended", "undone", "ended"]
 
 DEFAULT_LEASE = 900_000_000_000
@@ -36,6 +42,13 @@ HOST_PROGRAMS = (
 outside of containers: anybody can name a process sshd."""
 HOST_FILES = ("/boot/*", "/usr/lib/x86_64-linux-gnu/*", "/usr/lib/aarch64-linux-gnu/*", "/lib64/*", "/usr/lib64/*")
 """Files without which no program starts."""
+
+
+CLUSTER_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
+"""Kubernetes' own namespaces: without their pods, no cluster works."""
+_KUBERNETES_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+"""Also of namespaces and nodes, and safe in a path. Source: RFC 1123, as Kubernetes' names and ids state."""
+_UID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class BadActionRecord(LannerError, ValueError):
@@ -59,9 +72,12 @@ class ActionKind:
 ACTION_KINDS: Mapping[ActionType, ActionKind] = {
     "kill": ActionKind(("process", "session"), "killed", "", has_lease=False),
     "freeze": ActionKind(("container",), "frozen", "thaw", has_lease=True),
-    "isolate": ActionKind(("container", "host"), "isolated", "release", has_lease=True),
+    "isolate": ActionKind(("container", "host", "pod"), "isolated", "release", has_lease=True),
     "quarantine": ActionKind(("program", "file"), "quarantined", "restore", has_lease=False),
     "lock": ActionKind(("user",), "locked", "unlock", has_lease=True),
+    "label": ActionKind(("pod",), "labeled", "unlabel", has_lease=True),
+    "cordon": ActionKind(("node",), "cordoned", "uncordon", has_lease=True),
+    "evict": ActionKind(("pod",), "evicted", "", has_lease=False),
 }
 
 
@@ -107,6 +123,20 @@ class ActionIntent:
     rules_version: str = ""
     workload: str = ""
     """What its container is a replica of; empty for none."""
+    cluster: str = ""
+    """Name of the Kubernetes cluster; empty if none is configured."""
+    namespace: str = ""
+    """Of the pod."""
+    pod: str = ""
+    """Its name."""
+    pod_uid: str = ""
+    node: str = ""
+    """Name of the node, in Kubernetes."""
+
+    @property
+    def is_for_cluster(self) -> bool:
+        """True if `lanner kubernetes` does it, and no host."""
+        return self.target in _CLUSTER_TARGETS
 
     @property
     def summary(self) -> str:
@@ -214,9 +244,15 @@ def _check_intent(intent: ActionIntent) -> None:
         "program": intent.path.startswith("/"),
         "file": intent.path.startswith("/"),
         "user": bool(intent.user) and intent.uid >= 0,
+        "pod": all(map(_KUBERNETES_NAME.fullmatch, (intent.namespace, intent.pod))) and _is_uid(intent.pod_uid),
+        "node": _KUBERNETES_NAME.fullmatch(intent.node) is not None,
     }
     if not named[intent.target]:
         raise BadActionRecord(f"it doesn't identify the {intent.target}")
+
+
+def _is_uid(text: str) -> bool:
+    return _UID.fullmatch(text) is not None
 
 
 def why_protected(intent: ActionIntent, program: str) -> str:
@@ -233,6 +269,8 @@ def why_protected(intent: ActionIntent, program: str) -> str:
         return f"the host needs {program}"
     if target in ("file", "program") and is_on_host and _is_among(intent.path, (*HOST_PROGRAMS, *HOST_FILES)):
         return f"the host needs {intent.path}"
+    if target == "pod" and intent.namespace in CLUSTER_NAMESPACES:
+        return f"the cluster needs the pods of {intent.namespace}"
     if target == "user" and intent.uid <= 0:
         return "root can't be locked"
     if target == "user" and not is_on_host:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from foundation.text import is_like
 from processor.actions.policies import ActionPolicy
 from schemas.action import ActionIntent, TargetType, why_protected
-from schemas.alert import PLANNED, Alert, Value, alert_id
+from schemas.alert import CLUSTER_FIELD, PLANNED, Alert, Value, alert_id
 from schemas.limits import clipped
 
 Facts = Mapping[str, Value]
@@ -62,6 +62,8 @@ def target_of(intent: ActionIntent) -> ActionTarget:
         "program": (intent.container_id, intent.path),
         "file": (intent.container_id, intent.path),
         "user": (intent.user, intent.uid),
+        "pod": (intent.pod_uid,),
+        "node": (intent.node,),
     }
     return ActionTarget(intent.target, intent.host_id, keys[intent.target])
 
@@ -104,6 +106,7 @@ def _planned(policy: ActionPolicy, alert: Alert) -> PlannedAction:
         alert=alert.id,
         rule=alert.rule,
         workload=_workload(facts),
+        cluster=str(facts.get(CLUSTER_FIELD) or alert.cluster_name),
     )
     intent, missing = _identified(intent, facts)
     refusal = missing or _spared(policy, alert, facts) or why_protected(intent, str(facts.get("proc.exepath") or ""))
@@ -129,10 +132,24 @@ def _identified(intent: ActionIntent, facts: Facts) -> tuple[ActionIntent, str]:
         user, uid = facts.get("user.name"), facts.get("user.uid")
         named = replace(intent, text=f"user {user}", user=str(user or ""), uid=uid if isinstance(uid, int) else -1)
         return (named, "") if user else (intent, "the alert names no user")
+    if target in ("pod", "node"):
+        return _of_cluster(intent, facts)
     path = facts.get("proc.exepath" if target == "program" else "fd.name")
     if not path or (target == "file" and facts.get("fd.type") not in (None, "file")):
         return intent, f"the alert names no {target}"
     return replace(intent, text=f"{target} {path}", path=str(path)), ""
+
+
+def _of_cluster(intent: ActionIntent, facts: Facts) -> tuple[ActionIntent, str]:
+    """Return an intent with the pod or the node of the process."""
+    if intent.target == "node":
+        node = str(facts.get("k8s.node.name") or "")
+        named = replace(intent, text=f"node {node}", node=node)
+        return (named, "") if node else (intent, "the alert names no node: `lanner kubernetes` has to run")
+    namespace, pod, uid = (str(facts.get(f"k8s.{each}") or "") for each in ("ns.name", "pod.name", "pod.uid"))
+    if not (namespace and pod and uid):
+        return intent, "the process is in no pod" if not uid else "the alert doesn't name the pod"
+    return replace(intent, text=f"pod {namespace}/{pod}", namespace=namespace, pod=pod, pod_uid=uid), ""
 
 
 def _container(facts: Facts) -> str:

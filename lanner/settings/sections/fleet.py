@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from lanner.settings import forms
 from lanner.settings.forms import about
-from schemas.action import ActionType
+from schemas.action import HostActionType
 from schemas.catalog.priorities import PriorityName
 
 
@@ -150,7 +150,7 @@ class JsonSourceSetting:
 class HostActionsSettings:
     """What may be done on this host because of an alert, or by a person: docs/actions.md."""
 
-    enabled: tuple[ActionType, ...] = about(
+    enabled: tuple[HostActionType, ...] = about(
         "Types of actions that are done here: kill, freeze, isolate, quarantine, lock. None unless named.", ()
     )
     socket: str = about(

@@ -11,6 +11,14 @@ from tests.unit.alerts import alert
 
 PROCESS = {"proc.pid": 7, "proc.pid.ts": 5, "proc.name": "nc", "proc.exepath": "/usr/bin/nc", "container.id": "host"}
 CONTAINER = {"container.id": "3f2", "container.name": "web", "container.image.repository": "shop/web"}
+POD = {
+    "k8s.ns.name": "shop",
+    "k8s.pod.name": "web-1",
+    "k8s.pod.uid": "0b9c1a52-2bbe-4d2a-9f0e-1c6f4a7d3b21",
+    "k8s.node.name": "worker-1",
+}
+NO_NODE = "would not cordon node: the alert names no node: `lanner kubernetes` has to run"
+NEEDED = "would not evict pod kube-system/web-1: the cluster needs the pods of kube-system"
 SESSION = {"proc.sid": 6, "process.session_leader.start": 4, "process.session_leader.name": "bash"}
 
 
@@ -35,6 +43,12 @@ def planned_text(made: ActionPolicy, **event: object) -> str:
         (policy("quarantine", "program"), PROCESS, "would quarantine program /usr/bin/nc"),
         (policy("quarantine", "file"), {"fd.name": "/opt/x", "fd.type": "file"}, "would quarantine file /opt/x"),
         (policy("lock", "user"), PROCESS | {"user.name": "ann", "user.uid": 1000}, "would lock user ann"),
+        (policy("cordon", "node"), CONTAINER | POD, "would cordon node worker-1"),
+        (policy("evict", "pod"), CONTAINER | POD, "would evict pod shop/web-1"),
+        (policy("isolate", "pod", lease=90_000_000_000), CONTAINER | POD, "would isolate pod shop/web-1 for 90s"),
+        (policy("label", "pod"), PROCESS, "would not label pod: the process is in no pod"),
+        (policy("cordon", "node"), PROCESS, NO_NODE),
+        (policy("evict", "pod"), CONTAINER | POD | {"k8s.ns.name": "kube-system"}, NEEDED),
     ],
 )
 def test_an_alert_states_what_an_action_would_hit(made: ActionPolicy, event: dict[str, object], text: str) -> None:
