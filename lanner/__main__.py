@@ -5,6 +5,10 @@ import signal
 import sys
 from types import FrameType
 
+from foundation.dataclass_methods import make_methods_late
+
+_PACKAGES = ("bus", "collector", "foundation", "lanner", "notifier", "processor", "schemas")
+
 
 def _leave_at_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
     os._exit(0)
@@ -16,6 +20,7 @@ def main() -> int:
     # by a handler could be swallowed by Python, and during exec() it makes CPython die of the signal regardless.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave_at_once)
+    make_methods_late(_PACKAGES)
     from lanner.cli.main import run_command_line  # noqa: PLC0415
 
     return run_command_line()
