@@ -62,14 +62,27 @@ def hash_without_openssl() -> None:
     Both do the same where Python is built without OpenSSL. What needs it, such as TLS and signatures, imports it later.
     Does nothing if a module of OpenSSL was imported before.
     """
-    if not {"_hashlib", "hashlib"} & set(sys.modules):
-        # None makes its import fail. Source: Python's documentation of the import system, "The module cache".
-        sys.modules["_hashlib"] = None  # type: ignore[assignment]
-        try:
-            importlib.import_module("hashlib")
-            importlib.import_module("hmac")
-        finally:
-            del sys.modules["_hashlib"]
+    _import_without("_hashlib", "hashlib", "hmac")
+
+
+def avro_without_snappy() -> None:
+    """Import `fastavro` without the library of a compression that Lanner doesn't read or write; it takes 1.5 MiB.
+
+    Does nothing if one of them was imported before.
+    """
+    _import_without("cramjam", "fastavro")
+
+
+def _import_without(library: str, *modules: str) -> None:
+    if {library, *modules} & set(sys.modules):
+        return
+    # None makes its import fail. Source: Python's documentation of the import system, "The module cache".
+    sys.modules[library] = None  # type: ignore[assignment]
+    try:
+        for each in modules:
+            importlib.import_module(each)
+    finally:
+        del sys.modules[library]
 
 
 _PACKAGE = "confluent_kafka"

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 from foundation.yaml.text import Span
 from processor.compiler.literals import ADDRESS_TYPES, FIELDS, NET_TYPES, NUMBER_TYPES, STRING_TYPES, BadLiteral
-from processor.compiler.operators import BYTE_OPERATORS, NO_FIELD_OPERATORS, ORDER_OPERATORS, TEXT_OPERATORS, predicate
+from processor.compiler.operators import (
+    BYTE_OPERATORS,
+    NO_FIELD_OPERATORS,
+    ORDER_OPERATORS,
+    TEXT_OPERATORS,
+    full_match,
+    predicate,
+)
 from processor.compiler.types import BadOperand, Shape, side_shape, transformed_field
 from processor.language.ast import (
     Check,
@@ -165,6 +172,8 @@ def _of_values(node: Check, left: Shape) -> Iterator[ConditionProblem]:
         single = "in" if node.operator in ("in", "intersects") else node.operator
         try:
             predicate(single, left.kind, (value.text,))
+            if single == "regex":
+                full_match(value.text)
         except BadLiteral as bad:
             broken = True
             yield _error(f"filter error: {bad}", value.span)

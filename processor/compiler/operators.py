@@ -6,9 +6,8 @@ by the caller. Source: libsinsp filter_compare.cpp; glob is fnmatch(3) with flag
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any, cast
-
-import re2
 
 from foundation.caches import cache_short_texts
 from processor.compiler.literals import (
@@ -61,7 +60,8 @@ def predicate(operator: str, kind: str, texts: Sequence[str], modifier: str | No
         modifier: if there is one, each value is compared separately and the results are counted.
 
     Raises:
-        BadLiteral: a value does not fit the type or the operator.
+        BadLiteral: a value does not fit the type or the operator. A regular expression is compiled when it is first
+            needed; full_match() checks it.
     """
     if modifier is not None:
         return counted([_single(operator, kind, text) for text in texts], modifier)
@@ -123,7 +123,15 @@ def _member(kind: str, texts: Sequence[str]) -> Predicate:
     return frozenset(literals).__contains__
 
 
-def _regex(text: str) -> Predicate:
+def full_match(text: str) -> Callable[[bytes], object]:
+    """Return what matches whole values with a regular expression, or None.
+
+    Raises:
+        BadLiteral: it is none.
+    """
+    # Imported here, because it takes 2.4 MiB, and few conditions get as far as their regular expressions.
+    import re2  # noqa: PLC0415
+
     options = re2.Options()
     options.posix_syntax = True
     options.longest_match = True
@@ -132,13 +140,16 @@ def _regex(text: str) -> Predicate:
     # To find what groups match, RE2 gives up its automaton, which is up to 500 times faster.
     options.never_capture = True
     try:
-        pattern = re2.compile(encoded(text), options)
+        return cast("Callable[[bytes], object]", re2.compile(encoded(text), options).fullmatch)
     except re2.error as problem:
         raise BadLiteral(
             f"'{text}' is not a regular expression in RE2's POSIX syntax: {_error_text(problem)}"
         ) from None
-    match = pattern.fullmatch
-    return lambda value: match(_readable(value)) is not None
+
+
+def _regex(text: str) -> Predicate:
+    match = cache(partial(full_match, text))
+    return lambda value: match()(_readable(value)) is not None
 
 
 def _readable(value: str) -> bytes:

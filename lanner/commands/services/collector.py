@@ -99,6 +99,7 @@ def _command(options: Options) -> None:
     ctx.obj = options
     if ctx.invoked_subcommand is None:
         from lanner.process.memory import (
+            avro_without_snappy,
             collect_cycles_rarely,
             hash_without_openssl,
             import_core,
@@ -107,6 +108,7 @@ def _command(options: Options) -> None:
         )
 
         hash_without_openssl()
+        avro_without_snappy()
         import_core()
         collect_cycles_rarely()
         keep_memory_small()

@@ -11,7 +11,13 @@ import click
 from foundation.text import count_of
 from lanner.cli.app import ALERT_FORMATS, Options, front_command
 from lanner.cli.options import size_mib
-from lanner.process.memory import collect_cycles_rarely, hash_without_openssl, keep_memory_small, return_free_memory
+from lanner.process.memory import (
+    avro_without_snappy,
+    collect_cycles_rarely,
+    hash_without_openssl,
+    keep_memory_small,
+    return_free_memory,
+)
 from lanner.settings import LoadedSettings, Settings, find_file
 from lanner.terminal.output import note
 
@@ -57,6 +63,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
     loaded = read()
     # The rest is imported, and the rules are compiled, while the kernel verifies it.
     program = load_program(loaded.settings)
+    avro_without_snappy()
     from collector.bpf.program import check_rights
     from collector.settings import CACHE
     from lanner.wiring.check import check_settings

@@ -65,3 +65,21 @@ def test_digests_need_no_openssl_until_something_else_does() -> None:
     done = subprocess.run([sys.executable, "-c", act], capture_output=True, text=True, check=True, timeout=30)
 
     assert done.stdout == "False\nTrue\n"
+
+
+def test_avro_is_read_and_written_without_the_library_of_snappy() -> None:
+    """It takes 1.5 MiB; what needs it can import it later."""
+    act = (
+        "import io, sys\n"
+        "from lanner.process.memory import avro_without_snappy\n"
+        "avro_without_snappy()\n"
+        "import fastavro\n"
+        "file, schema = io.BytesIO(), {'type': 'record', 'name': 'r', 'fields': [{'name': 'a', 'type': 'int'}]}\n"
+        "fastavro.writer(file, schema, [{'a': 1}], codec='deflate')\n"
+        "file.seek(0)\n"
+        "print('cramjam' in sys.modules, list(fastavro.reader(file)))\n"
+        "import cramjam\n"
+    )
+    done = subprocess.run([sys.executable, "-c", act], capture_output=True, text=True, check=True, timeout=30)
+
+    assert done.stdout == "False [{'a': 1}]\n"

@@ -1,18 +1,23 @@
 import dataclasses
+import subprocess
+import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from processor.detection.detector import Detector
 from processor.detection.ruleset import CompiledRuleset, compile_ruleset
 from processor.detection.view import BatchView
 from processor.evaluator import Evaluator
 from processor.loading import RuleFile, load_rules
-from processor.output.redaction import BadPattern, Redact, Redaction, unredacted
+from processor.output.redaction import DEFAULT_PATTERNS, BadPattern, Redact, Redaction, unredacted
 from processor.rules.rule import RulesetOptions
 from schemas.alert import Alert, decode_alert, encode_alert
 from schemas.batch import EventBatch, Process
 from tests.unit.processor.batches import INIT, TIME, batch_of
 
+_SEARCHES_ALWAYS = Redaction(DEFAULT_PATTERNS)
 SHELL = Process(pid=5, ppid=1, name="sh", exe="sh", args=("-c", "mysql --password=hunter2"), parent=0)
 MYSQL = Process(pid=7, ppid=5, name="mysql", exe="mysql", args=("--password=hunter2", "-h", "db"), parent=1)
 RULES = """
@@ -173,6 +178,22 @@ def test_rules_see_what_alerts_do_not_contain() -> None:
 def test_arguments_are_masked_as_their_line_is(arguments: tuple[str, ...], masked: tuple[str, ...]) -> None:
     """An option and its value are two arguments, which no pattern sees apart."""
     assert Redaction().values({"process.args": arguments})["process.args"] == masked
+
+
+@given(st.one_of(*(st.from_regex(each) for each in DEFAULT_PATTERNS)), st.text(max_size=20))
+def test_no_secret_is_left_because_a_text_seems_to_have_none(text: str, more: str) -> None:
+    """A text is searched by the built-in patterns only if it has a word of one, which is the same as always."""
+    assert Redaction().text(text + more) == _SEARCHES_ALWAYS.text(text + more)
+
+
+def test_expressions_are_imported_when_a_text_may_have_a_secret() -> None:
+    """They take 2.4 MiB, and few command lines and paths have such a word."""
+    act = (
+        "import sys\nfrom processor.output.redaction import Redaction\nredaction = Redaction()\n"
+        "for text in ('cat /etc/passwd', 'mysql --password=hunter2'): print(redaction.text(text), 're2' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", act], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.splitlines() == ["cat /etc/passwd False", "mysql --password=[redacted] True"]
 
 
 def test_events_that_match_no_rule_are_not_searched() -> None:
