@@ -218,6 +218,8 @@ class Collector:
         except BaseException:
             self._look_ups.close()
             raise
+        # The kernel has it now; it takes a MiB.
+        self._pushdown_filter = None
         self._use_programs(self.settings.variables & _FILES)
         if self.settings.server_packages:
             self._servers = KnownServers(self.own_look_ups(SECONDS))
@@ -254,7 +256,8 @@ class Collector:
             self._reader.variables = variables - _FILES
             if self._feed is not None:
                 self._feed.send_variables(self._reader.variables)
-        self._pushdown_filter = pushdown_filter
+        if self._feed is None:
+            self._pushdown_filter = pushdown_filter
         self.intake.event_types = frozenset(event_types)
         self._report.change(self.intake.event_types, pushdown_filter, time.monotonic())
         if self._feed is not None:

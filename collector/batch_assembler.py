@@ -49,18 +49,26 @@ class WatchReport:
         self._pushdown_filter = pushdown_filter
         self._interval = interval
         self._due = now
+        self._report: Watched | None = None
 
     def change(self, event_types: frozenset[str], pushdown_filter: PushdownFilter | None, now: float) -> None:
         """Replace what is watched; arguments as for the constructor."""
         self.event_types = event_types
         self._pushdown_filter = pushdown_filter
         self._due = now
+        self._report = None
 
     def take(self, now: float) -> Watched:
         """Return the report if it is due at a time on the monotonic clock, in seconds."""
         if now < self._due:
             return [], [], b""
         self._due = now + self._interval
+        if self._report is None:
+            # The filter is needed only until it is encoded; it takes up to a MiB.
+            self._report, self._pushdown_filter = self._reported(), None
+        return self._report
+
+    def _reported(self) -> Watched:
         if self._pushdown_filter is None:
             return sorted(self.event_types), [], b""
         whole = {

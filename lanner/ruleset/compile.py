@@ -23,7 +23,7 @@ from processor.rules.rule import Rule, RulesetOptions
 from schemas.catalog.fields import K8S_AUDIT, SYSCALL
 from schemas.catalog.priorities import BY_NAME
 from schemas.catalog.system_calls import ANSWERED
-from schemas.filter import PushdownFilter
+from schemas.filter import PushdownFilter, decode_filter, encode_filter
 
 _PREVIOUS = "evt.deltatime"
 """Fields that depend on the event before."""
@@ -57,8 +57,8 @@ class CompiledDetection:
     """True if rules compare events with those before them, so that all matter."""
     has_audit_log: bool = False
     """True if `lanner run` follows a Kubernetes audit log."""
-    stored_filter: PushdownFilter | None = None
-    """The pushdown filter, if it is stored."""
+    stored_filter: bytes | None = None
+    """The encoded pushdown filter, if it is stored."""
 
     @property
     def event_types(self) -> frozenset[str]:
@@ -79,7 +79,7 @@ class CompiledDetection:
     def pushdown_filter(self) -> PushdownFilter:
         """The pushdown filter: the events that could match a rule."""
         if self.stored_filter is not None:
-            return self.stored_filter
+            return decode_filter(self.stored_filter)
         types, names = self.ruleset.event_types, self.has_looked_up_names
         return derive(self.ruleset.conditions, types, variables=self.variables, names=names)
 
@@ -144,10 +144,10 @@ def compile_rules(choices: RuleChoices, *, warnings: bool = True, folder: Path |
         uses.has_looked_up_names,
         uses.compares_events,
         choices.has_audit_log,
-        None if stored is None else stored.pushdown_filter,
+        None if stored is None else stored.encoded_filter,
     )
     if store is not None and stored is None:
-        store.write(StoredRules(loaded, detection.pushdown_filter, uses))
+        store.write(StoredRules(loaded, encode_filter(detection.pushdown_filter), uses))
     return detection
 
 
