@@ -182,12 +182,12 @@ def test_arguments_are_masked_as_their_line_is(arguments: tuple[str, ...], maske
 
 @given(st.one_of(*(st.from_regex(each) for each in DEFAULT_PATTERNS)), st.text(max_size=20))
 def test_no_secret_is_left_because_a_text_seems_to_have_none(text: str, more: str) -> None:
-    """A text is searched by the built-in patterns only if it has a word of one, which is the same as always."""
+    """The texts that are searched by the built-in patterns include all that these match."""
     assert Redaction().text(text + more) == _SEARCHES_ALWAYS.text(text + more)
 
 
 def test_expressions_are_imported_when_a_text_may_have_a_secret() -> None:
-    """They take 2.4 MiB, and few command lines and paths have such a word."""
+    """They take 2.4 MiB, and few command lines and paths look like that."""
     act = (
         "import sys\nfrom processor.output.redaction import Redaction\nredaction = Redaction()\n"
         "for text in ('cat /etc/passwd', 'mysql --password=hunter2'): print(redaction.text(text), 're2' in sys.modules)"
