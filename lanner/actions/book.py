@@ -26,6 +26,7 @@ ActionStatus = Literal[
     "ended",
 ]
 """`sent`: no host has answered yet. The last six are what the host reported."""
+ActionRecord = ActionIntent | ActionDecision | ActionResult
 MAX_ACTIONS = 50_000
 _NS_PER_MS = 1_000_000
 _REPORTED: dict[Outcome, ActionStatus] = {
@@ -109,7 +110,7 @@ class ActionBook:
         """Return the action with an id; None if it is unknown."""
         return self._actions.get(id_)
 
-    def take(self, record: ActionIntent | ActionDecision | ActionResult, stored: int, signed_by: str = "") -> None:
+    def take(self, record: ActionRecord, stored: int, signed_by: str = "") -> None:
         """Take a record. stored: when it was stored, ns since the epoch."""
         if isinstance(record, ActionIntent):
             if self._actions.get(record.id) is None:
@@ -137,10 +138,10 @@ class ActionBook:
 class ActionRecords(Protocol):
     """Where records are stored: this host's file, or a fleet's topics."""
 
-    def update(self, book: ActionBook) -> int:
-        """Pass the records that were stored since the last call to a book; return their number."""
+    def update(self, book: ActionBook) -> Sequence[ActionRecord]:
+        """Pass the records that were stored since the last call to a book, and return them."""
 
-    def write(self, record: ActionIntent | ActionDecision | ActionResult) -> None:
+    def write(self, record: ActionRecord) -> None:
         """Store a record, signed where that is needed. Raises BadActionRecord, OSError or BusUnavailable."""
 
     def close(self) -> None:

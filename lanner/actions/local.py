@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from foundation.sqlite import open_database, opening, transaction
-from lanner.actions.book import ActionBook
+from lanner.actions.book import ActionBook, ActionRecord
 from lanner.errors import BadInput
 from schemas.action import (
     ActionDecision,
@@ -41,20 +41,24 @@ class LocalActionRecords:
         self.unreadable = 0
         """Records of another release, or that somebody damaged."""
 
-    def update(self, book: ActionBook) -> int:
-        """Pass the records that were stored since the last call to a book; return their number."""
+    def update(self, book: ActionBook) -> list[ActionRecord]:
+        """Pass the records that were stored since the last call to a book, and return them."""
+        found: list[ActionRecord] = []
         rows = self._base.execute(
             "SELECT number, kind, value, stored FROM records WHERE number > ? ORDER BY number", (self._read,)
         ).fetchall()
         for number, kind, value, stored in rows:
             self._read = number
             try:
-                book.take(decode_action_record(value, _KINDS[kind]), stored)
+                record: ActionRecord = decode_action_record(value, _KINDS[kind])
             except (BadActionRecord, KeyError):
                 self.unreadable += 1
-        return len(rows)
+                continue
+            book.take(record, stored)
+            found.append(record)
+        return found
 
-    def write(self, record: ActionIntent | ActionDecision | ActionResult) -> None:
+    def write(self, record: ActionRecord) -> None:
         """Store a record. Raises BadActionRecord, or OSError."""
         kind = next(name for name, each in _KINDS.items() if isinstance(record, each))
         with transaction(self._base):

@@ -10,7 +10,7 @@ from bus.clients.compacted import CompactedTopicReader, CompactedTopicWriter
 from bus.connection import Connection
 from bus.messages import append_time
 from bus.topics import ACTION_DECISIONS, ACTION_INTENTS, ACTION_RESULTS
-from lanner.actions.book import ActionBook
+from lanner.actions.book import ActionBook, ActionRecord
 from lanner.errors import BadInput
 from schemas.action import ActionDecision, ActionIntent, ActionResult, BadActionRecord, decode_action_record
 
@@ -42,31 +42,31 @@ class TopicActionRecords:
         self.unreadable = 0
         """Records of another release, or that somebody forged."""
 
-    def update(self, book: ActionBook) -> int:
-        """Pass the records that were stored since the last call to a book; return their number.
+    def update(self, book: ActionBook) -> list[ActionRecord]:
+        """Pass the records that were stored since the last call to a book, and return them.
 
         Raises:
             BusUnavailable: the broker is not reachable, before the topics were read once.
         """
-        count = 0
+        records: list[ActionRecord] = []
         while (found := self._reader.poll(_POLL_SECONDS)) is not None or not self._reader.has_read_all:
             if found is None:
                 if self._reader.last_error:
                     raise self._reader.unavailable()
                 continue
             topic, message = found
-            count += 1
             kind, value = _KINDS[topic], message.value() or b""
             try:
-                record = decode_action_record(value, kind)
+                record: ActionRecord = decode_action_record(value, kind)
             except BadActionRecord:
                 self.unreadable += 1
                 continue
             signed_by = signatures.signer(self._known, signature_of(message), domain_of(kind), value)
             book.take(record, append_time(message.timestamp()[1]), signed_by)
-        return count
+            records.append(record)
+        return records
 
-    def write(self, record: ActionIntent | ActionDecision | ActionResult) -> None:
+    def write(self, record: ActionRecord) -> None:
         """Sign and store a record. Raises BadInput without a key, BadActionRecord, or BusUnavailable."""
         if self._key is None:
             raise BadInput("records of actions need a signature: set actions.key_file.")

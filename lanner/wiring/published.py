@@ -80,19 +80,28 @@ def read_public_keys(setting: str, files: Sequence[str]) -> tuple[Ed25519PublicK
     return tuple(keys)
 
 
-def private_key(path: Path) -> Ed25519PrivateKey:
-    """Read the signing key; its password comes from $LANNER_SIGN_KEY_PASSWORD. Raises BadInput."""
+def private_key(path: Path, named: str = "--sign-key", variable: str = "LANNER_SIGN_KEY_PASSWORD") -> Ed25519PrivateKey:
+    """Read a signing key.
+
+    Args:
+        path: its file.
+        named: the option or setting that names it.
+        variable: of the environment, with its password if it has one.
+
+    Raises:
+        BadInput: it can't be used, or others can read it.
+    """
     problems: list[SettingFault] = []
-    password = secret("--sign-key", "LANNER_SIGN_KEY_PASSWORD", None, os.environ, problems)
+    password = secret(named, variable, None, os.environ, problems)
     if problems:
         raise BadSettings(*problems)
     try:
         if path.stat().st_mode & 0o077:
-            raise BadInput(f"--sign-key: {path}: other users can read it; run: chmod 600 {path}")
+            raise BadInput(f"{named}: {path}: other users can read it; run: chmod 600 {path}")
         return read_private_key(path, password)
     except (OSError, BadSigningKey) as error:
         what = error.strerror if isinstance(error, OSError) else str(error)
-        raise BadInput(f"--sign-key: {path}: {what}.") from None
+        raise BadInput(f"{named}: {path}: {what}.") from None
 
 
 def accepted_version(settings: Settings, connection: Connection) -> PublishedRules | None:

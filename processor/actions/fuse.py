@@ -35,6 +35,8 @@ class Fuse:
         self.budget = budget
         self.blown = ""
         """Why and when it blew; empty if it didn't."""
+        self.blown_at = 0
+        """When it blew, ns since the epoch."""
         self._lasting: list[_Spent] = []
         self._recent: deque[int] = deque()
 
@@ -70,7 +72,7 @@ class Fuse:
     def dump(self) -> dict[str, Any]:
         """Return the state as JSON values."""
         lasting = [[each.time, each.end, each.host_id, each.workload] for each in self._lasting]
-        return {"blown": self.blown, "recent": list(self._recent), "lasting": lasting}
+        return {"blown": self.blown, "blown_at": self.blown_at, "recent": list(self._recent), "lasting": lasting}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take the state of another fuse of the policy, as dump returned it. Raises ValueError, KeyError, TypeError."""
@@ -78,7 +80,7 @@ class Fuse:
             _Spent(int(time), int(end), str(host), str(what)) for time, end, host, what in state["lasting"]
         ]
         self._recent = deque(int(time) for time in state["recent"])
-        self.blown = str(state["blown"])
+        self.blown, self.blown_at = str(state["blown"]), int(state["blown_at"])
 
     def _blow(self, now: int, why: str) -> None:
-        self.blown = f"{why}, at {date_and_time_seconds(now, utc=True)}"
+        self.blown, self.blown_at = f"{why}, at {date_and_time_seconds(now, utc=True)}", now

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bus.connection import fault_text
+from bus.messages import Headers
 from foundation.garbage import no_collections
 from processor.correlation.correlator import Correlator
 from processor.correlation.first_seen import ValueKey
@@ -27,6 +28,8 @@ class StageResult:
     alerts: tuple[Alert, ...] = ()
     relayed: tuple[tuple[bytes, bytes], ...] = ()
     """Keys and values of messages for other groups."""
+    sent: tuple[tuple[str, bytes, bytes, Headers], ...] = ()
+    """Topics, keys, values and headers of other messages."""
     refused: str = ""
     """Why the message becomes a dead letter; empty if it does not."""
 
@@ -143,7 +146,7 @@ class CorrelateStage:
         except Exception as error:  # noqa: BLE001  one message must not stop the others
             refused = f"evaluation failed: {fault_text(error)}"
         # Alerts that were found before an error count as sent.
-        return StageResult(tuple(found), tuple(map(message_of, correlator.take_relayed())), refused)
+        return StageResult(tuple(found), tuple(map(message_of, correlator.take_relayed())), refused=refused)
 
     def take_repaired(self) -> int:
         """Return the number of windows and counts of repeats repaired since the last call."""

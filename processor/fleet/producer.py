@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from bus.clients.errors import MessageRefused, is_broker_error
@@ -54,6 +54,8 @@ class ResultProducer:
         self.dead_letters = 0
         self.answered_at = time.monotonic()
         """When the broker last acknowledged a message, monotonic s."""
+        self.requests: Callable[[Alert], Sequence[tuple[str, bytes, bytes, Headers]]] = lambda _: ()
+        """Returns topic, key, value and headers of what an alert requests of action policies."""
         self._connection = connection
         self._on_note = on_note
         self._cluster_name = cluster_name
@@ -95,7 +97,9 @@ class ResultProducer:
             made = alert_message(alert.in_cluster(self._cluster_name))
         except Exception as error:  # noqa: BLE001  a host can send values that cannot be encoded
             return _refused(f"an alert of rule {alert.rule} cannot be encoded: {fault_text(error)}")
-        return await self.send(ALERTS, made.key, self._framed(ALERTS, made.value), made.headers)
+        sent = await self.send(ALERTS, made.key, self._framed(ALERTS, made.value), made.headers)
+        requested = [await self.send(*each) for each in self.requests(alert)]
+        return asyncio.ensure_future(_all_sent(sent, requested)) if requested else sent
 
     async def pre_match(self, key: bytes, value: bytes) -> "asyncio.Future[int]":
         """Send an event to the owner of its group."""
@@ -180,6 +184,11 @@ async def answers_of(sending: Sequence["asyncio.Future[int]"]) -> list[int | Mes
         if isinstance(answer, BaseException) and not isinstance(answer, MessageRefused):
             raise answer
     return [answer for answer in answers if isinstance(answer, (int, MessageRefused))]
+
+
+async def _all_sent(first: "asyncio.Future[int]", others: Sequence["asyncio.Future[int]"]) -> int:
+    """Wait for several messages, and return the offset of the first. Raises what any of them raises."""
+    return (await asyncio.gather(first, *others))[0]
 
 
 def _refused(reason: str) -> "asyncio.Future[int]":

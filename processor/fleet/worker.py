@@ -5,23 +5,28 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import faust
 
 from bus.connection import BusUnavailable, Connection
-from bus.topics import PROCESSOR_GROUP
+from bus.topics import ACTION_REQUESTS, ACTIONS_TABLE, CORRELATE, CORRELATION_TABLE, PROCESSOR_GROUP
 from foundation.caches import BoundedMap
 from foundation.errors import LannerError
 from foundation.text import Level, OnNote
+from processor.actions.stage import ActionStage
+from processor.fleet.action_requests import ActionRequests
 from processor.fleet.backlog import Lateness
-from processor.fleet.correlate_service import CorrelateService
 from processor.fleet.detect_service import DetectService, make_app
 from processor.fleet.followers import HostKeysService, RecordsFollower
 from processor.fleet.group_alerts import GroupAlerts
 from processor.fleet.producer import ResultProducer
 from processor.fleet.rules.rollout import RulesRollout, Stages
+from processor.fleet.stateful_service import PartitionStage, StatefulService, StatefulTopic
 
+_CORRELATE = StatefulTopic(CORRELATE, CORRELATION_TABLE, "windows and counts of repeats")
+_ACTIONS = StatefulTopic(ACTION_REQUESTS, ACTIONS_TABLE, "budgets of action policies")
 REPEAT_SECONDS = 60.0
 _MOST_CHARACTERS = 500
 _MOST_KINDS = 1000
@@ -114,6 +119,8 @@ class FleetProcessor:
     """Reports that messages are evaluated late."""
     cluster_name: str
     """For alerts whose pod's cluster is not known."""
+    actions: ActionRequests | None = None
+    """Requests actions; None without a key to sign intents."""
 
 
 def run_processor(
@@ -211,7 +218,12 @@ async def _run(
         on_failure=fail,
         at=at,
     )
-    correlate = CorrelateService(app, connection, stages.correlate, on_note=on_note, on_failure=fail, at=at)
+    actions = processor.actions
+    owners: list[tuple[StatefulTopic, PartitionStage]] = [(_CORRELATE, stages.correlate)]
+    if actions is not None:
+        owners.append((_ACTIONS, ActionStage(actions.sign)))
+    services: list[DetectService | StatefulService] = [detect]
+    services += [StatefulService(app, connection, *each, on_note=on_note, on_failure=fail, at=at) for each in owners]
     is_ready = False
 
     async def assigned(app: Any, partitions: Any, **_: Any) -> None:  # noqa: ARG001  Faust's signal
@@ -227,13 +239,10 @@ async def _run(
     worker.spinner = None
     shipping = ResultProducer(connection, on_note, processor.cluster_name)
     await shipping.announce()
-    for service in (detect, correlate):
+    for service in services:
         service.start(shipping)
     rules.start(shipping)
-    if host_keys is not None:
-        host_keys.start(shipping)
-    for each in records:
-        each.start()
+    _start_followers(processor, shipping)
     group = GroupAlerts(connection.topic(PROCESSOR_GROUP), lateness.worker)
     watching = asyncio.create_task(_report(app, lateness, group, rules, shipping))
     on_start(app, shipping)
@@ -244,18 +253,36 @@ async def _run(
         fail(running.exception() or worker.crash_reason or RuntimeError("Faust stopped unexpectedly"))
     watching.cancel()
     await rules.finish()
-    if host_keys is not None:
-        host_keys.finish()
-    for each in records:
-        each.finish()
+    _finish_followers(processor)
     if not failures:
         # Together: while the broker is away, each would take the whole time.
-        await within(FINISH_SECONDS, asyncio.gather(*(service.finish() for service in (detect, correlate))))
+        await within(FINISH_SECONDS, asyncio.gather(*(service.finish() for service in services)))
         await _stop(worker, app, on_note)
     await asyncio.to_thread(shipping.close)
     if failures:
         raise ProcessorFailed(_reason(failures[0]))
     return shipping.alerts
+
+
+def _start_followers(processor: FleetProcessor, shipping: ResultProducer) -> None:
+    if processor.actions is not None:
+        processor.actions.start(shipping, lambda: processor.rules.in_use, partial(_hosts, processor))
+    if processor.host_keys is not None:
+        processor.host_keys.start(shipping)
+    for each in processor.records:
+        each.start()
+
+
+def _finish_followers(processor: FleetProcessor) -> None:
+    for each in (processor.host_keys, *processor.records, processor.actions):
+        if each is not None:
+            each.finish()
+
+
+def _hosts(processor: FleetProcessor) -> int:
+    """Return how many hosts the fleet has, by their keys, or by what this processor sees, as others see as many."""
+    seen = processor.stages.detect.reports.counts(time.monotonic()).total() * max(len(processor.rules.workers), 1)
+    return seen if processor.host_keys is None else max(seen, processor.host_keys.gate.hosts)
 
 
 async def _report(

@@ -103,6 +103,12 @@ class IdentityGate:
         self._clock = clock
         self._worker = worker
 
+    @property
+    def hosts(self) -> int:
+        """The number of hosts that have a key; if only enrolled ones count, those about which an operator decided."""
+        counts = self.known.counts()
+        return counts["decided"] + (counts["pinned"] if self._pins else 0)
+
     def check(self, message: EventsMessage) -> VerifiedMessage | RejectedMessage:
         """Check a message before it is evaluated; rejections are counted."""
         checked = self.examine(message)

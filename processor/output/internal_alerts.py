@@ -51,10 +51,14 @@ def internal_alert(kind: str, cause: Cause, output: str, numbers: Mapping[str, i
     )
 
 
-def memory_lost(topic: str, positions: Mapping[int, int], now: int) -> Alert:
-    """Return the alert that the window state in a topic is lost. now: wall clock, ns.
+def memory_lost(topic: str, positions: Mapping[int, int], now: int, about: str) -> Alert:
+    """Return the alert that the state in a topic is lost.
 
-    positions: by partition, the offset up to which events had been applied.
+    Args:
+        topic: full name.
+        positions: by partition, the offset up to which messages had been applied.
+        now: wall clock, ns.
+        about: what the state consists of, for people.
     """
     partitions = ", ".join(str(partition) for partition in sorted(positions))
     return Alert(
@@ -63,8 +67,8 @@ def memory_lost(topic: str, positions: Mapping[int, int], now: int) -> Alert:
         rule=EVENTS_LOST,
         priority="Critical",
         output=(
-            f"topic {topic} was deleted: the window state of partitions {partitions} is lost; windows start empty, and "
-            f"repeats counted there are not summed | {MEMORY_LOST}: {len(positions)}"
+            f"topic {topic} was deleted: the {about} of partitions {partitions} are lost, and start empty"
+            f" | {MEMORY_LOST}: {len(positions)}"
         ),
         output_fields={MEMORY_LOST: len(positions)},
         source="internal",

@@ -5,20 +5,20 @@ import time
 from typing import Any
 
 from lanner.__main__ import main
-from processor.fleet import correlate_service
+from processor.fleet import stateful_service
 
 SECONDS = 8.0
 
 
 def read_slowly() -> None:
     """Delay the reading of the state's topic."""
-    whole = correlate_service.read_tables
+    whole = stateful_service.read_tables
 
     def later(*arguments: Any, **options: Any) -> Any:
         time.sleep(SECONDS)
         return whole(*arguments, **options)
 
-    correlate_service.read_tables = later  # type: ignore[assignment]
+    stateful_service.read_tables = later  # type: ignore[assignment]
 
 
 if __name__ == "__main__":

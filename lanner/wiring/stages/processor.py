@@ -26,11 +26,12 @@ from lanner.ruleset.published import NewestRules, OlderRules
 from lanner.settings import Settings
 from lanner.sources.installed import define_sources, topics_of
 from lanner.terminal.output import error_line, note
-from lanner.wiring.published import detection_of_published, public_keys
+from lanner.wiring.published import detection_of_published, private_key, public_keys, read_public_keys
 from lanner.wiring.rules import load_detection, repeated_alerts
 from processor.correlation.stage import CorrelateStage
 from processor.correlation.terms import group_text
 from processor.detection.stage import DetectStage
+from processor.fleet.action_requests import ActionRequests
 from processor.fleet.backlog import Lateness
 from processor.fleet.followers import HostKeysService, RecordsFollower
 from processor.fleet.json_stage import JsonStage
@@ -104,7 +105,17 @@ def build_processor(settings: Settings, connection: Connection, partitions: int,
         partitions=partitions,
         lateness=Lateness(settings.lag.seconds, worker, key_names(connection, detect.reports)),
         cluster_name=settings.cluster_name or "",
+        actions=action_requests(settings, connection, worker),
     )
+
+
+def action_requests(settings: Settings, connection: Connection, worker: str) -> ActionRequests | None:
+    """Return what requests actions; None without a key. Raises BadInput if a key can't be used."""
+    if settings.actions.key_file is None:
+        return None
+    key = private_key(Path(settings.actions.key_file), "actions.key_file", "LANNER_ACTIONS_KEY_PASSWORD")
+    people = read_public_keys("actions.people_key_files", settings.actions.people_key_files)
+    return ActionRequests(connection, key, people, worker=worker, on_note=note)
 
 
 def key_names(connection: Connection, reports: HostReports) -> Callable[[str, bytes], str]:

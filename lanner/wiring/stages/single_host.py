@@ -38,6 +38,7 @@ from lanner.wiring.rules import repeated_alerts, rule_choices, searched_rules, u
 from lanner.wiring.stores import collected
 from notifier.delivery.outputs import AlertDelivery, DirectDelivery
 from notifier.sink import RoutedAlert, Sink, SinkStats
+from processor.actions.policies import policies_by_rule
 from processor.hosts.arrival import PodRecords
 from processor.loading.difference import difference, lines
 from processor.output.internal_alerts import rules_changed
@@ -48,6 +49,7 @@ from schemas.encoding.batch import head_of
 from schemas.filter import PushdownFilter, union
 
 if TYPE_CHECKING:
+    from lanner.actions.desk import ActionDesk
     from lanner.hunting.recorded_search import RecordedSearch
 
 POLL_SECONDS = 0.25
@@ -150,6 +152,7 @@ class Pipeline:
         recording: RollingRecording | None = None,
         on_alert: Callable[[Alert], None] | None = None,
         on_batch: Callable[[EventBatch], None] | None = None,
+        open_desk: Callable[[], "ActionDesk"] | None = None,
         reports: bool = False,
         quiet: bool = False,
     ) -> None:
@@ -165,6 +168,7 @@ class Pipeline:
             recording: stores events and alerts; closed at the end.
             on_alert: called with each alert, on the thread that detects.
             on_batch: called with each batch, on the same thread.
+            open_desk: opens the records of actions and the connection to the executor, once a rule requests an action.
             reports: write what `lanner status` reads.
             quiet: print no messages and no status line.
         """
@@ -202,6 +206,9 @@ class Pipeline:
             detection.ruleset, path, note=self._note, repeats=repeated_alerts(settings), sessions=self.sessions
         )
         """Detects, counts repeats and evaluates windows."""
+        self._open_desk = open_desk
+        self._desk: ActionDesk | None = None
+        self._change_actions(detection)
         self._names = HostNames(detection.host_names)
         self._search: RecordedSearch | None = None
         self._indicators = self._followed()
@@ -279,6 +286,8 @@ class Pipeline:
                     self._deliver(alert)
                 for alert in self._search.take() if self._search is not None else ():
                     self._deliver(alert)
+                for alert in self._desk.poll() if self._desk is not None else ():
+                    self._deliver(alert)
                 self._look()
                 if _nobody_reads(1):
                     raise BrokenPipeError
@@ -326,6 +335,8 @@ class Pipeline:
         finally:
             if self._recording is not None:
                 self._recording.close()
+            if self._desk is not None:
+                self._desk.close()
             for sink in self.sinks:
                 sink.close()
 
@@ -356,6 +367,15 @@ class Pipeline:
             self._on_alert(alert)
         for sink in self.sinks:
             sink.deliver(alert)
+        for about in self._desk.take(alert) if self._desk is not None else ():
+            self._deliver(about)
+
+    def _change_actions(self, detection: CompiledDetection) -> None:
+        by_rule = policies_by_rule(detection.active_rules.actions, detection.active_rules.rules)
+        if self._desk is None and by_rule and self._open_desk is not None:
+            self._desk = self._open_desk()
+        if self._desk is not None:
+            self._desk.change_policies(by_rule)
 
     def _reload_rules(self, cause: str) -> None:
         """Change to new settings and rules; if they are wrong, print why and keep the previous ones."""
@@ -383,6 +403,7 @@ class Pipeline:
             changes = self._report_change(detection, cause)
             self.settings, self.detection = settings, detection
             self.evaluator.change_rules(detection.ruleset)
+            self._change_actions(detection)
             self.evaluator.begin_learning(self._past)
             self._names.stop()
             self._names = HostNames(detection.host_names)

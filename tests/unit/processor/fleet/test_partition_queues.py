@@ -2,7 +2,7 @@
 
 import asyncio
 
-from processor.fleet.correlate_service import PartitionQueues
+from processor.fleet.stateful_service import PartitionQueues
 
 
 async def full() -> tuple[PartitionQueues, "asyncio.Task[None]"]:

@@ -1,11 +1,11 @@
-"""The correlate stage on a Faust app: for each batch, it sends alerts and matches, then state, then acknowledges.
+"""A stage with state on a Faust app: for each batch, it sends results, then state, then acknowledges.
 
 An event that matches a rule of one group is relayed to another group by a message of the same topic. If a process dies
 after it was sent, the next owner of the partition sends it again, and the window that has it counts it once.
 
 State is stored in a compacted topic, one record per key, in the same partition as the messages that made it. A Faust
 table is not used: it does not wait for its changelog, and it writes to the partition of whatever message its stream is
-at. State depends only on the order of messages in a partition of `correlate`, so each record has the offset up to
+at. State depends only on the order of messages in a partition of the topic, so each record has the offset up to
 which they were applied. If a process hangs while another takes over, its late records have smaller offsets and are
 ignored.
 """
@@ -14,7 +14,8 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import faust
 from faust.types import TP
@@ -26,9 +27,9 @@ from bus.clients.readers import committed
 from bus.clients.retry import Retry
 from bus.connection import BusUnavailable, Connection, fault_text
 from bus.messages import append_time
-from bus.topics import CORRELATE, CORRELATION_TABLE, PROCESSOR_GROUP, changelog
+from bus.topics import PROCESSOR_GROUP, changelog
 from foundation.text import OnNote
-from processor.correlation.stage import CorrelateStage, StageResult
+from processor.correlation.stage import StageResult
 from processor.correlation.state import StateChange
 from processor.fleet.kafka import transport
 from processor.fleet.kafka.transport import AppendTimes
@@ -67,20 +68,63 @@ class PartitionQueues:
 _BATCH = 500
 _QUEUE = 2000
 _TICK_SECONDS = 1.0
-_CHANGELOG = changelog(CORRELATION_TABLE)
 
 FaultPoint = Callable[[str], None]
 """Called with the name of each point between two steps; tests kill the process there."""
 
 
-class CorrelateService:
+@dataclass(frozen=True, slots=True)
+class StatefulTopic:
+    """What a stage with state reads, and where its state is stored."""
+
+    name: str
+    """Without prefix."""
+    table: str
+    """The name of its table; the changelog's name is made of it."""
+    about: str
+    """What its state consists of, for people."""
+
+
+class PartitionStage(Protocol):
+    """A stage without Kafka; see `CorrelateStage` for what each method does."""
+
+    lost: int
+    """Partitions whose state was lost when they were taken over."""
+
+    def begin(self, partition: int, blobs: Iterable[bytes], applied: int) -> int:
+        """Take over a partition with its stored state; return the number of values that can't be read."""
+
+    def take(self, partition: int, key: bytes | None, value: bytes | None, appended: int, offset: int) -> StageResult:
+        """Apply one message, in the order of its partition."""
+
+    def take_repaired(self) -> int:
+        """Return the number of states repaired since the last call."""
+
+    def take_changes(self, partition: int) -> list[StateChange]:
+        """Return the changes to write to a partition's table since the last call."""
+
+    def everything(self, partition: int) -> Mapping[bytes, bytes]:
+        """Return the whole content of a partition's table."""
+
+    def forget(self, partition: int, key: Any) -> None:
+        """Drop an entry that the table refused."""
+
+    def remembers(self, partition: int) -> bool:
+        """Return True if a tick could change anything."""
+
+    def drop_all(self) -> None:
+        """Drop everything: partitions are being reassigned."""
+
+
+class StatefulService:
     """Processes each partition in its own task, so that a slow one does not delay the others."""
 
     def __init__(
         self,
         app: faust.App,
         connection: Connection,
-        stage: CorrelateStage,
+        topic: StatefulTopic,
+        stage: PartitionStage,
         *,
         on_note: OnNote,
         on_failure: Callable[[BaseException], None],
@@ -91,6 +135,7 @@ class CorrelateService:
         Args:
             app: as made by make_app.
             connection: the same broker.
+            topic: what is read.
             stage: evaluates messages.
             on_note: receives messages for an operator.
             on_failure: called once if this process cannot continue.
@@ -110,9 +155,11 @@ class CorrelateService:
         self._ends = TableEnds({})
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False
-        self._name = connection.topic(CORRELATE)
+        self._topic = topic
+        self._name = connection.topic(topic.name)
+        self._changelog = changelog(topic.table)
         transport.attach(
-            app, "correlate", (self._name,), self._agent, on_revoked=self._on_revoked, on_assigned=self._on_assigned
+            app, topic.name, (self._name,), self._agent, on_revoked=self._on_revoked, on_assigned=self._on_assigned
         )
 
     def start(self, shipping: ResultProducer) -> None:
@@ -175,7 +222,7 @@ class CorrelateService:
         try:
             tables, positions = await persist_async(
                 lambda: asyncio.to_thread(self._read, partitions, lambda: stopped),
-                Retry("Correlation in the newly assigned partitions", self._on_note),
+                Retry(f"The stage {self._topic.name} in the newly assigned partitions", self._on_note),
             )
         finally:
             stopped = True
@@ -185,7 +232,7 @@ class CorrelateService:
             # A partition can have a hundred thousand groups: detection continues between two of them.
             await asyncio.sleep(0)
         if unreadable:
-            self._on_note(f"{unreadable} windows of another release could not be read and start empty.")
+            self._on_note(f"{unreadable} {self._topic.about} of another release could not be read and start empty.")
         self._applied = {partition: table.applied for partition, table in tables.items()}
         await self._repair(tables)
         lost = {partition: positions[partition] for partition in positions if tables[partition].is_unused}
@@ -201,16 +248,16 @@ class CorrelateService:
     async def _begun(self, partition: int) -> int:
         """Mark a partition of the table as used and return the offset of the mark."""
         try:
-            return await (await self._shipping.send(_CHANGELOG, BEGUN, None, [], partition=partition))
+            return await (await self._shipping.send(self._changelog, BEGUN, None, [], partition=partition))
         except MessageRefused as error:
-            name = self._connection.topic(_CHANGELOG)
+            name = self._connection.topic(self._changelog)
             raise BusUnavailable(f"topic {name} does not accept a record ({error})", "check its settings") from None
 
     def _read(
         self, partitions: Sequence[int], stop: Callable[[], bool]
     ) -> tuple[dict[int, ChangelogTable], dict[int, int]]:
         """Return the tables, and the committed offsets of unused partitions that have any."""
-        tables = read_tables(self._connection, self._connection.topic(_CHANGELOG), partitions, stop)
+        tables = read_tables(self._connection, self._connection.topic(self._changelog), partitions, stop)
         unused = [partition for partition, table in tables.items() if table.is_unused]
         group = self._connection.topic(PROCESSOR_GROUP)
         positions = committed(self._connection, group, self._name, unused) if unused else {}
@@ -219,7 +266,9 @@ class CorrelateService:
     async def _repair(self, tables: Mapping[int, ChangelogTable]) -> None:
         await answers_of(
             [
-                await self._shipping.send(_CHANGELOG, key, value, applied_header(table.applied), partition=partition)
+                await self._shipping.send(
+                    self._changelog, key, value, applied_header(table.applied), partition=partition
+                )
                 for partition, table in tables.items()
                 for key, value in table.overtaken.items()
             ]
@@ -227,7 +276,7 @@ class CorrelateService:
 
     async def _report_lost(self, positions: Mapping[int, int]) -> None:
         self._stage.lost += len(positions)
-        alert = memory_lost(self._connection.topic(_CHANGELOG), positions, time.time_ns())
+        alert = memory_lost(self._connection.topic(self._changelog), positions, time.time_ns(), self._topic.about)
         self._on_note(f"{alert.output}.")
         await answers_of([await self._shipping.alert(alert)])
 
@@ -280,9 +329,10 @@ class CorrelateService:
             offset = message.offset
             sending += [(offset, "an alert", await shipping.alert(alert)) for alert in step.alerts]
             sending += [(offset, "a match", await shipping.pre_match(*each)) for each in step.relayed]
+            sending += [(offset, "an intent", await shipping.send(*each)) for each in step.sent]
         if repaired := self._stage.take_repaired():
             self._on_note(
-                f"{repaired} windows and counts of repeats of partition {partition} had times in the future, from a "
+                f"{repaired} {self._topic.about} of partition {partition} had times in the future, from a "
                 "wrong clock, and were set to the present."
             )
         changes = self._stage.take_changes(partition)
@@ -326,7 +376,8 @@ class CorrelateService:
     ) -> list[int | MessageRefused]:
         header = applied_header(self._applied[partition])
         sending = [
-            await self._shipping.send(_CHANGELOG, key, value, header, partition=partition) for key, value in records
+            await self._shipping.send(self._changelog, key, value, header, partition=partition)
+            for key, value in records
         ]
         return await answers_of(sending)
 
@@ -337,8 +388,8 @@ class CorrelateService:
             offsets = [await self._begun(partition)]
             offsets += _offsets(await self._records(partition, everything.items()))
             self._on_note(
-                f"topic {self._connection.topic(_CHANGELOG)} was deleted and created again while this "
-                f"processor runs: {len(everything)} windows and counts of partition {partition} were rewritten.",
+                f"topic {self._connection.topic(self._changelog)} was deleted and created again while this "
+                f"processor runs: {len(everything)} {self._topic.about} of partition {partition} were rewritten.",
                 "warning",
             )
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from processor.fleet.correlate_service import in_turns
+from processor.fleet.stateful_service import in_turns
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,118 @@
+"""The actions of one host: requests of its alerts become intents, which the executor does, and results are recorded.
+
+It has no power to act: it passes intents and decisions to the process that has it, and records what that answers.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from lanner.actions.book import ActionBook, ActionRecords
+from processor.actions.planning import Planner
+from processor.actions.policies import ActionPolicy
+from processor.actions.requests import ActionRequest, PolicyBudgets, action_result, fuse_blown
+from schemas.action import ActionDecision, ActionIntent, ActionResult, encode_action_record
+from schemas.alert import Alert
+
+
+class Courier(Protocol):
+    """The connection to the executor."""
+
+    def send_intent(self, value: bytes, signature: bytes, stored: int, now: int) -> None:
+        """Send an intent, when it was stored and what time it is, ns since the epoch, by the same clock."""
+
+    def send_decision(self, value: bytes, signature: bytes, stored: int, now: int) -> None:
+        """Send a decision, as an intent."""
+
+    def poll(self) -> Sequence[ActionResult]:
+        """Return the results that came since the last call."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+class ActionDesk:
+    """Takes the alerts of `lanner run`."""
+
+    def __init__(self, records: ActionRecords, courier: Courier) -> None:
+        """Begin without policies.
+
+        Args:
+            records: where intents, decisions and results are recorded.
+            courier: the executor.
+        """
+        self._records = records
+        self._courier = courier
+        self._planner = Planner({})
+        self._budgets = PolicyBudgets()
+        self._own: set[str] = set()
+        """Ids of intents that were sent when they were made."""
+        self.book = ActionBook()
+        """The state of all recorded actions."""
+        self._resume()
+
+    def change_policies(self, by_rule: Mapping[str, tuple[ActionPolicy, ...]]) -> None:
+        """Request other actions from now on. by_rule: the policies that the alerts of each rule request."""
+        self._planner = Planner(by_rule)
+
+    def take(self, alert: Alert) -> Iterator[Alert]:
+        """Record what an alert requests, pass it to the executor, and yield alerts about it."""
+        now = time.time_ns()
+        for planned in self._planner.plan(alert):
+            if planned.intent.refusal:
+                # The alert states it.
+                continue
+            was_blown = self._budgets.blown(planned.policy.name)
+            intent = self._budgets.take(ActionRequest(planned.intent, planned.policy.budget, hosts=1), now)
+            if intent is None:
+                continue
+            self._own.add(intent.id)
+            self._records.write(intent)
+            self._send_intent(intent, now, now)
+            if (why := self._budgets.blown(planned.policy.name)) and not was_blown:
+                yield fuse_blown(intent, why)
+
+    def poll(self) -> Iterator[Alert]:
+        """Pass what people recorded to the executor, record its results, and yield alerts about them."""
+        now = time.time_ns()
+        for record in self._records.update(self.book):
+            if isinstance(record, ActionDecision):
+                self._decide(record, now)
+            elif isinstance(record, ActionIntent) and record.id not in self._own:
+                self._send_intent(record, now, now)
+        self._own.clear()
+        for result in self._courier.poll():
+            self._records.write(result)
+            if result.outcome != "received":
+                action = self.book.find(result.intent)
+                yield action_result(result, None if action is None else action.intent)
+
+    def close(self) -> None:
+        """Close the records and the connection."""
+        self._courier.close()
+        self._records.close()
+
+    def _resume(self) -> None:
+        """Send what the executor may have missed while this process didn't run."""
+        self._records.update(self.book)
+        now = time.time_ns()
+        if self.book.stop is not None:
+            self._decide(self.book.stop, now)
+        for action in self.book.actions:
+            status = action.status(now)
+            if status in ("waiting", "sent"):
+                self._send_intent(action.intent, action.stored, now)
+            for decision in action.decisions:
+                # Anything else was done to an action that lasts; what is undone twice stays undone.
+                if status in ("waiting", "sent") or (status == "done" and decision.type == "undo"):
+                    self._decide(decision, now)
+
+    def _send_intent(self, intent: ActionIntent, stored: int, now: int) -> None:
+        if not intent.refusal and intent.state != "would":
+            self._courier.send_intent(encode_action_record(intent), b"", stored, now)
+
+    def _decide(self, decision: ActionDecision, now: int) -> None:
+        if decision.type == "reset":
+            self._budgets.reset(decision.subject, now)
+        else:
+            self._courier.send_decision(encode_action_record(decision), b"", now, now)
