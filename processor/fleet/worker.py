@@ -15,8 +15,8 @@ from bus.topics import ACTION_REQUESTS, ACTIONS_TABLE, CORRELATE, CORRELATION_TA
 from foundation.caches import BoundedMap
 from foundation.errors import LannerError
 from foundation.text import Level, OnNote
-from processor.actions.stage import ActionStage
 from processor.fleet.action_requests import ActionRequests
+from processor.fleet.action_stage import ActionStage
 from processor.fleet.backlog import Lateness
 from processor.fleet.detect_service import DetectService, make_app
 from processor.fleet.followers import HostKeysService, RecordsFollower

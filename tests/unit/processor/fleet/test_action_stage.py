@@ -8,7 +8,7 @@ from bus.messages import SIGNATURE
 from bus.topics import ACTION_INTENTS
 from processor.actions.policies import ActionBudget
 from processor.actions.requests import ActionRequest, action_result, encode_request, encode_reset
-from processor.actions.stage import ActionStage
+from processor.fleet.action_stage import ActionStage
 from schemas.action import ActionIntent, ActionResult
 
 MINUTE = 60_000_000_000
@@ -49,7 +49,7 @@ def refusals(owner: ActionStage, offsets: range, **change: object) -> list[str |
 
 
 def test_a_policy_does_what_its_budget_allows() -> None:
-    """Then one intent says that the fuse has blown, with one alert, and nothing is sent until a person resets it."""
+    """Then one refused intent and one alert state why, and nothing is sent until a person resets the fuse."""
     owner = stage()
     assert refusals(owner, range(2)) == ["", ""]
     intent, alerts = take(owner, 2)
