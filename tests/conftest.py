@@ -1,5 +1,7 @@
 """Settings for every test: hypothesis checks results, never how long they took on a busy machine."""
 
+import gc
+from collections.abc import Generator
 from functools import cached_property
 from typing import Any
 
@@ -43,6 +45,17 @@ class FileOrFolderScheduling(LoadFileScheduling):
         if folder := next((each for each in ONE_BY_ONE if nodeid.startswith(each)), None):
             return folder
         return nodeid.partition("[")[0] if nodeid.startswith(LONG_FILES) else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect no garbage while tests are collected: it would look through millions of objects that all stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileOrFolderScheduling | None:

@@ -10,7 +10,8 @@ set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 # Tests start hundreds of programs: without compiled modules, each would compile its own again.
 unset PYTHONDONTWRITEBYTECODE
-.venv/bin/python -m compileall -q foundation schemas bus collector processor notifier lanner tests || true
+.venv/bin/python -m compileall -q -j 0 foundation schemas bus collector processor notifier lanner tests || true
+.venv/bin/python -m tests.assertions || true
 # Nothing stays in the temporary folder, whatever a test or a program that it kills leaves. The path is short, for sockets.
 TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/lt.XXX") || exit
 export TMPDIR
