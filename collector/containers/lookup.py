@@ -139,6 +139,8 @@ class KnownContainers:
         self._responses: SimpleQueue[_Answer] = SimpleQueue()
         self._questions: list[_Questions] = [PriorityQueue() for _ in self._lookups]
         """By the runtime that is queried first, so that one that hangs delays no other's containers."""
+        self._has_shims = threading.Event()
+        self._is_closed = False
         targets: list[Callable[[], None]] = [self._read_bundles, self._survey]
         targets += [partial(self._ask_runtimes, questions) for questions in self._questions for _ in range(workers)]
         self._workers = [
@@ -150,6 +152,8 @@ class KnownContainers:
 
     def close(self) -> None:
         """Stop the worker threads after their current query, without waiting for them."""
+        self._is_closed = True
+        self._has_shims.set()
         self._queries.put((-1, next(self._order), None))
         for questions in self._questions:
             for _ in self._workers:
@@ -311,8 +315,7 @@ class KnownContainers:
             if isinstance(query, int):
                 with suppress(Exception):
                     if self._bundles.learn(query):
-                        # Takes longer than a container may live.
-                        import collector.containers.grpc  # noqa: F401, PLC0415
+                        self._has_shims.set()
                 continue
             bundle, failure = None, None
             try:
@@ -325,8 +328,13 @@ class KnownContainers:
             self._questions[query.runtime].put((0 if query.name.is_certain else 1, next(self._order), question))
 
     def _survey(self) -> None:
+        """Survey the bundles; once a shim has started, import what queries need, which no other thread may wait for."""
         with suppress(Exception):
             self._bundles.survey()
+        self._has_shims.wait()
+        if not self._is_closed:
+            # Takes longer than a container may live.
+            import collector.containers.grpc  # noqa: F401, PLC0415
 
     def _ask_runtimes(self, questions: _Questions) -> None:
         while (question := questions.get()[2]) is not None:
