@@ -43,9 +43,11 @@ if [ "$(interpreter_of .venv/bin/python || true)" != "$(interpreter_of "$python"
         exit 3
     fi
 fi
-if ! as_owner .venv/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt -e "$requirement" >"$log" 2>&1; then
+if ! as_owner .venv/bin/python -m pip install --disable-pip-version-check -q --no-compile -c constraints.txt -e "$requirement" >"$log" 2>&1; then
     tail -n 20 "$log" >&2
     say "pip could not install what Lanner needs: see above."
     exit 3
 fi
+# By all processors; pip uses one. Some packages contain files that are no valid Python.
+as_owner .venv/bin/python -m compileall -q -j 0 .venv/lib >"$log" 2>&1 || true
 as_owner sh -c "echo '$purpose $made_of' >$stamp"
