@@ -159,6 +159,11 @@ class ActionDecision:
     """How long an extended action lasts from now on, ns."""
     comment: str = ""
 
+    @property
+    def person(self) -> str:
+        """Who decided, without the machine: a person counts once, wherever they decide."""
+        return self.by.partition("@")[0].partition(" (as ")[0].strip().casefold()
+
 
 @dataclass(frozen=True, slots=True)
 class ActionResult:

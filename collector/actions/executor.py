@@ -221,7 +221,7 @@ class Executor:
         if not reason and (other := self._same(intent)) is not None:
             reason = f"it is {ACTION_KINDS[intent.type].done} already, by {other.intent.id}: extend that"
         approvers = {
-            each.by.strip().casefold()
+            each.person
             for each, stored in decisions
             if each.type == "approve" and stored <= action.stored + intent.wait
         }

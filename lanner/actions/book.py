@@ -4,11 +4,12 @@ Pure: time is an argument. Records may come in any order, and more than once.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from foundation.caches import BoundedMap
+from processor.actions.fuse import BLOWN
 from schemas.action import ActionDecision, ActionIntent, ActionResult, Outcome
 
 ActionStatus = Literal[
@@ -57,7 +58,7 @@ class TrackedAction:
     @property
     def approvers(self) -> set[str]:
         """The persons who approved it."""
-        return {each.by for each in self.decisions if each.type == "approve"}
+        return {each.person for each in self.decisions if each.type == "approve"}
 
     @property
     def last(self) -> ActionResult | None:
@@ -66,26 +67,29 @@ class TrackedAction:
 
     def status(self, now: int) -> ActionStatus:
         """Return the state. now: ns since the epoch."""
-        if self.last is not None:
-            return _REPORTED[self.last.outcome]
+        last = self.last
+        # A host may receive an intent before people have approved it.
+        if last is not None and last.outcome != "received":
+            return _REPORTED[last.outcome]
         if self.intent.refusal:
             return "refused"
         if self.intent.state == "would":
             return "would"
         if any(each.type == "reject" for each in self.decisions):
             return "rejected"
-        if now > self.stored + self.intent.wait:
+        is_approved = len(self.approvers) >= self.intent.approvals
+        if now > self.stored + self.intent.wait and not (is_approved and last):
             return "expired"
-        return "sent" if len(self.approvers) >= self.intent.approvals else "waiting"
+        return ("received" if last else "sent") if is_approved else "waiting"
 
     def why(self, now: int) -> str:
         """Return the reason of the state, for people; it may contain what an attacker wrote."""
-        if self.last is not None:
-            return self.last.text
-        status = self.status(now)
+        last, status = self.last, self.status(now)
+        if last is not None and last.outcome != "received":
+            return last.text
         if status == "rejected":
             return next(f"by {each.by}" for each in self.decisions if each.type == "reject")
-        if status == "waiting":
+        if status in ("waiting", "expired") and self.intent.approvals:
             return f"{len(self.approvers)} of {self.intent.approvals} approvals"
         return self.intent.refusal
 
@@ -100,6 +104,7 @@ class ActionBook:
         self._early: BoundedMap[str, list[tuple[ActionDecision | ActionResult, int]]] = BoundedMap(MAX_ACTIONS)
         """By the id of an intent that isn't known yet."""
         self._switched = -1
+        self._resets: BoundedMap[str, int] = BoundedMap(MAX_ACTIONS)
 
     @property
     def actions(self) -> Sequence[TrackedAction]:
@@ -109,6 +114,24 @@ class ActionBook:
     def find(self, id_: str) -> TrackedAction | None:
         """Return the action with an id; None if it is unknown."""
         return self._actions.get(id_)
+
+    @property
+    def policies(self) -> Mapping[str, TrackedAction]:
+        """The newest action of each policy that requested one."""
+        newest: dict[str, TrackedAction] = {}
+        for each in self.actions:
+            if each.intent.policy:
+                newest.setdefault(each.intent.policy, each)
+        return newest
+
+    @property
+    def blown(self) -> Sequence[str]:
+        """Policies whose newest action was refused because their fuse has blown, and that nobody has reset since."""
+        return [
+            name
+            for name, each in sorted(self.policies.items())
+            if each.intent.refusal.startswith(BLOWN) and each.stored > (self._resets.get(name) or 0)
+        ]
 
     def take(self, record: ActionRecord, stored: int, signed_by: str = "") -> None:
         """Take a record. stored: when it was stored, ns since the epoch."""
@@ -123,6 +146,9 @@ class ActionBook:
         if isinstance(record, ActionDecision) and record.type in ("stop", "resume"):
             if stored >= self._switched:
                 self._switched, self.stop = stored, record if record.type == "stop" else None
+            return
+        if isinstance(record, ActionDecision) and record.type == "reset":
+            self._resets.put(record.subject, max(stored, self._resets.get(record.subject) or 0))
             return
         subject = record.intent if isinstance(record, ActionResult) else record.subject
         action = self._actions.get(subject)

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from foundation.sqlite import open_database, opening, transaction
+from foundation.sqlite import as_os_errors, open_database, opening, transaction
 from lanner.actions.book import ActionBook, ActionRecord
 from lanner.errors import BadInput
 from schemas.action import (
@@ -42,11 +42,12 @@ class LocalActionRecords:
         """Records of another release, or that somebody damaged."""
 
     def update(self, book: ActionBook) -> list[ActionRecord]:
-        """Pass the records that were stored since the last call to a book, and return them."""
+        """Pass the records that were stored since the last call to a book, and return them. Raises OSError."""
         found: list[ActionRecord] = []
-        rows = self._base.execute(
-            "SELECT number, kind, value, stored FROM records WHERE number > ? ORDER BY number", (self._read,)
-        ).fetchall()
+        with as_os_errors():
+            rows = self._base.execute(
+                "SELECT number, kind, value, stored FROM records WHERE number > ? ORDER BY number", (self._read,)
+            ).fetchall()
         for number, kind, value, stored in rows:
             self._read = number
             try:

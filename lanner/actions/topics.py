@@ -69,7 +69,7 @@ class TopicActionRecords:
     def write(self, record: ActionRecord) -> None:
         """Sign and store a record. Raises BadInput without a key, BadActionRecord, or BusUnavailable."""
         if self._key is None:
-            raise BadInput("records of actions need a signature: set actions.key_file.")
+            raise BadInput("records of actions need a signature: give --sign-key, or set actions.key_file.")
         self._writer = self._writer or CompactedTopicWriter(self._connection)
         self._writer.put(topic_of(record), *action_message(record, self._key))
 

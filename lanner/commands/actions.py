@@ -34,10 +34,10 @@ _NS_PER_MS = 1_000_000
 
 @click.group("actions", cls=Group, lazy=ACTIONS, example="lanner actions list\nlanner actions simulate --since 30d")
 def command() -> None:
-    """Show action policies, and what they would hit.
+    """Show action policies and what they would hit; decide about actions.
 
-    A policy states what is to be done about the alerts of some rules. Lanner does none of it: it states what each
-    action would hit.
+    A policy states what is to be done about the alerts of some rules, and whether that is only stated, done after a
+    person's approval, or done at once.
     """
 
 
