@@ -97,7 +97,7 @@ class ProgramFiles:
         for file in self._files(query, mounts):
             with closing(file):
                 found = cached_stat(file)
-                if _is_it(found, query) and found.size <= MAX_SIZE and _responds(found, query, mounts):
+                if _is_it(found, query) and _responds(found, query, mounts):
                     answer |= self._read(file, found, query, mounts)
                     break
         return answer | {"seconds": time.process_time() - begin}
@@ -127,11 +127,13 @@ class ProgramFiles:
             if listed is not None:
                 break
         algorithms = {"sha256"} | ({listed.algorithm} if listed and listed.digest else set())
-        digests, size = _digests(location, algorithms)
+        # A file can be made that large at no cost, as a sparse one; that no package has its path is known even so.
+        digests, size = _digests(location, algorithms) if found.size <= MAX_SIZE else ({}, 0)
         answer: dict[str, Any] = {"bytes": size}
-        if cached_stat(location) != found or not digests:
+        if cached_stat(location) != found:
             return answer
-        answer["sha256"] = digests["sha256"]
+        if digests:
+            answer["sha256"] = digests["sha256"]
         if query.is_from_memfd:
             return answer
         app = None if listed else self._app(found, query, mounts)
@@ -214,7 +216,7 @@ class ProgramFiles:
         self, listed: ListedFile | None, digests: dict[str, str], query: ProgramQuery, *, has_database: bool
     ) -> str:
         if listed is not None:
-            if not listed.digest:
+            if not listed.digest or not digests:
                 return "unknown"
             return "package" if listed.has(digests[listed.algorithm]) else "modified"
         if not query.is_host:

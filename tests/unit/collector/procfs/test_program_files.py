@@ -142,6 +142,7 @@ def test_a_file_that_is_too_large_or_changes_has_no_digest(tmp_path: Path, monke
         file.truncate(1 << 40)
     files = ProgramFiles(Path("/proc"), tmp_path)
     assert files.look(before)["bytes"] == files.look(query(tmp_path / "usr/bin/ls", "/usr/bin/ls"))["bytes"] == 0
+    assert files.look(query(tmp_path / "usr/bin/ls", "/usr/bin/ls"))["origin"] == "unknown"
     write(tmp_path, {"usr/bin/ls": CONTENT})
     read = program_files._digests
     changes = iter([b"x"])
@@ -399,6 +400,17 @@ a:0:0:755
 Z:Q1OJkmlzRnRrpjGphJzEO3Vt3gcBk=
 
 """
+
+
+def test_a_file_that_no_package_lists_was_dropped_however_large_it_is(tmp_path: Path) -> None:
+    """A sparse one is made at once; what a package lists may be the package's."""
+    dpkg(tmp_path, {"coreutils": f"{MD5}  usr/bin/ls\n"})
+    for name in ("ls", "mine"):
+        write(tmp_path, {f"usr/bin/{name}": CONTENT})
+        os.truncate(tmp_path / "usr/bin" / name, program_files.MAX_SIZE + 1)
+    mine, listed = look(tmp_path, "/usr/bin/mine"), look(tmp_path, "/usr/bin/ls")
+    assert (mine["origin"], mine["bytes"], "sha256" in mine) == ("dropped", 0, False)
+    assert (listed["origin"], listed["package"], listed["bytes"]) == ("unknown", "coreutils", 0)
 
 
 def test_changes_are_those_that_apk_itself_audits(tmp_path: Path) -> None:
