@@ -14,8 +14,8 @@ from foundation.errors import LannerError
 from foundation.quantities import duration_text
 from foundation.text import is_like
 
-ActionType = Literal["kill", "freeze", "isolate", "quarantine", "lock", "label", "cordon", "evict"]
-HostActionType = Literal["kill", "freeze", "isolate", "quarantine", "lock"]
+ActionType = Literal["kill", "freeze", "isolate", "quarantine", "lock", "collect", "label", "cordon", "evict"]
+HostActionType = Literal["kill", "freeze", "isolate", "quarantine", "lock", "collect"]
 """Those that hosts do."""
 ClusterActionType = Literal["isolate", "label", "cordon", "evict"]
 """Those that `lanner kubernetes` does by the Kubernetes API."""
@@ -75,6 +75,7 @@ ACTION_KINDS: Mapping[ActionType, ActionKind] = {
     "isolate": ActionKind(("container", "host", "pod"), "isolated", "release", has_lease=True),
     "quarantine": ActionKind(("program", "file"), "quarantined", "restore", has_lease=False),
     "lock": ActionKind(("user",), "locked", "unlock", has_lease=True),
+    "collect": ActionKind(("process", "container", "host"), "collected", "", has_lease=False),
     "label": ActionKind(("pod",), "labeled", "unlabel", has_lease=True),
     "cordon": ActionKind(("node",), "cordoned", "uncordon", has_lease=True),
     "evict": ActionKind(("pod",), "evicted", "", has_lease=False),

@@ -62,8 +62,8 @@ class AccountLock:
     def __init__(self, container_of: ContainerOf = container_of) -> None:
         self._container_of = container_of
 
-    def do(self, intent: ActionIntent) -> Effect:
-        """Lock an account and end its sessions; see HostAction."""
+    def before(self, intent: ActionIntent) -> UndoFacts:
+        """Return what will unlock an account, without locking it. Raises as HostAction.do."""
         shadow = _checked(intent)
         if shadow.expires == _EXPIRED and (shadow.has_lock or not shadow.password):
             raise ActionRefused("the account is locked already")
@@ -71,13 +71,17 @@ class AccountLock:
             raise ActionRefused("Lanner itself was started in a session of this user: run it as a service")
         # If nothing was locked, unlocking would fail for an account without a password.
         locks = bool(shadow.password) and not shadow.has_lock
-        _usermod([*(["--lock"] if locks else []), f"--expiredate={_EXPIRED}"], intent.user)
-        facts: UndoFacts = {
+        return {
             "expires": shadow.expires,
             "locks": int(locks),
             # For what undoes it while nothing of Lanner runs.
             "command": _command(_restoring(shadow.expires, unlocks=locks), intent.user),
         }
+
+    def do(self, intent: ActionIntent) -> Effect:
+        """Lock an account and end its sessions; see HostAction."""
+        facts = self.before(intent)
+        _usermod([*(["--lock"] if facts["locks"] else []), f"--expiredate={_EXPIRED}"], intent.user)
         ended, left = self._end_sessions(intent.uid)
         text = f"locked the account {printable(intent.user)} and ended {count_of(ended, 'process', 'processes')} of it"
         return Effect(text + (f"; {left} still run" if left else ""), facts)

@@ -403,9 +403,7 @@ def _network(text: str) -> _Network:
     try:
         return ip_network(text, strict=False)
     except ValueError:
-        raise ActionRefused(
-            f"collector.actions.reachable: {printable(text)} is no network such as 10.0.0.0/24"
-        ) from None
+        raise ActionRefused(f"{printable(text)} is no network such as 10.0.0.0/24") from None
 
 
 def _family(each: _Address | _Network) -> str:

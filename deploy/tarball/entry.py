@@ -13,6 +13,12 @@ else:
 # A child that runs this program as well must have them found again.
 os.environ["PYINSTALLER_RESET_ENVIRONMENT"] = "1"
 
+if sys.argv[1:2] == ["evidence-gathering"]:
+    # The process that reads what may block a reader permanently: see collector.actions.evidence.
+    from collector.actions.gathering import main as gather
+
+    sys.exit(gather(sys.argv[2:]))
+
 if sys.argv[1:2] == ["look-up-server"]:
     # The collector's own process for what may keep its reader waiting: see collector.procfs.look_ups.
     from collector.procfs.look_up_server import main as serve

@@ -151,7 +151,7 @@ class HostActionsSettings:
     """What may be done on this host because of an alert, or by a person: docs/actions.md."""
 
     enabled: tuple[HostActionType, ...] = about(
-        "Types of actions that are done here: kill, freeze, isolate, quarantine, lock. None unless named.", ()
+        "Types of actions that are done here: kill, freeze, isolate, quarantine, lock, collect. None unless named.", ()
     )
     socket: str = about(
         "Socket of `lanner actions serve`, which does them.", "/run/lanner-actions/socket", form=forms.path
