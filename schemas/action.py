@@ -127,7 +127,7 @@ class ActionIntent:
     cluster: str = ""
     """Name of the Kubernetes cluster; empty if none is configured."""
     namespace: str = ""
-    """Of the pod."""
+    """The pod's."""
     pod: str = ""
     """Its name."""
     pod_uid: str = ""
