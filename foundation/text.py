@@ -102,6 +102,15 @@ def printable_lines(text: str) -> str:
     return "\n".join([printable(first), *(indent + printable(line) for line in others)])
 
 
+_FORMULAS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001  as East Asian editions of spreadsheets read them
+"""The first characters by which spreadsheets take a text for a formula."""
+
+
+def csv_cell(text: str) -> str:
+    """Return a text as a cell of CSV: printable, with an apostrophe before what a spreadsheet takes for a formula."""
+    return printable(f"'{text}" if text.startswith(_FORMULAS) else text)
+
+
 def _escaped(match: re.Match[str]) -> str:
     char = match.group()
     number = ord(char)

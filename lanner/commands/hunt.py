@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from foundation.quantities import UNITS
-from foundation.text import count_of, printable
+from foundation.text import count_of, csv_cell, printable
 from lanner.cli.app import Options, front_command
 from lanner.cli.options import Progress, chosen_recording, parse_duration_ms, progress, source_options, time_ms
 from lanner.errors import BadInput, or_bad_input
@@ -340,19 +340,12 @@ def _write_csv(table: "pa.Table", file: TextIO) -> None:
     from lanner.hunting.masking import rows_of
 
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(map(printable, table.column_names))
+    # The names of columns may be values of hosts, by PIVOT.
+    writer.writerow(map(csv_cell, table.column_names))
     for row in rows_of(table):
-        writer.writerow("" if value is None else _cell(_shown(value)) for value in row)
-
-
-def _cell(text: str) -> str:
-    """Return a text as a cell: escaped, and not a formula where a spreadsheet opens it."""
-    shown = printable(text)
-    return f"'{shown}" if shown[:1] in ("=", "+", "-", "@") and not _is_number(shown) else shown
-
-
-def _is_number(text: str) -> bool:
-    return text.removeprefix("-").replace(".", "", 1).isdecimal()
+        writer.writerow(
+            csv_cell(value) if isinstance(value, str) else "" if value is None else _shown(value) for value in row
+        )
 
 
 _WRITERS: "dict[str, Callable[[pa.Table, TextIO], None]]" = {"json": _write_json, "csv": _write_csv}

@@ -1,6 +1,7 @@
 """What a hunt shows of its results: texts as hosts sent them, without secrets."""
 
 from collections.abc import Iterator
+from math import isfinite
 from typing import Any
 
 import pyarrow as pa
@@ -71,4 +72,7 @@ def _values(column: pa.ChunkedArray) -> Iterator[Any]:
     if pa.types.is_decimal(kind):
         whole = kind.scale == 0
         return (None if value is None else int(value) if whole else float(value) for value in column.to_pylist())
+    if pa.types.is_floating(kind):
+        # JSON has no infinity.
+        return (value if value is None or isfinite(value) else str(value) for value in column.to_pylist())
     return iter(column.cast(_readable(kind), safe=False).to_pylist())

@@ -6,12 +6,16 @@ open files or connections, nor load extensions, nor change its settings, whateve
 
 import logging
 import re
+import resource
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import sqlglot
+from duckdb.sqltypes import DuckDBPyType
 from pyarrow import dataset
 from sqlglot import exp
 
@@ -33,6 +37,13 @@ _NAME = re.compile("[a-z_][a-z0-9_]*")
 _POLL_SECONDS = 0.2
 _REFUSED = frozenset({"getenv", "current_setting", "getvariable", "setseed", "write_log", "nextval", "currval"})
 """Functions that have nothing to do with events: they are about the database itself, or change it."""
+_PLAIN = frozenset({
+    *("boolean", "tinyint", "smallint", "integer", "bigint", "hugeint", "utinyint", "usmallint", "uinteger", "ubigint"),
+    *("float", "double", "decimal", "varchar", "timestamp_ns", "null"),
+})  # fmt: skip
+"""Types of values that Arrow, Parquet and JSON have as well. Others become texts: Arrow ends the process for some."""
+_BESIDE_QUERIES = 1 << 30
+"""Bytes that a query may allocate beyond its limit, for the rows that PyArrow reads."""
 _STATEMENTS = (exp.DDL, exp.DML, exp.Command, exp.Into, exp.Lock, exp.Set, exp.Pragma)
 
 
@@ -42,7 +53,9 @@ def checked(text: str) -> exp.Query:
         raise BadInput(f"--sql: the text has more than {MAX_SQL:,} characters.")
     try:
         statements = [each for each in sqlglot.parse(text, dialect=DIALECT) if each is not None]
-    except (sqlglot.errors.SqlglotError, RecursionError) as error:
+    except RecursionError:
+        raise BadInput("--sql: its parentheses or subqueries are nested too deeply.") from None
+    except sqlglot.errors.SqlglotError as error:
         raise BadInput(f"--sql: {_first_line(error)}.") from None
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
         raise BadInput("--sql: write one SELECT, which may begin with WITH; nothing else is run.")
@@ -58,9 +71,13 @@ def checked(text: str) -> exp.Query:
     return query
 
 
+_CLASS = re.compile(r"for <class '(?:\w+\.)*(\w+)'>")
+
+
 def _first_line(error: Exception) -> str:
     # sqlglot underlines what is wrong by escape sequences.
-    lines = str(error).replace("\x1b[4m", "").replace("\x1b[0m", "").splitlines()
+    text = _CLASS.sub(r"in \1", str(error))
+    lines = text.replace("\x1b[4m", "").replace("\x1b[0m", "").splitlines()
     return (lines or ["the text can't be read"])[0].rstrip(".")
 
 
@@ -130,6 +147,7 @@ class SqlHunt:
             chosen = query.where(within(times), copy=False)
             view = exp.Create(this=exp.to_table(name), kind="VIEW", expression=chosen, properties=_TEMPORARY)
             self._connection.execute(view.sql(DIALECT, copy=False))
+        self._connection.execute("SET TimeZone = 'UTC'")
         self._connection.execute("SET lock_configuration = true")
         self._limits = limits
 
@@ -141,9 +159,12 @@ class SqlHunt:
         """
         limited = exp.select("*").from_(query.subquery("query")).limit(limit)
         try:
-            with _interrupted(self._connection, stop):
-                return self._connection.sql(limited.sql(DIALECT)).to_arrow_table()
-        except duckdb.OutOfMemoryException:
+            with _interrupted(self._connection, stop), _bounded(self._limits.memory_mib):
+                found = self._connection.sql(limited.sql(DIALECT))
+                if not all(map(_is_plain, found.types)):
+                    found = found.select(*map(_plain, found.columns, found.types))
+                return found.to_arrow_table()
+        except (duckdb.OutOfMemoryException, MemoryError):
             raise BadInput(
                 f"--sql: the query needs more than {self._limits.memory_mib} MiB: narrow the time, or allow more by "
                 "--memory; in the console, by console.hunt_memory_mib."
@@ -156,6 +177,38 @@ class SqlHunt:
     def close(self) -> None:
         """Close the database."""
         self._connection.close()
+
+
+def _is_plain(kind: DuckDBPyType) -> bool:
+    if kind.id in ("list", "struct"):
+        return bool(kind.children) and all(
+            isinstance(child, DuckDBPyType) and _is_plain(child) for _, child in kind.children
+        )
+    return kind.id in _PLAIN
+
+
+def _plain(name: str, kind: DuckDBPyType) -> duckdb.Expression:
+    column = duckdb.ColumnExpression(name)
+    if _is_plain(kind):
+        return column
+    # A time has one type, because others reach farther than the times of events.
+    return column.cast("TIMESTAMP_NS" if kind.id.startswith("timestamp") else "VARCHAR").alias(name)
+
+
+@contextmanager
+def _bounded(memory_mib: int) -> Iterator[None]:
+    """Limit what this process can allocate: DuckDB doesn't count the values that it computes, such as a long list."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
+    most = used + (memory_mib << 20) + _BESIDE_QUERIES
+    with suppress(OSError, ValueError):
+        # Refused where a service's filter of system calls forbids it, or where a lower limit is in force.
+        resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
+    try:
+        yield
+    finally:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 _MASK, _MASK_EACH = "masked_text", "masked_texts"

@@ -11,7 +11,7 @@ from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from foundation.text import count_of, printable
+from foundation.text import count_of, csv_cell, printable
 from lanner.console.server.context import IDENTITY, VERSION, console
 from lanner.console.store.rows import TimeHistogram, time_text
 from schemas.catalog.priorities import Priority
@@ -198,19 +198,13 @@ def _value(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-_FORMULAS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001  as East Asian editions of spreadsheets read them
-"""The first characters by which spreadsheets take a text for a formula."""
-
-
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """Return a table as CSV. A text that a spreadsheet would take for a formula begins with an apostrophe."""
 
     def cell(value: Any) -> Any:
         if isinstance(value, (list, tuple)):
             value = ", ".join(map(str, value))
-        if not isinstance(value, str):
-            return value
-        return printable(f"'{value}" if value.startswith(_FORMULAS) else value)
+        return csv_cell(value) if isinstance(value, str) else value
 
     text = io.StringIO()
     table = csv.writer(text)

@@ -11,6 +11,7 @@ from pyarrow import dataset
 from lanner.archive.schema import ALERTS
 from lanner.errors import BadInput
 from lanner.hunting.hunt import HuntLimits
+from lanner.hunting.masking import rows_of as rows_shown
 from lanner.hunting.sql import SqlHunt, checked
 from lanner.recorder.store import EventRange
 from processor.output.redaction import Redaction
@@ -62,6 +63,7 @@ ATTACKS = (
     "PREPARE x AS SELECT 1",
     "",
     "nonsense (",
+    f"SELECT {'(' * 60}1{')' * 60}",
 )
 
 
@@ -162,3 +164,35 @@ def test_a_query_cannot_take_secrets_apart() -> None:
     (ancestors,) = run(masked, "SELECT proc_aexe AS a FROM events WHERE evt_type = 'execve'").to_pylist()
     assert ancestors == {"a": ["--token=[redacted]", "/sbin/init"]}
     masked.close()
+
+
+def test_values_that_arrow_lacks_become_texts(hunt: SqlHunt) -> None:
+    """Arrow makes no rows of some of these, and ends the process for others; their texts are masked like others."""
+    text = """SELECT MAP {} AS m, MAP {'k': 'v'} AS n, union_value(k := 1) AS u, {} AS e, INTERVAL 1 DAY AS i,
+        'a'::BLOB AS b, DATE '-4000-01-01' AS d, [TIME '10:00'] AS t, [1] AS l,
+        340282366920938463463374607431768211455::UHUGEINT AS h"""
+
+    (row,) = run(hunt, text).to_pylist()
+
+    assert row["n"] == "{k=v}"
+    assert row["l"] == [1]
+    assert all(isinstance(value, str) for name, value in row.items() if name != "l")
+
+
+def test_times_of_all_types_have_nanoseconds_and_are_utc(hunt: SqlHunt) -> None:
+    """One that is out of their range is an error for the person who wrote it."""
+    found = run(hunt, "SELECT TIMESTAMPTZ '2026-11-30 01:00:00+01' AS a, TIMESTAMP '2026-11-30' AS b")
+
+    assert {str(kind) for kind in found.schema.types} == {"timestamp[ns]"}
+    assert list(rows_shown(found)) == [["2026-11-30T00:00:00.000000000Z"] * 2]
+    with pytest.raises(BadInput, match="Conversion Error"):
+        run(hunt, "SELECT TIMESTAMP '9999-12-31'")
+
+
+@pytest.mark.parametrize("text", ["SELECT range(1000000000)", "SELECT repeat('x', 2000000000)"])
+def test_one_huge_value_is_refused_as_other_excessive_queries_are(hunt: SqlHunt, text: str) -> None:
+    """The database itself doesn't count it."""
+    with pytest.raises(BadInput, match="needs more than 128 MiB"):
+        run(hunt, text)
+
+    assert run(hunt, "SELECT 1 AS n").num_rows == 1
