@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 from foundation.dataclass_methods import make_methods_late
@@ -23,7 +24,14 @@ def main() -> int:
     make_methods_late(_PACKAGES)
     from lanner.cli.main import run_command_line  # noqa: PLC0415
 
-    return run_command_line()
+    code = run_command_line()
+    if "lanner.hunting.sql" in sys.modules:
+        # PyArrow reads on after a query that needed few rows, and ends the process by SIGSEGV if Python ends before.
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 if __name__ == "__main__":

@@ -202,7 +202,7 @@ def _bounded(memory_mib: int) -> Iterator[None]:
     used = int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
     most = used + (memory_mib << 20) + _BESIDE_QUERIES
     with suppress(OSError, ValueError):
-        # Refused where a service's filter of system calls forbids it, or where a lower limit is in force.
+        # Refused where a service's filter of system calls forbids it, or below a lower limit.
         resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
     try:
         yield
