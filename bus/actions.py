@@ -5,12 +5,8 @@ A record counts only if one of the keys that its reader knows has signed it. Wit
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from confluent_kafka import Message
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-
-from bus import signatures
 from bus.messages import JSON_HEADERS, SIGNATURE, Headers
 from bus.topics import ACTION_DECISIONS, ACTION_INTENTS, ACTION_RESULTS
 from schemas.action import (
@@ -21,6 +17,10 @@ from schemas.action import (
     decode_action_record,
     encode_action_record,
 )
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 SignedRecord = ActionIntent | ActionDecision | ActionResult
 _Record = TypeVar("_Record", ActionIntent, ActionDecision, ActionResult)
@@ -57,28 +57,32 @@ def key_of(record: SignedRecord) -> bytes:
     return record.id.encode()
 
 
-def action_message(record: SignedRecord, key: Ed25519PrivateKey) -> tuple[bytes, bytes, Headers]:
+def action_message(record: SignedRecord, key: "Ed25519PrivateKey") -> tuple[bytes, bytes, Headers]:
     """Return key, value and headers of a record's message. Raises BadActionRecord."""
+    from bus import signatures  # noqa: PLC0415  the collector, which signs otherwise, needs no library for it
+
     value = encode_action_record(record)
     signature = signatures.sign(key, domain_of(type(record)), value)
     return key_of(record), value, [*JSON_HEADERS, (SIGNATURE, signature)]
 
 
 def verified(
-    value: bytes, signature: bytes, kind: type[_Record], keys: Iterable[Ed25519PublicKey]
+    value: bytes, signature: bytes, kind: type[_Record], keys: "Iterable[Ed25519PublicKey]"
 ) -> VerifiedRecord[_Record]:
     """Check who signed a record, and decode it.
 
     Raises:
         BadActionRecord: none of the keys signed it, or it is not a record of this kind.
     """
+    from bus import signatures  # noqa: PLC0415
+
     signed_by = signatures.signer(keys, signature, domain_of(kind), value)
     if not signed_by:
         raise BadActionRecord("none of the accepted keys signed it" if signature else "it is not signed")
     return VerifiedRecord(decode_action_record(value, kind), signed_by)
 
 
-def signature_of(message: Message) -> bytes:
+def signature_of(message: "Message") -> bytes:
     """Return the signature of a message; empty if it has none."""
     found = dict(message.headers() or []).get(SIGNATURE)
     return found if isinstance(found, bytes) else b""

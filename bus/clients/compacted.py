@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
@@ -14,6 +15,8 @@ from bus.connection import BusUnavailable, Connection
 from bus.messages import Headers
 
 _FOLLOW_SECONDS = 0.2
+_TAIL_BASE = -2000
+"""Offsets below it count from the end. Source: librdkafka, rdkafka.h, RD_KAFKA_OFFSET_TAIL_BASE."""
 _QUIET_SECONDS = 2.0
 """After this time without an answer, a command reports that it waits."""
 
@@ -21,12 +24,20 @@ _QUIET_SECONDS = 2.0
 class CompactedTopicReader:
     """Reads several topics from the beginning, then follows them; knows when it has reached their ends."""
 
-    def __init__(self, connection: Connection, topics: Sequence[str], *, fetch_wait_ms: int = 100) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        topics: Sequence[str],
+        *,
+        fetch_wait_ms: int = 100,
+        newest: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         """Create a client; it reads from the first poll on.
 
         Args:
             connection: the broker.
             topics: names without prefix; each has one partition.
+            newest: by topic, from how many of its newest messages on it is read; by default, from the beginning.
             fetch_wait_ms: how long the broker delays a request at the end of the topics; a topic without messages is
                 known to be read in full only then.
 
@@ -40,6 +51,7 @@ class CompactedTopicReader:
         self._consumer = AssignedConsumer(
             lambda options: make_consumer(connection, "lanner-follower", self._connecting, options=fetches | options)
         )
+        self._starts = {connection.topic(name): _TAIL_BASE - number for name, number in newest.items()}
         self._is_assigned = False
         self.last_error = ""
         """Why the last poll failed; empty if it did not."""
@@ -95,7 +107,7 @@ class CompactedTopicReader:
             # A client that is assigned a partition whose leader it doesn't know yet looks for it after 0.5 s.
             for name in names:
                 self._consumer.client.list_topics(name, timeout)
-        self._consumer.assign([TopicPartition(name, 0, OFFSET_BEGINNING) for name in names])
+        self._consumer.assign([TopicPartition(name, 0, self._starts.get(name, OFFSET_BEGINNING)) for name in names])
 
 
 def follow(

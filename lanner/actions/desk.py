@@ -45,6 +45,8 @@ class ActionDesk:
         self._courier = courier
         self._planner = Planner({})
         self._budgets = PolicyBudgets()
+        self._has_sent = False
+        """True once the executor was needed: without, nobody is to be told that it doesn't run."""
         self._own: set[str] = set()
         """Ids of intents that were sent when they were made."""
         self.book = ActionBook()
@@ -81,7 +83,7 @@ class ActionDesk:
             elif isinstance(record, ActionIntent) and record.id not in self._own:
                 self._send_intent(record, now, now)
         self._own.clear()
-        for result in self._courier.poll():
+        for result in self._courier.poll() if self._has_sent else ():
             self._records.write(result)
             if result.outcome != "received":
                 action = self.book.find(result.intent)
@@ -109,10 +111,12 @@ class ActionDesk:
 
     def _send_intent(self, intent: ActionIntent, stored: int, now: int) -> None:
         if not intent.refusal and intent.state != "would":
+            self._has_sent = True
             self._courier.send_intent(encode_action_record(intent), b"", stored, now)
 
     def _decide(self, decision: ActionDecision, now: int) -> None:
         if decision.type == "reset":
             self._budgets.reset(decision.subject, now)
         else:
+            self._has_sent = True
             self._courier.send_decision(encode_action_record(decision), b"", now, now)

@@ -52,6 +52,8 @@ def _collect(options: Options) -> None:
     with endpoint(settings, "collector", view.readings, view.health()), Signals() as signals:
         try:
             collector.start()
+            if made.actions is not None:
+                made.actions.start()
             if not options.quiet:
                 note(
                     f"watching {collector.hostname} for the broker at {connection.bootstrap_servers}, "

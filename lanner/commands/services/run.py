@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -22,6 +23,7 @@ from lanner.settings import LoadedSettings, Settings, find_file
 from lanner.terminal.output import note
 
 if TYPE_CHECKING:
+    from lanner.actions.desk import ActionDesk
     from lanner.ruleset.compile import CompiledDetection
     from lanner.wiring.stages.consoles import HostConsole
     from lanner.wiring.stages.single_host import Pipeline, Source
@@ -108,6 +110,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
             recording=open_recording(settings, note),
             on_alert=None if console is None else console.alerts.put,
             on_batch=None if console is None else console.host.see,
+            open_desk=lambda: _desk(settings),
             reports=True,
             quiet=options.quiet,
         )
@@ -125,6 +128,15 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
     if not options.quiet:
         for line in pipeline.summary.lines(pipeline.evaluator.lost):
             note(line)
+
+
+def _desk(settings: Settings) -> "ActionDesk":
+    from collector.actions.socket import ActionsClient
+    from lanner.actions.desk import ActionDesk
+    from lanner.actions.local import LocalActionRecords
+
+    records = LocalActionRecords(Path(settings.actions.state_dir), creates=True)
+    return ActionDesk(records, ActionsClient(Path(settings.collector.actions.socket), note=note))
 
 
 @contextmanager

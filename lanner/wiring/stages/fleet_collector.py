@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bus.connection import Connection
 from collector.agent import Collector
@@ -22,6 +23,11 @@ from lanner.wiring.stages.collector import identity_of, make_collector
 from lanner.wiring.stores import always_sent
 from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter, always
+
+if TYPE_CHECKING:
+    from collector.actions.courier import ActionCourier
+    from collector.host import HostFacts
+    from collector.publishing.identity import HostIdentity
 
 
 class FleetCollector:
@@ -63,6 +69,8 @@ class FleetCollector:
         host = self.collector.host
         identity = identity_of(settings, host)
         self.publisher = Publisher(connection, host.id, self.spool, identity=identity, on_note=note)
+        self.actions = action_courier(settings, connection, host, identity, lambda: self.filter.plan.versions)
+        """Passes intents to the process that acts; None unless some are enabled."""
 
     def _take(self, batch: EventBatch) -> None:
         """Publish a batch of the collector, and record that it was made."""
@@ -72,11 +80,32 @@ class FleetCollector:
 
     def stop(self, seconds: float) -> int:
         """Detach, send what is left for so many seconds, and return the number of batches that remain on disk."""
+        if self.actions is not None:
+            self.actions.stop()
         self.collector.stop()
         left = self.publisher.close(seconds)
         if self._newest:
             self._checkpoint.note(self.collector.batch.started, self._newest, final=True)
         return left
+
+
+def action_courier(
+    settings: Settings,
+    connection: Connection,
+    host: "HostFacts",
+    identity: "HostIdentity | None",
+    versions: Callable[[], frozenset[str]],
+) -> "ActionCourier | None":
+    """Return what passes intents to the process that acts; None if no type of action is enabled on this host."""
+    if not settings.collector.actions.enabled:
+        return None
+    # Imported here, because few hosts need it.
+    from collector.actions.courier import ActionCourier
+    from collector.actions.socket import ActionsClient
+
+    client = ActionsClient(Path(settings.collector.actions.socket), note=note)
+    names = (host.id, host.name)
+    return ActionCourier(connection, client, host=names, identity=identity, versions=versions, on_note=note)
 
 
 class FleetFilter:
