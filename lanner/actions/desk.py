@@ -46,7 +46,7 @@ class ActionDesk:
         self._planner = Planner({})
         self._budgets = PolicyBudgets()
         self._has_sent = False
-        """True once the executor was needed: without, nobody is to be told that it doesn't run."""
+        """True once the executor was needed: until then, nobody needs to know that it does not run."""
         self._own: set[str] = set()
         """Ids of intents that were sent when they were made."""
         self.book = ActionBook()

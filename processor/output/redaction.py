@@ -30,8 +30,8 @@ DEFAULT_PATTERNS = (
 _NAMES = ("passw", "passphrase", "secret", "token", "api")
 _SIGNS = ("=", "--", '"')
 _WORDS = ("authorization", "bearer", "://")
-"""ASCII text in lower case that one of the built-in patterns matches contains one of the first and one of the second, or
-one of the last."""
+"""ASCII text in lower case that a built-in pattern matches contains one of the first and one of the second, or one of
+the last."""
 
 _SHORT = 200
 _REMEMBERED = 4096

@@ -70,7 +70,7 @@ class FleetCollector:
         identity = identity_of(settings, host)
         self.publisher = Publisher(connection, host.id, self.spool, identity=identity, on_note=note)
         self.actions = action_courier(settings, connection, host, identity, lambda: self.filter.plan.versions)
-        """Passes intents to the process that acts; None unless some are enabled."""
+        """Passes intents to the executor; None unless some are enabled."""
 
     def _take(self, batch: EventBatch) -> None:
         """Publish a batch of the collector, and record that it was made."""
@@ -96,7 +96,7 @@ def action_courier(
     identity: "HostIdentity | None",
     versions: Callable[[], frozenset[str]],
 ) -> "ActionCourier | None":
-    """Return what passes intents to the process that acts; None if no type of action is enabled on this host."""
+    """Return what passes intents to the executor; None if no type of action is enabled on this host."""
     if not settings.collector.actions.enabled:
         return None
     # Imported here, because few hosts need it.
