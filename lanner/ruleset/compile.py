@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -132,7 +132,10 @@ def compile_rules(choices: RuleChoices, *, warnings: bool = True, folder: Path |
             with suppress(OSError):
                 each.indicators.load()
     rules = [rule for rule in loaded.rules if rule.enabled]
-    ruleset = compile_ruleset(rules, loaded.macros, options_of(choices, loaded, has_checked_outputs=stored is not None))
+    options = options_of(choices, loaded, has_checked_outputs=stored is not None)
+    if stored is not None:
+        options = replace(options, classes=stored.classes)
+    ruleset = compile_ruleset(rules, loaded.macros, options)
     uses = _uses(rules, ruleset, loaded) if stored is None else stored.uses
     detection = CompiledDetection(
         ruleset,
@@ -147,7 +150,8 @@ def compile_rules(choices: RuleChoices, *, warnings: bool = True, folder: Path |
         None if stored is None else stored.encoded_filter,
     )
     if store is not None and stored is None:
-        store.write(StoredRules(loaded, encode_filter(detection.pushdown_filter), uses))
+        classes = tuple(ruleset.detector.compiled.classes), tuple(ruleset.pre_matcher.compiled.classes)
+        store.write(StoredRules(loaded, encode_filter(detection.pushdown_filter), uses, classes))
     return detection
 
 

@@ -10,7 +10,7 @@ import os
 import pickle
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
@@ -22,6 +22,7 @@ import lanner
 from foundation.files import UntrustedFile, read_trusted, write_atomically
 from foundation.yaml.text import TracedText
 from lanner.ruleset.active import ActiveRules, RuleChoices
+from processor.compiler.batch import TypeClass
 from processor.language import ast
 
 _CODE = Path(lanner.__file__).parents[1]
@@ -50,6 +51,8 @@ class StoredRules:
     encoded_filter: bytes
     """The pushdown filter, which takes eight times as much memory decoded, and is needed once."""
     uses: RuleUses
+    classes: tuple[Sequence[TypeClass], Sequence[TypeClass]]
+    """As in RulesetOptions."""
 
 
 class RuleStore:

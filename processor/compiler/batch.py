@@ -414,20 +414,29 @@ class Conditions:
     """For batches: the class of each event type; types that no rule can match are absent."""
     predicates: Mapping[str, tuple[tuple[int, Predicate], ...]]
     """For documents, by source: the index of each rule and its condition, in file order."""
+    classes: Sequence[TypeClass]
+    """The classes of event types."""
 
 
-def compile_rules(conditions: Sequence[Node], sources: Sequence[frozenset[str]] | None = None) -> Conditions:
+def compile_rules(
+    conditions: Sequence[Node],
+    sources: Sequence[frozenset[str]] | None = None,
+    groups: Sequence[TypeClass] | None = None,
+) -> Conditions:
     """Compile the conditions of all rules, in file order.
 
     Args:
         conditions: one per rule, with macros resolved and without errors.
         sources: those of each rule; None if all are on system calls.
+        groups: the classes of event types, if the same conditions were compiled before.
     """
     of = [_ON_SYSCALLS] * len(conditions) if sources is None else sources
     matchers: dict[str, ClassMatcher] = {}
     predicates: dict[str, list[tuple[int, Predicate]]] = {}
     with deep():
-        for group in classes(conditions, [index for index, sources in enumerate(of) if SYSCALL in sources]):
+        if groups is None:
+            groups = classes(conditions, [index for index, sources in enumerate(of) if SYSCALL in sources])
+        for group in groups:
             matcher = ClassMatcher(group)
             for event_type in group.types:
                 matchers[event_type] = matcher
@@ -436,4 +445,4 @@ def compile_rules(conditions: Sequence[Node], sources: Sequence[frozenset[str]] 
                 predicate = compile_items(condition)
                 for source in others:
                     predicates.setdefault(source, []).append((index, predicate))
-    return Conditions(matchers, {source: tuple(each) for source, each in predicates.items()})
+    return Conditions(matchers, {source: tuple(each) for source, each in predicates.items()}, groups)

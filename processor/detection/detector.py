@@ -87,7 +87,11 @@ class Detector:
         self._first_only = options.rule_matching == "first"
         self.sources = frozenset(rule.source for rule in rules)
         """The sources whose events matter to any rule."""
-        self.compiled = compile_rules([rule.condition for rule in rules], [frozenset({rule.source}) for rule in rules])
+        self.compiled = compile_rules(
+            [rule.condition for rule in rules],
+            [frozenset({rule.source}) for rule in rules],
+            None if options.classes is None else options.classes[0],
+        )
         self.event_types: frozenset[str] = frozenset(self.compiled.matchers)
         """The event types that a rule can match: the collector must collect them."""
         self.conditions: tuple[Node, ...] = tuple(rule.condition for rule in rules if rule.source == SYSCALL)

@@ -154,7 +154,11 @@ class PreMatcher:
         """The conditions on system calls, from which the pushdown filter is derived."""
         self.sources = frozenset[str]().union(*(use.sources for use in self._uses))
         """The sources whose events matter to any term."""
-        self.compiled = compile_rules([use.term.condition for use in self._uses], [use.sources for use in self._uses])
+        self.compiled = compile_rules(
+            [use.term.condition for use in self._uses],
+            [use.sources for use in self._uses],
+            None if options.classes is None else options.classes[1],
+        )
         self.event_types: frozenset[str] = frozenset(self.compiled.matchers)
         """The event types for which a term can be true: the collector must collect them."""
         self.counts: Counter[str] = Counter()

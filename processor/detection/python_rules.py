@@ -43,7 +43,7 @@ class PythonRules(Detector):
         Raises:
             OutputError: a rule's output cannot be read.
         """
-        super().__init__(rules, options)
+        super().__init__(rules, replace(options, classes=None))
         functions = [rule.python for rule in rules if rule.python is not None]
         uses = _processes([*functions, *(each.function for each in options.enrichments)], options)
         self.processes = tuple({id(use.process): use.process for use in uses}.values())

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from foundation.yaml.nodes import Node as YamlNode
 from foundation.yaml.nodes import SourceLocation
@@ -13,6 +13,9 @@ from processor.python.limits import DEFAULT_LIMITS, PythonLimits
 from schemas.catalog.fields import FIELDS, SOURCES, SYSCALL, FieldSpec, has_field, resolve_field
 from schemas.catalog.priorities import Priority
 from schemas.limits import clipped
+
+if TYPE_CHECKING:
+    from processor.compiler.batch import TypeClass
 
 Kind = Literal["event_count", "value_count", "temporal", "temporal_ordered", "first_seen", "prevalence"]
 
@@ -277,6 +280,8 @@ class RulesetOptions:
     """The maximum number of values that first_seen knows of a group."""
     has_checked_outputs: bool = False
     """The outputs were compiled before: each is compiled again for its first alert, since most rules never alert."""
+    classes: "tuple[Sequence[TypeClass], Sequence[TypeClass]] | None" = None
+    """The classes of event types for rules that one event decides, and for stateful ones, if they were found before."""
     enrichments: Sequence[Enrichment] = ()
     """The functions that add output fields to alerts."""
     python: PythonLimits | None = DEFAULT_LIMITS

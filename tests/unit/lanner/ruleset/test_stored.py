@@ -14,7 +14,7 @@ from lanner.ruleset.stored import RuleStore
 from lanner.settings import Settings
 from lanner.wiring.rules import find_rules
 from processor.compiler.mapping import compile_mapping
-from processor.language.ast import checks
+from processor.language.ast import Listed, checks, literals
 from processor.loading import RuleFile
 
 ROOT = Path(__file__).parents[4]
@@ -50,6 +50,8 @@ def test_a_start_with_the_same_rules_gets_them_as_they_were_loaded(tmp_path: Pat
     assert again.active_rules == first.active_rules
     assert [each.location for each in again.active_rules.rules] == [each.location for each in first.active_rules.rules]
     assert again.pushdown_filter == first.pushdown_filter
+    before, after = ((each.ruleset.detector, each.ruleset.pre_matcher) for each in (first, again))
+    assert [list(each.compiled.classes) for each in after] == [each.compiled.classes for each in before]
     assert (again.variables, again.event_types, again.notices) == (first.variables, first.event_types, first.notices)
 
 
@@ -90,6 +92,11 @@ def test_rules_with_lists_are_stored_until_a_list_changes(tmp_path: Path, choice
         assert any("longer than 1024" in each for each in again.notices)
         assert again.pushdown_filter == first.pushdown_filter
         (rule,) = again.active_rules.rules
+        ((_, compiled),) = again.ruleset.detector.compiled.classes[0].rules
+        used = {
+            id(value.indicators) for each in checks(compiled) for value in literals(each) if isinstance(value, Listed)
+        }
+        assert used == {id(again.active_rules.indicators["bad"].indicators)}
         event = {"evt.type": "openat", "fd.name": "/x"}
         assert compile_mapping(rule.condition)(event) is (b"x" in file.read_bytes()[:2])
         assert compile_mapping(rule.condition)({**event, "fd.name": "/z"}) is (b"z" in file.read_bytes()[:2])
