@@ -21,6 +21,7 @@ from collector.events.io_uring import uring_descriptors
 from collector.events.system_calls import CALLS, NO_DESCRIPTOR, PATHS_ONLY, descriptors, watched_numbers
 from collector.kernel import bpf_syscall
 from collector.kernel.offsets import PATH_COPIES_FEATURE, features_off, has_all_features
+from collector.pushdown.layout import FilterLayout, lay_out
 from collector.pushdown.maps import FilterMaps
 from collector.records.decode import decode
 from collector.records.environment import VARIABLE_BYTES, kernel_keys
@@ -171,6 +172,8 @@ class KernelFeed:
         Raises:
             EnvironmentUnsupported: this host, user or kernel can't run the program; the message gives the reason.
         """
+        # Laid out while the kernel verifies the program.
+        layout = None if pushdown_filter is None else lay_out(pushdown_filter)
         program, loaded, off = _load(cache, sizes) if loading is None else loading.result()
         feed = cls(program, sizes, exact_paths=exact_paths)
         feed._off = off
@@ -180,7 +183,7 @@ class KernelFeed:
             feed.send_variables(variables)
             feed._set(_SETTING_SENT_WHOLE, sent_whole)
             feed._set(_SETTING_HOST_MOUNTS, mount_namespace)
-            feed.watch(event_types, pushdown_filter)
+            feed._watch(event_types, layout)
             program.attach(loaded)
             feed._is_attached = True
             feed._switch_probes()
@@ -207,7 +210,10 @@ class KernelFeed:
 
         System calls in both sets stay enabled throughout.
         """
-        self._filter_maps.put(pushdown_filter)
+        self._watch(event_types, None if pushdown_filter is None else lay_out(pushdown_filter))
+
+    def _watch(self, event_types: Iterable[str], layout: FilterLayout | None) -> None:
+        self._filter_maps.put(layout)
         sent = frozenset(event_types)
         by_number, by_socketcall = descriptors(sent)
         tables = (by_number, by_socketcall, watched_numbers(by_number, sent))

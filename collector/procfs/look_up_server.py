@@ -1,12 +1,13 @@
 """The child process that performs look-ups that may block.
 
-It reads one query per line from standard input and writes one response per line to standard output, both JSON, and ends
-when its input does. It imports little, since every host has it in memory: the rest when a query first needs it.
+It reads one query per line from standard input and writes one response per line to standard output, and ends when its
+input does. A number asks for the memory of the process with that id: its command line and environment, each `=` and
+hexadecimal digits, or `-` if it is unknown. All else is JSON. It imports little, since every host has it in memory: the
+rest when a query first needs it.
 """
 
-import contextlib
-import json
-import signal
+# `signal` imports 1 MiB more, for names of the numbers.
+import _signal  # type: ignore[import-not-found]
 import sys
 
 from collector.procfs.reading import read_memory
@@ -43,6 +44,7 @@ def json_of(path: str) -> "Any":
         OSError: it can't be read.
         ValueError: it is not JSON.
     """
+    import json  # noqa: PLC0415
     import resource  # noqa: PLC0415
     from pathlib import Path  # noqa: PLC0415
 
@@ -110,29 +112,39 @@ def serve(questions: "Iterable[bytes]", answers: "BinaryIO", proc: str, host_roo
     answers.write(READY)
     answers.flush()
     for line in questions:
-        request = json.loads(line)
-        answer: Any = None
-        try:
-            if "memory" in request:
-                parts = read_memory(proc, request["memory"])
-                answer = [None if part is None else part.decode("utf-8", "surrogateescape") for part in parts]
-            elif "json" in request:
-                answer = json_of(request["json"])
-            else:
-                kind = next((each for each in _OF_PACKAGES if each in request), "")
-                if kind not in responders:
-                    responders[kind] = _responder(kind)(proc, host_root)
-                answer = responders[kind](request[kind] if kind else request)
-        except (OSError, ValueError, MemoryError, RecursionError):
-            pass
-        answers.write(json.dumps(answer).encode() + b"\n")
+        if line.strip().isdigit():
+            parts = read_memory(proc, int(line))
+            answer = " ".join("-" if part is None else f"={part.hex()}" for part in parts)
+        else:
+            answer = _json_answer(line, responders, proc, host_root)
+        answers.write(answer.encode() + b"\n")
         answers.flush()
+
+
+def _json_answer(line: bytes, responders: "dict[str, Callable[[Any], Any]]", proc: str, host_root: str) -> str:
+    import json  # noqa: PLC0415 - 1 MB
+
+    request = json.loads(line)
+    answer: Any = None
+    try:
+        if "json" in request:
+            answer = json_of(request["json"])
+        else:
+            kind = next((each for each in _OF_PACKAGES if each in request), "")
+            if kind not in responders:
+                responders[kind] = _responder(kind)(proc, host_root)
+            answer = responders[kind](request[kind] if kind else request)
+    except (OSError, ValueError, MemoryError, RecursionError):
+        pass
+    return json.dumps(answer)
 
 
 def main(arguments: list[str]) -> None:
     """Serve standard input. arguments: where procfs is mounted, and the host's root directory."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
         # These signals are for the collector, which may still send queries while it shuts down.
-        signal.signal(number, signal.SIG_IGN)
-    with contextlib.suppress(BrokenPipeError):
+        _signal.signal(number, _signal.SIG_IGN)
+    try:  # noqa: SIM105 - `contextlib` imports more, too
         serve(sys.stdin.buffer, sys.stdout.buffer, *arguments)
+    except BrokenPipeError:
+        pass

@@ -108,35 +108,35 @@ class LookUps:
 
     def memory(self, pid: int) -> tuple[bytes | None, bytes | None]:
         """Return the command line and the environment of a process; None if unknown."""
-        parts = self._ask({"memory": pid}, MAX_LEFT_BEHIND)
-        if parts is None:
+        answer = self._ask(str(pid), MAX_LEFT_BEHIND)
+        if answer is None:
             return None, None
-        first, second = (None if part is None else part.encode("utf-8", "surrogateescape") for part in parts)
+        first, second = (None if each == "-" else bytes.fromhex(each[1:]) for each in answer.decode("ascii").split())
         return first, second
 
     def accounts(self, question: AccountFilesQuery) -> AccountFilesAnswer | None:
         """Look up a container's accounts; None if the query was abandoned."""
-        answer = self._ask(dataclasses.asdict(question), MAX_LEFT_BY_FILES)
+        answer = self._ask_json(dataclasses.asdict(question), MAX_LEFT_BY_FILES)
         return None if answer is None else answer_of(answer)
 
     def json(self, path: str) -> Any:
         """Return what facts need of a JSON text that is large; None if that takes too much memory or time."""
-        return self._ask({"json": path}, MAX_LEFT_BEHIND)
+        return self._ask_json({"json": path}, MAX_LEFT_BEHIND)
 
     def program(self, question: dict[str, Any]) -> Any:
         """Look up what a program's file is; the question is a ProgramQuery as a mapping. None if it was abandoned."""
-        return self._ask({"program": question}, MAX_LEFT_BY_FILES)
+        return self._ask_json({"program": question}, MAX_LEFT_BY_FILES)
 
     def loaded(self, pid: int) -> Any:
         """Read which files a process has loaded, as collector.procfs.loaded_files does; None if it was abandoned."""
-        return self._ask({"loaded": pid}, MAX_LEFT_BEHIND)
+        return self._ask_json({"loaded": pid}, MAX_LEFT_BEHIND)
 
     def listening(self) -> Any:
         """Return which processes listen where other machines may reach them; None if it was abandoned.
 
         Each is a list of process id, start in ticks, name and addresses, as collector.procfs.loaded_files has them.
         """
-        return self._ask({"listening": MAX_LISTENERS}, MAX_LEFT_BEHIND)
+        return self._ask_json({"listening": MAX_LISTENERS}, MAX_LEFT_BEHIND)
 
     def packages(self, pid: int, paths: Sequence[str]) -> Any:
         """List the packages of a process's root and those that brought files there; None if it was abandoned.
@@ -145,7 +145,7 @@ class LookUps:
             pid: the process; 0 for the host's root.
             paths: absolute paths below that root.
         """
-        return self._ask({"packages": {"pid": pid, "paths": paths}}, MAX_LEFT_BY_FILES)
+        return self._ask_json({"packages": {"pid": pid, "paths": paths}}, MAX_LEFT_BY_FILES)
 
     def code(self, pid: int, packages: Sequence[tuple[str, str]]) -> Any:
         """Return for each package whether all of its code must be mapped to run; None if it was abandoned.
@@ -154,7 +154,7 @@ class LookUps:
             pid: as for packages().
             packages: manager and name of each.
         """
-        return self._ask({"code": {"pid": pid, "packages": packages}}, MAX_LEFT_BY_FILES)
+        return self._ask_json({"code": {"pid": pid, "packages": packages}}, MAX_LEFT_BY_FILES)
 
     def end_idle(self, seconds: float) -> None:
         """End the server if no query came for so many seconds; the next query starts another."""
@@ -170,7 +170,11 @@ class LookUps:
         while self.left_behind and time.monotonic() < deadline:
             time.sleep(0.005)
 
-    def _ask(self, question: dict[str, Any], may_leave: int) -> Any:
+    def _ask_json(self, question: dict[str, Any], may_leave: int) -> Any:
+        answer = self._ask(json.dumps(question), may_leave)
+        return None if answer is None else json.loads(answer)
+
+    def _ask(self, question: str, may_leave: int) -> bytes | None:
         now = time.monotonic()
         self._patience = min(PATIENCE, self._patience + (now - self._patience_at) * PATIENCE_REGAINED)
         self._patience_at = now
@@ -181,14 +185,13 @@ class LookUps:
         with contextlib.suppress(OSError):
             self._begin()
             if self._server is not None and self._server.stdin is not None:
-                self._server.stdin.write(json.dumps(question).encode() + b"\n")
+                self._server.stdin.write(question.encode() + b"\n")
                 answer = self._answer(self._timeout)
         if answer is None:
             self.given_up += 1
             self._patience -= time.monotonic() - now
             self._leave(is_killed=True)
-            return None
-        return json.loads(answer)
+        return answer
 
     def _answer(self, timeout: float) -> bytes | None:
         """Read a line; None if it timed out or the server has ended."""

@@ -5,18 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from collector.events.system_calls import BY_EVENT
 from collector.kernel import bpf_syscall
-from collector.pushdown.layout import (
-    JUDGE,
-    MASK_BITS,
-    MAX_ROWS,
-    MAX_TESTS,
-    PASS,
-    EventTypeRow,
-    FilterLayout,
-    joined,
-    lay_out,
-)
-from schemas.filter import CLASSES, MAX_PREFIX, MAX_SUFFIX, MAX_VALUES, PushdownFilter
+from collector.pushdown.layout import JUDGE, MASK_BITS, MAX_ROWS, MAX_TESTS, PASS, EventTypeRow, FilterLayout, joined
+from schemas.filter import CLASSES, MAX_PREFIX, MAX_SUFFIX, MAX_VALUES
 
 MAX_TEXTS = 4096
 """Prefixes, or suffixes, of one filter: half of the map's capacity, which contains two."""
@@ -43,12 +33,11 @@ class FilterMaps:
         self._generation = 0
         self._keys: dict[int, list[tuple[str, bytes]]] = {0: [], 1: []}
 
-    def put(self, pushdown_filter: PushdownFilter | None) -> None:
-        """Switch to a filter. None, or a filter too large for the maps, sends every event.
+    def put(self, layout: FilterLayout | None) -> None:
+        """Switch to a filter that is laid out. None, or a filter too large for the maps, sends every event.
 
         No event is lost during the switch: the active version stays complete until the number changes.
         """
-        layout = None if pushdown_filter is None else lay_out(pushdown_filter)
         if layout is None or max(len(layout.prefixes), len(layout.suffixes)) > MAX_TEXTS:
             self._switch(0)
             return
