@@ -7,7 +7,6 @@ log line, text direction marks, and undecodable bytes.
 import re
 import socket
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Literal, Protocol
 
 from foundation.caches import cache_short_texts
@@ -27,6 +26,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = list(known)
     if len(names) > _MANY or len(name) > 200:
         return ""
+    # Imported here, because hints are for errors alone.
+    from difflib import get_close_matches  # noqa: PLC0415
+
     nearest = get_close_matches(name, names, n=1, cutoff=0.7)
     return f"did you mean '{nearest[0]}'?" if nearest else ""
 

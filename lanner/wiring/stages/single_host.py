@@ -15,7 +15,6 @@ from foundation.histogram import Histogram
 from foundation.text import Level, count_of, ignore_note
 from lanner.dead_letters.selection import report_orphaned_outboxes
 from lanner.errors import BadInput
-from lanner.intake.local import LocalAuditLog, log_follower
 from lanner.known_state.host import StatefulEvaluator
 from lanner.operations.freshness import Freshness, PipelineQueue, ProblemAlerts, freshness
 from lanner.operations.notifier import sink_queue
@@ -51,6 +50,7 @@ from schemas.filter import PushdownFilter, union
 if TYPE_CHECKING:
     from lanner.actions.desk import ActionDesk
     from lanner.hunting.recorded_search import RecordedSearch
+    from lanner.intake.local import LocalAuditLog
 
 POLL_SECONDS = 0.25
 REST_SECONDS = 1.0
@@ -219,8 +219,11 @@ class Pipeline:
         """Evaluates an audit log, if one is configured."""
         log = settings.kubernetes_audit
         if log.file is not None:
-            follower = log_follower(log.file, log.state_dir, self._note)
-            self.audit_log = LocalAuditLog(follower, self.evaluator.process, self._note)
+            # Imported here, because most hosts have none.
+            from lanner.intake import local
+
+            follower = local.log_follower(log.file, log.state_dir, self._note)
+            self.audit_log = local.LocalAuditLog(follower, self.evaluator.process, self._note)
 
     def run(self, on_started: Callable[[], None] = lambda: None, *, until: Callable[[], bool] = lambda: False) -> None:
         """Run until a signal; always detaches from the kernel before it returns.
