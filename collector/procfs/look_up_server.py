@@ -1,7 +1,7 @@
 """The child process that performs look-ups that may block.
 
 It reads one query per line from standard input and writes one response per line to standard output, and ends when its
-input does. A number asks for the memory of the process with that id: its command line and environment, each `=` and
+input does. A number is a query for a process's command line and environment by its id; of each, the response is `=` and
 hexadecimal digits, or `-` if it is unknown. All else is JSON. It imports little, since every host has it in memory: the
 rest when a query first needs it.
 """
