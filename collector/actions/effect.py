@@ -6,7 +6,7 @@ on (a pidfd, an open cgroup, an open file), so that another one can't take its p
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from foundation.errors import LannerError
 from schemas.action import ActionIntent
@@ -55,3 +55,11 @@ class HostAction(Protocol):
             TargetGone: what the action was done to no longer exists.
             OSError: it failed.
         """
+
+
+@runtime_checkable
+class GuardedAction(HostAction, Protocol):
+    """An action whose end is prepared before it is done, so that it ends whatever happens in between."""
+
+    def before(self, intent: ActionIntent) -> UndoFacts:
+        """Return what will undo it, without acting. Raises as HostAction.do."""

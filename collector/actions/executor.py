@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from collector.actions.effect import ActionRefused, HostAction, TargetGone
+from collector.actions.effect import ActionRefused, Effect, GuardedAction, HostAction, TargetGone, UndoFacts
 from collector.actions.journal import RETENTION, Journal, JournaledAction
+from collector.actions.keeper import LeaseKeepers
 from collector.actions.socket import BadPacket, RecordPacket, TakenPacket
-from foundation.quantities import duration_text
+from foundation.quantities import duration_text, seconds_text
 from foundation.rate_limit import RateLimit
 from foundation.text import OnNote, ignore_note, is_like
 from schemas.action import (
@@ -39,6 +40,8 @@ _MAX_WAIT = 86_400 * SECOND
 _CLOCK_SLACK = 300 * SECOND
 """How far in the future a record may have been stored: brokers have different clocks."""
 _SHORT_ID = 12
+_KEEPER = "keeper"
+"""Of the facts that undo an action: the process that does so when its lease ends."""
 _Record = TypeVar("_Record", ActionIntent, ActionDecision)
 
 
@@ -91,7 +94,7 @@ def why_late(stored: int, wait: int, now: int) -> str:
     if stored > now + _CLOCK_SLACK:
         return "it was stored in the future, by the broker's clock"
     if now > stored + min(wait, _MAX_WAIT):
-        return f"it is late: it was stored {duration_text((now - stored) // SECOND * SECOND)} ago"
+        return f"it is late: it was stored {seconds_text((now - stored) / SECOND)} ago"
     return ""
 
 
@@ -104,6 +107,7 @@ class Executor:
         journal: what was done.
         boot: id of the present boot.
         own_containers: returns the ids of the containers in which Lanner runs on this host.
+        keepers: start what ends an action if this process is gone; None without.
         note: receives what people should know.
     """
 
@@ -115,13 +119,14 @@ class Executor:
         *,
         boot: str,
         own_containers: Callable[[], frozenset[str]] = frozenset,
+        keepers: LeaseKeepers | None = None,
         note: OnNote = ignore_note,
     ) -> None:
         self.rights = rights
         self.outcomes: dict[Outcome, int] = {}
         """How many results of each kind there were."""
         self._actions, self._journal, self._boot = actions, journal, boot
-        self._own_containers, self._note = own_containers, note
+        self._own_containers, self._keepers, self._note = own_containers, keepers, note
         self._rate: RateLimit[None] = RateLimit(AT_ONCE / 60, AT_ONCE)
         self._retry_at: dict[str, int] = {}
 
@@ -144,6 +149,8 @@ class Executor:
     def turn(self, times: ActionTimes) -> int:
         """End what is due; return in how many nanoseconds the next one is. Raises OSError if the journal fails."""
         soonest = _RETRY
+        if self._keepers is not None:
+            self._keepers.reap()
         for action in self._journal.with_status("active"):
             if not action.ends:
                 continue
@@ -252,7 +259,7 @@ class Executor:
         self._journal.put(action)
         done = replace(action, status="active" if kind.undo else "over")
         try:
-            effect = self._actions[intent.type].do(intent)
+            effect, done = self._effect(self._actions[intent.type], intent, done)
         except ActionRefused as error:
             self._close(action, "refused", str(error), times)
         except TargetGone as error:
@@ -266,8 +273,32 @@ class Executor:
         else:
             text = effect.text if lease == action.intent.lease else f"{effect.text}, for {duration_text(lease)} at most"
             result = self._result(intent, "done", text, times, ends=action.ends_wall)
-            self._journal.put(replace(done, facts=effect.undo), result)
+            self._journal.put(done, result)
             self._note(f"{intent.summary}: {text}.", "info")
+
+    def _effect(
+        self, implemented: HostAction, intent: ActionIntent, done: JournaledAction
+    ) -> tuple[Effect, JournaledAction]:
+        """Act; return what was done and the action with what undoes it."""
+        facts: UndoFacts = {}
+        if isinstance(implemented, GuardedAction):
+            facts = self._guarded(implemented.before(intent), done.ends)
+            self._journal.put(replace(done, status="begun", facts=facts))
+        try:
+            effect = implemented.do(intent)
+        except (ActionRefused, TargetGone, OSError):
+            self._end_keeper(facts)
+            raise
+        return effect, replace(done, facts={**effect.undo, **facts} if facts else self._guarded(effect.undo, done.ends))
+
+    def _guarded(self, facts: UndoFacts, ends: int) -> UndoFacts:
+        """Start what undoes an action when its lease ends; return the facts with what identifies it."""
+        found = self._keepers.start(facts, ends) if self._keepers is not None and ends else ""
+        return {**facts, _KEEPER: found} if found else facts
+
+    def _end_keeper(self, facts: UndoFacts) -> None:
+        if self._keepers is not None and (found := facts.get(_KEEPER)):
+            self._keepers.end(str(found))
 
     def _take_decision(self, decision: ActionDecision, packet: RecordPacket, times: ActionTimes) -> None:
         if packet.stored > (packet.now or packet.stored) + _CLOCK_SLACK:
@@ -311,15 +342,21 @@ class Executor:
         if (stop := self._journal.stop()) is not None:
             raise BadPacket(f"decision {decision.id}: {stop.by} stopped all actions")
         extended = replace(action, boot=self._boot, ends=times.boot + lease, ends_wall=times.wall + lease)
+        facts = action.facts or {}
         try:
-            self._actions[intent.type].extend(intent, action.facts or {}, lease)
+            renewed = self._guarded({name: each for name, each in facts.items() if name != _KEEPER}, extended.ends)
+            # Ended first, so that it can't undo what is extended next.
+            self._end_keeper(facts)
+            extended = replace(extended, facts=renewed)
+            self._journal.put(extended)
+            self._actions[intent.type].extend(intent, renewed, lease)
         except (ActionRefused, TargetGone) as error:
             self._journal.report(self._result(intent, "failed", f"not extended: {error}", times))
         except OSError as error:
             text = f"not extended: {error.strerror or error}"
             self._journal.report(self._result(intent, "failed", text, times, ends=action.ends_wall))
         else:
-            text = f"for {duration_text(lease // SECOND * SECOND)} from now on"
+            text = f"for {seconds_text(lease / SECOND)} from now on"
             result = self._result(intent, "extended", text, times, ends=extended.ends_wall, by=decision.by)
             self._journal.put(extended, result)
         self._journal.take_decision(decision, packet.stored)
@@ -345,6 +382,7 @@ class Executor:
                 self._journal.put(replace(action, boot=self._boot, ends=times.boot, ends_wall=times.wall))
             return
         self._retry_at.pop(intent.id, None)
+        self._end_keeper(action.facts or {})
         self._close(action, outcome, text, times, by=by)
 
     def _close(self, action: JournaledAction, outcome: Outcome, text: str, times: ActionTimes, *, by: str = "") -> None:

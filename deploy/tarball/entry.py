@@ -31,6 +31,12 @@ if sys.argv[1:2] == ["python-rule-file"]:
 
     sys.exit(run(sys.argv[2:]))
 
+if sys.argv[1:2] == ["lease-keeper"]:
+    # The process that undoes an action at the end of its lease: see collector.actions.keeper.
+    from collector.actions.keeper import main as wait_and_undo
+
+    sys.exit(wait_and_undo(sys.argv[2:]))
+
 from lanner.__main__ import main  # noqa: E402  (what it imports may start programs)
 
 sys.exit(main())

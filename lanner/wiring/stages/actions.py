@@ -1,15 +1,21 @@
 """Builds `lanner actions serve`: the process that acts on this host."""
 
 import os
+import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collector.actions.effect import HostAction
+from collector.actions.accounts import AccountLock
+from collector.actions.effect import ActionRefused, HostAction
 from collector.actions.executor import ActionRights, ActionTimes, Executor
+from collector.actions.freezer import Freeze
 from collector.actions.journal import Journal
+from collector.actions.keeper import LeaseKeepers
+from collector.actions.network import NetworkIsolation
 from collector.actions.processes import BootOffsets, Kill
 from collector.actions.socket import ActionConnection, ActionServer, BadPacket, decode_packet
 from collector.host import this_host
@@ -119,19 +125,50 @@ def action_service(settings: Settings, note: OnNote) -> ActionService:
 
     executor = Executor(
         rights,
-        _host_actions(naming, offsets, own_processes),
+        _host_actions(settings, naming, offsets, own_processes),
         journal,
         boot=host.boot_id,
         own_containers=own_containers,
+        keepers=LeaseKeepers(lambda text: note(text, "error")),
         note=note,
     )
     return ActionService(server, executor, journal, offsets)
 
 
 def _host_actions(
-    naming: Naming, offsets: BootOffsets, own: Callable[[], frozenset[int]]
+    settings: Settings, naming: Naming, offsets: BootOffsets, own: Callable[[], frozenset[int]]
 ) -> Mapping[ActionType, HostAction]:
-    return {"kill": Kill(offsets, naming, own)}
+    section = settings.collector.actions
+    try:
+        network = NetworkIsolation(
+            section.reachable,
+            reach_dns=section.reach_dns,
+            brokers=lambda: _brokers(settings),
+            container_of=naming.container_of,
+        )
+    except ActionRefused as error:
+        raise BadInput(f"collector.actions.reachable: {error}.") from None
+    return {
+        "kill": Kill(offsets, naming, own),
+        "freeze": Freeze(naming.container_of),
+        "isolate": network,
+        "lock": AccountLock(naming.container_of),
+    }
+
+
+def _brokers(settings: Settings) -> Collection[tuple[str, int]]:
+    """Return the addresses of the brokers of a fleet; none on a single host. Raises ActionRefused."""
+    if not settings.collector.actions.processor_key_files:
+        return ()
+    found: set[tuple[str, int]] = set()
+    for server in settings.kafka.bootstrap_servers.split(","):
+        name, _, port = server.strip().rpartition(":")
+        with suppress(OSError):
+            for *_, address in socket.getaddrinfo(name.strip("[]"), port, type=socket.SOCK_STREAM):
+                found.add((str(address[0]), int(address[1])))
+    if not found:
+        raise ActionRefused("no address of a broker is known, so it could not be released: kafka.bootstrap_servers")
+    return found
 
 
 def _container_of(pid: int, naming: Naming) -> str:
