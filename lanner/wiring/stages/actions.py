@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from collector.actions.accounts import AccountLock
 from collector.actions.effect import ActionRefused, HostAction
 from collector.actions.executor import ActionRights, ActionTimes, Executor
+from collector.actions.files import Quarantine
 from collector.actions.freezer import Freeze
 from collector.actions.journal import Journal
 from collector.actions.keeper import LeaseKeepers
@@ -152,6 +153,7 @@ def _host_actions(
         "kill": Kill(offsets, naming, own),
         "freeze": Freeze(naming.container_of),
         "isolate": network,
+        "quarantine": Quarantine(Path(section.state_dir), naming.container_of),
         "lock": AccountLock(naming.container_of),
     }
 
