@@ -41,7 +41,7 @@ _CLOCK_SLACK = 300 * SECOND
 """How far in the future a record may have been stored: brokers have different clocks."""
 _SHORT_ID = 12
 _KEEPER = "keeper"
-"""Of the facts that undo an action: the process that does so when its lease ends."""
+"""Names the process that undoes an action when its lease ends, among the facts that undo it."""
 _Record = TypeVar("_Record", ActionIntent, ActionDecision)
 
 
@@ -195,6 +195,8 @@ class Executor:
     def _take_intent(self, intent: ActionIntent, packet: RecordPacket, times: ActionTimes) -> None:
         if intent.host_id != self.rights.host_id:
             raise BadPacket(f"intent {intent.id}: it is for the host {intent.host_id}, not for this one")
+        if intent.is_for_cluster:
+            raise BadPacket(f"intent {intent.id}: `lanner kubernetes` does it, and no host")
         if intent.refusal or intent.state == "would":
             raise BadPacket(f"intent {intent.id}: nothing is to be done")
         action = self._journal.find(intent.id)

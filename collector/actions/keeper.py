@@ -1,7 +1,7 @@
 """Ends what has a lease, even if all other processes of Lanner were killed: a small process of its own for each action.
 
 It sleeps until the end of the lease, by the clock that goes on while the host is suspended, then writes to a file of a
-control group, or becomes the command that undoes the action. Undoing is idempotent: the process that acts does it as
+control group, or becomes the command that undoes the action. Undoing is idempotent: the service undoes it as
 well, if it is there.
 """
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from collector.actions.accounts import AccountLock
 from collector.actions.effect import ActionRefused, HostAction
+from collector.actions.evidence import EvidenceCollection, Signer
 from collector.actions.executor import ActionRights, ActionTimes, Executor
 from collector.actions.files import Quarantine
 from collector.actions.freezer import Freeze
@@ -19,7 +20,7 @@ from collector.actions.keeper import LeaseKeepers
 from collector.actions.network import NetworkIsolation
 from collector.actions.processes import BootOffsets, Kill
 from collector.actions.socket import ActionConnection, ActionServer, BadPacket, decode_packet
-from collector.host import this_host
+from collector.host import HostFacts, this_host
 from collector.processes.container_names import Naming
 from collector.procfs.parse import parse_cgroup
 from collector.procfs.reading import read_file
@@ -126,7 +127,7 @@ def action_service(settings: Settings, note: OnNote) -> ActionService:
 
     executor = Executor(
         rights,
-        _host_actions(settings, naming, offsets, own_processes),
+        _host_actions(settings, host, naming, offsets, own_processes),
         journal,
         boot=host.boot_id,
         own_containers=own_containers,
@@ -137,25 +138,44 @@ def action_service(settings: Settings, note: OnNote) -> ActionService:
 
 
 def _host_actions(
-    settings: Settings, naming: Naming, offsets: BootOffsets, own: Callable[[], frozenset[int]]
+    settings: Settings, host: HostFacts, naming: Naming, offsets: BootOffsets, own: Callable[[], frozenset[int]]
 ) -> Mapping[ActionType, HostAction]:
-    section = settings.collector.actions
+    section, container_of = settings.collector.actions, naming.container_of
+    state_dir = Path(section.state_dir)
     try:
-        network = NetworkIsolation(
+        isolation = NetworkIsolation(
             section.reachable,
             reach_dns=section.reach_dns,
             brokers=lambda: _brokers(settings),
-            container_of=naming.container_of,
+            container_of=container_of,
         )
     except ActionRefused as error:
         raise BadInput(f"collector.actions.reachable: {error}.") from None
+    recording = Path(settings.keep.folder) if settings.keep.size_mib else None
     return {
         "kill": Kill(offsets, naming, own),
-        "freeze": Freeze(naming.container_of),
-        "isolate": network,
-        "quarantine": Quarantine(Path(section.state_dir), naming.container_of),
-        "lock": AccountLock(naming.container_of),
+        "freeze": Freeze(container_of),
+        "isolate": isolation,
+        "quarantine": Quarantine(state_dir, container_of),
+        "lock": AccountLock(container_of),
+        "collect": EvidenceCollection(
+            state_dir, offsets, recording=recording, signer=_signer(settings, host), container_of=container_of
+        ),
     }
+
+
+def _signer(settings: Settings, host: HostFacts) -> Signer | None:
+    """Return what signs as this host; None if it isn't one of a fleet yet."""
+    if "collect" not in settings.collector.actions.enabled:
+        return None
+    from collector.publishing.identity import FILE_NAME
+    from lanner.wiring.stages.collector import signing_identity
+
+    path = Path(settings.collector.key_file or Path(settings.kafka.spool_dir, FILE_NAME))
+    if not path.exists():
+        return None
+    identity = signing_identity(settings, host)
+    return Signer(identity.key.public_key, identity.key.sign)
 
 
 def _brokers(settings: Settings) -> Collection[tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""The process that acts, with real processes and control groups."""
+"""`lanner actions serve` with real processes and control groups."""
 
 import contextlib
 import os
