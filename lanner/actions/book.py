@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from foundation.caches import BoundedMap
+from foundation.times import iso8601_zulu
 from processor.actions.fuse import BLOWN
 from schemas.action import ActionDecision, ActionIntent, ActionResult, Outcome
 
@@ -159,6 +160,36 @@ class ActionBook:
                 action.results.append(record)
         elif record not in action.decisions:
             action.decisions.append(record)
+
+
+def action_json(action: TrackedAction, now: int) -> dict[str, object]:
+    """Return an action as JSON values."""
+    intent = action.intent
+    return {
+        "id": intent.id,
+        "state": action.status(now),
+        "why": action.why(now) or None,
+        "stored": iso8601_zulu(action.stored),
+        "type": intent.type,
+        "target": intent.target,
+        "text": intent.text,
+        "host": intent.hostname,
+        "host_id": intent.host_id,
+        "policy": intent.policy or None,
+        "rule": intent.rule or None,
+        "alert": intent.alert or None,
+        "by": intent.by or None,
+        "lease_seconds": intent.lease // 1_000_000_000 or None,
+        "approvals": intent.approvals,
+        "decisions": [
+            {"type": each.type, "by": each.by, "at": iso8601_zulu(each.at), "comment": each.comment or None}
+            for each in action.decisions
+        ],
+        "results": [
+            {"outcome": each.outcome, "text": each.text, "at": iso8601_zulu(each.at), "by": each.by or None}
+            for each in action.results
+        ],
+    }
 
 
 class ActionRecords(Protocol):

@@ -4,7 +4,7 @@ Pure: time is an argument. Commands, the console and Slack ask here, so that eac
 reason. Hosts check all of it again.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -195,11 +195,11 @@ def lease_of(type_: ActionType, lease: int | None) -> int:
     return lease or DEFAULT_LEASE
 
 
-def on_the_same(book: ActionBook, intent: ActionIntent, now: int) -> list[TrackedAction]:
+def on_the_same(actions: Iterable[TrackedAction], intent: ActionIntent, now: int) -> list[TrackedAction]:
     """Return other actions on the same host that wait or last, for the blast radius."""
     return [
         each
-        for each in book.actions
+        for each in actions
         if each.intent.host_id == intent.host_id
         and each.intent.id != intent.id
         and each.status(now) in ("waiting", "sent", "received", "done")

@@ -135,7 +135,7 @@ def act(
 def _radius(records: OpenRecords, found: LocalTarget) -> list[str]:
     """Return what the action is about and would hit, for people."""
     intent, now = found.intent, time.time_ns()
-    others = on_the_same(records.book, intent, now)
+    others = on_the_same(records.book.actions, intent, now)
     lines = [
         f"{intent.summary}",
         f"  host      {intent.hostname} ({intent.host_id})",

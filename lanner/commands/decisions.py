@@ -12,8 +12,8 @@ import click
 
 from foundation.sqlite import DatabaseUnusable
 from foundation.text import count_of, printable
-from foundation.times import date_and_time_seconds, iso8601_zulu
-from lanner.actions.book import ActionBook, TrackedAction
+from foundation.times import date_and_time_seconds
+from lanner.actions.book import ActionBook, TrackedAction, action_json
 from lanner.actions.deciding import DecisionRefused, decide, decide_all, find_action, lasting, short_ids
 from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.options import agreed, parse_duration_ms
@@ -95,7 +95,7 @@ def _list(options: Options, chosen: Callable[[TrackedAction, int], bool], none: 
         book = records.book
     found = [each for each in book.actions if chosen(each, now)][:limit]
     if settings.json_output:
-        sys.stdout.writelines(f"{json.dumps(action_record(each, now))}\n" for each in found)
+        sys.stdout.writelines(f"{json.dumps(action_json(each, now))}\n" for each in found)
         return
     if found:
         ids = short_ids([each.intent.id for each in book.actions])
@@ -126,36 +126,6 @@ def _row(action: TrackedAction, id_: str, now: int) -> tuple[str, ...]:
         ", ".join(dict.fromkeys([*([] if intent.policy else [intent.by]), *(each.by for each in action.decisions)]))
         or "-",
     )
-
-
-def action_record(action: TrackedAction, now: int) -> dict[str, object]:
-    """Return an action as JSON values."""
-    intent = action.intent
-    return {
-        "id": intent.id,
-        "state": action.status(now),
-        "why": action.why(now) or None,
-        "stored": iso8601_zulu(action.stored),
-        "type": intent.type,
-        "target": intent.target,
-        "text": intent.text,
-        "host": intent.hostname,
-        "host_id": intent.host_id,
-        "policy": intent.policy or None,
-        "rule": intent.rule or None,
-        "alert": intent.alert or None,
-        "by": intent.by or None,
-        "lease_seconds": intent.lease // 1_000_000_000 or None,
-        "approvals": intent.approvals,
-        "decisions": [
-            {"type": each.type, "by": each.by, "at": iso8601_zulu(each.at), "comment": each.comment or None}
-            for each in action.decisions
-        ],
-        "results": [
-            {"outcome": each.outcome, "text": each.text, "at": iso8601_zulu(each.at), "by": each.by or None}
-            for each in action.results
-        ],
-    }
 
 
 @front_command("approve", example="lanner actions approve 0191e3a4", without=NO_RULES)
@@ -240,7 +210,7 @@ def show_action(settings: "Settings", action: TrackedAction) -> None:
     """Print an action's state."""
     now = time.time_ns()
     if settings.json_output:
-        sys.stdout.write(json.dumps(action_record(action, now)) + "\n")
+        sys.stdout.write(json.dumps(action_json(action, now)) + "\n")
         return
     status, why = action.status(now), action.why(now)
     where = action.intent.hostname or action.intent.host_id

@@ -2,14 +2,19 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lanner.actions.local import LocalActionRecords
+from lanner.console.actions import ActionSource
 from lanner.console.server.app import VIEWS
 from lanner.settings import load_settings
 from lanner.wiring.hunts import hunt_source
 from lanner.wiring.stages.consoles import outbox_pipeline
 from notifier.delivery.outbox import Outbox
+from processor.actions.fuse import BLOWN
+from schemas.action import ActionDecision, ActionIntent
 from schemas.alert import Alert
 from tests.unit.alerts import alert
 from tests.unit.lanner.console.alerts import found
@@ -80,8 +85,28 @@ def surroundings(folder: Path, text: str = "") -> dict[str, Any]:
     return retained(folder, read_at(time.time_ns(), text)) | {
         "fleet": fleet,
         "pipeline": outbox_pipeline(load_settings(None, {}, [f"notifier.state_dir={folder}"])),
+        "actions": _actions(folder, text.replace("\0", "")),
         "hunts": hunt_source(load_settings(None, {}, []), folder / "events"),
     }
+
+
+def _actions(folder: Path, text: str) -> ActionSource:
+    """Return records of actions, of which one waits and one was refused."""
+    records = LocalActionRecords(folder, creates=True)
+    waiting = ActionIntent(
+        *("waiting", "freeze", "container", "1", text or "web-1", "ask", f"container {text or 'web'}", 1),
+        *(text or "Freeze shells", "", 900_000_000_000),
+        approvals=1,
+        container_id="0123456789ab",
+        alert="alert-0",
+        rule=text or RULES[0][0],
+        workload=text or "shop/web",
+    )
+    records.write(waiting)
+    records.write(replace(waiting, id="refused", refusal=f"{BLOWN}: {text}"))
+    records.write(ActionDecision("stop", "stop", "", text or "ann", time.time_ns()))
+    records.close()
+    return ActionSource(lambda: LocalActionRecords(folder))
 
 
 def group_of(served: Served) -> str:

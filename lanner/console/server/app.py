@@ -21,7 +21,19 @@ from lanner.console.server.context import CLIENT, CONSOLE, IDENTITY, Console, co
 from lanner.console.server.guard import cookie_name, event_stream, failure, middlewares
 from lanner.console.server.live import HEARTBEAT, event_bytes
 from lanner.console.server.rendering import TEMPLATES, View, templates
-from lanner.console.server.views import alerts, hosts, hunt, marks, overview, pipeline, rules, search, sign_in, story
+from lanner.console.server.views import (
+    actions,
+    alerts,
+    hosts,
+    hunt,
+    marks,
+    overview,
+    pipeline,
+    rules,
+    search,
+    sign_in,
+    story,
+)
 from lanner.operations.catalogue import CLOSED, Readings, closed_connections
 from lanner.operations.exposition import Exposition
 from lanner.operations.health import HealthCheck, report, turning
@@ -158,6 +170,7 @@ VIEWS: tuple[View, ...] = (
     View("Overview", "/overview", "o"),
     View("Alerts", "/", "a"),
     View("Hosts", "/hosts", "h"),
+    View("Actions", "/actions", "c"),
     View("Pipeline", "/pipeline", "p"),
     View("Rules", "/rules", "r"),
     View("Search", "/search", "s"),
@@ -172,6 +185,7 @@ ROUTES: tuple[web.RouteDef, ...] = (
     *marks.ROUTES,
     *LIVE_ROUTES,
     *hosts.ROUTES,
+    *actions.ROUTES,
     *rules.ROUTES,
     *pipeline.ROUTES,
     *search.ROUTES,
@@ -206,6 +220,8 @@ async def application(made: Console) -> AsyncIterator[web.Application]:
             made.search.close()
         if made.hunts is not None:
             made.hunts.close()
+        if made.actions is not None:
+            await asyncio.to_thread(made.actions.stop)
         await made.hub.close()
         made.slow.close()
 

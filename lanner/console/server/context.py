@@ -10,6 +10,7 @@ from aiohttp import web
 
 from foundation.connections import address_group
 from foundation.http_server import CONNECTION
+from lanner.console.actions import ActionDesk
 from lanner.console.feed.feed import Action, AuditLog, ViewFeed
 from lanner.console.fleet.ports import FleetSource
 from lanner.console.hunts import HuntDesk
@@ -66,6 +67,8 @@ class Console:
     """Searches events; None if there are none."""
     hunts: HuntDesk | None = None
     """Hunts in an archive, a topic or a recording; None if there is none."""
+    actions: ActionDesk | None = None
+    """Shows and decides about actions; None for a recording that has ended."""
     pipeline: PipelineDesk | None = None
     """Reads queues and dead letters; None if there are none."""
     clock: Callable[[], int] = time.time_ns

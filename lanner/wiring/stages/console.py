@@ -14,6 +14,7 @@ from foundation.files import open_private
 from foundation.http_server import HttpLimits, HttpThread
 from foundation.sqlite import DatabaseUnusable
 from foundation.text import OnNote
+from lanner.console.actions import ActionDesk, ActionSource
 from lanner.console.feed.feed import AlertSource, AuditLog, MarkLog, ViewFeed
 from lanner.console.fleet.ports import FleetSource
 from lanner.console.hunts import HuntDesk, HuntSource
@@ -167,6 +168,7 @@ class RunningConsole:
         search: SearchSource | None = None,
         hunts: HuntSource | None = None,
         pipeline: PipelineSource | None = None,
+        actions: ActionSource | None = None,
         described: str,
         events: EventArchive = NO_EVENTS,
         is_recording: bool = False,
@@ -186,6 +188,7 @@ class RunningConsole:
             search: the events to search; None if there are none.
             hunts: where to hunt.
             pipeline: queues and dead letters; None if there are none.
+            actions: where actions are recorded; None if they aren't.
             described: the source in words, for people.
             events: the retained events.
             is_recording: the alerts are of a recording that has ended: of any time, however old.
@@ -236,9 +239,12 @@ class RunningConsole:
             stuck_seconds=settings.http.stuck_seconds,
             search=None if search is None else SearchDesk(search),
             hunts=None if hunts is None or not hunts.places else HuntDesk(hunts),
+            actions=None if actions is None else ActionDesk(actions, clock),
             pipeline=None if pipeline is None else PipelineDesk(pipeline, limits_of(settings)),
         )
         self._feed.on_change = made.hub.publish
+        if made.actions is not None:
+            made.actions.on_change = lambda: made.hub.publish(0)
         self._fleet = fleet
         self._http = HttpThread("console", partial(application, made), _LIMITS, parts.context, report=note)
         with or_bad_input(f"{origin}: {listen or section.listen}"):

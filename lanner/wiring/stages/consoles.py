@@ -9,6 +9,8 @@ from pathlib import Path
 from bus.clients.reachability import check_reachable
 from bus.connection import Connection
 from foundation.text import OnNote
+from lanner.actions.local import LocalActionRecords
+from lanner.console.actions import ActionSource
 from lanner.console.feed.local import LineFile, LocalAlerts, MarkFile, RecordedAlerts
 from lanner.console.fleet.local import FilesOnly, LocalHost
 from lanner.console.pipeline import PipelineSource, outbox_queues
@@ -104,12 +106,23 @@ def fleet_console(
         fleet=FleetTopics(connection, rules),
         search=_search(settings, store),
         hunts=hunt_source(settings, has_topics=True),
+        actions=_fleet_actions(settings, connection),
         pipeline=fleet_pipeline(connection, json_topic_names(settings.json_sources)),
         described=f"the fleet at {connection.bootstrap_servers}",
         events=EventArchive(store, _FLEET),
         note=note,
         listen=listen,
     )
+
+
+def _fleet_actions(settings: Settings, connection: Connection) -> ActionSource:
+    """Return the records of a fleet's actions; a person can decide if there is a key. Raises BadInput."""
+    from lanner.actions.topics import TopicActionRecords
+    from lanner.wiring.stages.action_records import signing_key
+
+    key = signing_key(settings)
+    missing = "Nobody can decide here: set actions.key_file of this console to a key that hosts accept."
+    return ActionSource(lambda: TopicActionRecords(connection, key), "" if key is not None else missing)
 
 
 def recording_console(
@@ -157,6 +170,7 @@ class HostConsole:
             fleet=self.host,
             search=_search(settings, store) if settings.keep.size_mib else None,
             hunts=hunt_source(settings, kept if settings.keep.size_mib else None),
+            actions=ActionSource(lambda: LocalActionRecords(Path(settings.actions.state_dir))),
             pipeline=outbox_pipeline(settings, self._current),
             described="this host",
             events=_archive(store, _HOST) if settings.keep.size_mib else EventArchive(None, _NOTHING),

@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from lanner.console.server.context import IDENTITY, console
+from lanner.console.actions import shown
+from lanner.console.server.context import IDENTITY, Console, console
 from lanner.console.server.guard import NotFound
 from lanner.console.server.rendering import csv_text, histogram_chart, page
 from lanner.console.store.filters import ALL_TIME, COLUMNS, Filters, ListFilters, address
@@ -292,7 +293,21 @@ async def alert(request: web.Request) -> web.StreamResponse:
         marks=marks,
         siem=siem_address(template, one) if (template := made.story.siem_url) else "",
         can_except=bool(choices(one)),
+        **await alert_actions(made, one.id),
     )
+
+
+async def alert_actions(made: Console, alert_id: str) -> dict[str, Any]:
+    """Return what the page of an alert shows of the actions that it requested, and of those by hand because of it."""
+    if made.actions is None:
+        return {"has_actions": False}
+    known, now = await asyncio.to_thread(made.actions.known), made.clock()
+    return {
+        "has_actions": True,
+        "actions_missing": made.actions.missing,
+        "action_problem": known.problem,
+        "intents": [shown(each, now) for each in known.actions if each.intent.alert == alert_id],
+    }
 
 
 def chips(filters: Filters) -> list[tuple[str, str, str]]:

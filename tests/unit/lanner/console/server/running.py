@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.text import ignore_note
+from lanner.console.actions import ActionSource
 from lanner.console.feed.local import LineFile, LocalAlerts, MarkFile
 from lanner.console.fleet.local import FilesOnly
 from lanner.console.fleet.ports import FleetSource
@@ -61,6 +62,7 @@ class Served:
         events: EventArchive = NO_EVENTS,
         fleet: FleetSource | None = None,
         pipeline: PipelineSource | None = None,
+        actions: ActionSource | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Start it with settings, such as console.tokens=false."""
@@ -81,6 +83,7 @@ class Served:
             hunts=hunts,
             fleet=self.fleet,
             pipeline=pipeline,
+            actions=actions,
             described="this host",
             events=events,
             note=ignore_note,

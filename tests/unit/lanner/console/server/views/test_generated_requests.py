@@ -16,6 +16,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from lanner.actions.local import LocalActionRecords
+from lanner.console.actions import ActionSource
 from tests.unit.lanner.console.alerts import HOSTILE, found, hostile_alert
 from tests.unit.lanner.console.events import THE_READ, read_at, retained
 from tests.unit.lanner.console.server.conftest import Serve
@@ -31,7 +33,9 @@ EXAMPLES = 40
 def served(serve: Serve, tmp_path: Path) -> Served:
     """Return a console with events and alerts, some of an attacker."""
     now = time.time_ns()
-    made = serve(**retained(tmp_path, read_at(now)))
+    LocalActionRecords(tmp_path, creates=True).close()
+    source = ActionSource(lambda: LocalActionRecords(tmp_path))
+    made = serve(**retained(tmp_path, read_at(now)), actions=source)
     for number in range(3):
         made.queue.put(found(0, id=f"alert-{number}", time=now - number, **THE_READ))
     for number, text in enumerate(HOSTILE):
