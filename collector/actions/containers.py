@@ -6,7 +6,7 @@ through it.
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +53,9 @@ def open_process(pid: int) -> Iterator[OpenProcess]:
         yield OpenProcess(pid, folder)
 
 
-def container_processes(container_id: str, container_of: ContainerOf = container_of) -> Iterator[OpenProcess]:
+def container_processes(
+    container_id: str, container_of: ContainerOf = container_of
+) -> Generator[OpenProcess, None, None]:
     """Return the processes of a container, the oldest first; each is open until the next one is requested.
 
     Args:

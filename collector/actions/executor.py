@@ -77,12 +77,16 @@ class ActionRights:
             return f"collector.actions.enabled on this host doesn't name {intent.type}"
         if intent.target == "user" and (pattern := _like(self.never_users, intent.user)):
             return f"collector.actions.never_users on this host names {pattern}"
-        if intent.target == "container":
-            name = intent.text.removeprefix("container ")
-            names = (name, intent.container_id, intent.container_id[:_SHORT_ID], intent.workload)
-            if pattern := _like(self.never_containers, *names):
-                return f"collector.actions.never_containers on this host names {pattern}"
         return why_protected(intent, intent.path)
+
+    def why_spared(self, intent: ActionIntent, name: str) -> str:
+        """Return why a container is never acted on here; empty if there is no reason. name: empty if unknown."""
+        if not self.never_containers:
+            return ""
+        if not name:
+            return "its name isn't known here, and collector.actions.never_containers on this host names some"
+        pattern = _like(self.never_containers, name, intent.container_id, intent.container_id[:_SHORT_ID])
+        return f"collector.actions.never_containers on this host names {pattern}" if pattern else ""
 
 
 def _like(patterns: Sequence[str], *texts: str) -> str:
@@ -107,6 +111,7 @@ class Executor:
         journal: what was done.
         boot: id of the present boot.
         own_containers: returns the ids of the containers in which Lanner runs on this host.
+        name_of: returns the name of a container by its full id, as its runtime states it; empty if it is unknown.
         keepers: start what ends an action if this process is gone; None without.
         note: receives what people should know.
     """
@@ -119,6 +124,7 @@ class Executor:
         *,
         boot: str,
         own_containers: Callable[[], frozenset[str]] = frozenset,
+        name_of: Callable[[str], str] = lambda _: "",
         keepers: LeaseKeepers | None = None,
         note: OnNote = ignore_note,
     ) -> None:
@@ -126,7 +132,8 @@ class Executor:
         self.outcomes: dict[Outcome, int] = {}
         """How many results of each kind there were."""
         self._actions, self._journal, self._boot = actions, journal, boot
-        self._own_containers, self._keepers, self._note = own_containers, keepers, note
+        self._own_containers, self._name_of = own_containers, name_of
+        self._keepers, self._note = keepers, note
         self._rate: RateLimit[None] = RateLimit(AT_ONCE / 60, AT_ONCE)
         self._retry_at: dict[str, int] = {}
 
@@ -229,6 +236,9 @@ class Executor:
             reason = "Lanner runs in it"
         if not reason and (other := self._same(intent)) is not None:
             reason = f"it is {ACTION_KINDS[intent.type].done} already, by {other.intent.id}: extend that"
+        if not reason and intent.target == "container" and self.rights.never_containers:
+            # Whatever the intent calls it.
+            reason = self.rights.why_spared(intent, self._name_of(intent.container_id))
         approvers = {
             each.person
             for each, stored in decisions

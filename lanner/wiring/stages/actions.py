@@ -4,13 +4,14 @@ import os
 import socket
 import time
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collector.actions.accounts import AccountLock
-from collector.actions.effect import ActionRefused, HostAction
+from collector.actions.containers import container_processes
+from collector.actions.effect import ActionRefused, HostAction, TargetGone
 from collector.actions.evidence import EvidenceCollection, Signer
 from collector.actions.executor import ActionRights, ActionTimes, Executor
 from collector.actions.files import Quarantine
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _FORGET_SECONDS = 3600.0
 _MAX_SECONDS = 1.0
 """How long the process waits at most; a lease ends that much too late at most."""
+_NAME_SECONDS = 2.0
 _MAX_CGROUP = 1 << 14
 
 
@@ -131,6 +133,7 @@ def action_service(settings: Settings, note: OnNote) -> ActionService:
         journal,
         boot=host.boot_id,
         own_containers=own_containers,
+        name_of=lambda container_id: _name_of(container_id, settings, naming),
         keepers=LeaseKeepers(lambda text: note(text, "error")),
         note=note,
     )
@@ -191,6 +194,32 @@ def _brokers(settings: Settings) -> Collection[tuple[str, int]]:
     if not found:
         raise ActionRefused("no address of a broker is known, so it could not be released: kafka.bootstrap_servers")
     return found
+
+
+def _name_of(container_id: str, settings: Settings, naming: Naming) -> str:
+    """Return the name of a container, as its runtime states it; empty if it can't be found out in time."""
+    from collector.containers.bundles import Bundles
+    from collector.containers.lookup import KnownContainers
+    from collector.containers.runtimes import runtimes
+
+    section, deadline = settings.collector, time.monotonic() + _NAME_SECONDS
+    lookups = runtimes(Path(section.docker_socket), Path(section.podman_socket), [*map(Path, section.cri_sockets)])
+    with (
+        suppress(ActionRefused, TargetGone),
+        closing(container_processes(container_id, naming.container_of)) as found,
+        closing(KnownContainers(lookups, Bundles())) as known,
+    ):
+        process = next(found)
+        named = naming.container_of(parse_cgroup(process.read("cgroup")) or "")
+        while named is not None and time.monotonic() < deadline:
+            is_pending = known.is_pending(named, time.monotonic_ns(), process.pid)
+            if name := known.facts(named).name:
+                return name
+            if not is_pending:
+                break
+            time.sleep(0.005)
+            known.poll(time.monotonic_ns())
+    return ""
 
 
 def _container_of(pid: int, naming: Naming) -> str:

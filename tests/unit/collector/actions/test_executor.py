@@ -71,7 +71,15 @@ class Host:
         self.journal = Journal(self.folder)
         actions = {"freeze": self.freeze, "kill": self.kill}
         own = lambda: frozenset({"0" * 64})  # noqa: E731
-        self.executor = Executor(self.rights, actions, self.journal, boot=boot, own_containers=own)  # type: ignore[arg-type]
+        names = {CONTAINER: "db-1", "0" * 64: "lanner"}
+        self.executor = Executor(
+            self.rights,
+            actions,  # type: ignore[arg-type]
+            self.journal,
+            boot=boot,
+            own_containers=own,
+            name_of=lambda container_id: names.get(container_id, ""),
+        )
         self.executor.start(self.now)
 
     @property
@@ -197,7 +205,8 @@ def test_an_id_of_an_intent_can_not_be_used_for_another(host: Host) -> None:
     [
         (freeze(type="isolate"), "this release can't isolate on this host"),
         (replace(freeze(), type="lock", target="user", user="eve", uid=1000), "doesn't name lock"),
-        (freeze(text="container db-1"), "never_containers on this host names db-*"),
+        (freeze(text="container web"), "never_containers on this host names db-*"),
+        (freeze(container_id="d" * 64), "its name isn't known here, and collector.actions.never_containers"),
         (freeze(container_id="0" * 64), "Lanner runs in it"),
         (kill(pid=1), "it is the first process of the host"),
     ],
