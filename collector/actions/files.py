@@ -12,9 +12,11 @@ import json
 import os
 import secrets
 import stat
+import struct
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from fcntl import ioctl
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,10 @@ _MAX_XATTRS = 64 << 10
 _PIECE = 1 << 20
 _ROOT = "/"
 _OWN = (f"{Path(__file__).resolve().parents[2]}/", "/etc/lanner/", "/var/lib/lanner")
+# Source: ioctl_iflags(2); the kernel reads and writes an int, whatever the numbers state.
+_GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602
+_IMMUTABLE, _APPEND = 0x10, 0x20
+_FLAGS = struct.Struct("=i4x")
 # Source: proc_pid_mountinfo(5).
 _ESCAPES = str.maketrans({" ": r"\040", "\t": r"\011", "\n": r"\012", "\\": r"\134"})
 _KINDS = {
@@ -168,9 +174,16 @@ class Quarantine:
                 "atime": status.st_atime_ns,
                 "mtime": status.st_mtime_ns,
                 "xattrs": xattrs,
+                "flags": _protecting_flags(file),
             }
             write_atomically(about, [json.dumps(facts).encode()], is_synced=True)
-            _remove(found, file, status)
+            _change_flags(file, off=facts["flags"])
+            try:
+                _remove(found, file, status)
+            except BaseException:
+                with contextlib.suppress(ActionRefused):
+                    _change_flags(file, on=facts["flags"])
+                raise
         except BaseException:
             for each in (content, about):
                 each.unlink(missing_ok=True)
@@ -407,6 +420,27 @@ def _put_back(found: _Found, source: int, facts: dict[str, Any]) -> None:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(taken, dir_fd=found.folder)
+        with contextlib.suppress(ActionRefused):
+            _change_flags(file, on=facts["flags"])
+
+
+def _protecting_flags(file: int) -> int:
+    """Return which flags of a file keep root from removing it, as chattr +i does; 0 if its file system has none."""
+    try:
+        flags: int = _FLAGS.unpack(ioctl(file, _GET_FLAGS, bytes(_FLAGS.size)))[0]
+    except OSError:
+        return 0
+    return flags & (_IMMUTABLE | _APPEND)
+
+
+def _change_flags(file: int, *, on: int = 0, off: int = 0) -> None:
+    """Set or clear flags. Raises ActionRefused."""
+    if on or off:
+        try:
+            flags: int = _FLAGS.unpack(ioctl(file, _GET_FLAGS, bytes(_FLAGS.size)))[0]
+            ioctl(file, _SET_FLAGS, _FLAGS.pack(flags & ~off | on))
+        except OSError as error:
+            raise ActionRefused(f"its flags (chattr) can't be changed: {error.strerror}") from None
 
 
 def _same(one: os.stat_result, other: os.stat_result) -> bool:

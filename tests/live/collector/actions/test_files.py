@@ -141,6 +141,27 @@ def test_links_count_only_where_nobody_but_root_can_make_them(quarantine: Quaran
         quarantine.do(of(tmp_path / "roots/link/x"))
 
 
+def test_a_file_that_root_cant_remove_is_quarantined_too(quarantine: Quarantine, tmp_path: Path) -> None:
+    """Attackers like chattr +i; it is restored with that, and stays so if the action is refused."""
+    path = tmp_path / "x"
+    path.write_text("x")
+    subprocess.run(("chattr", "+i", str(path)), check=True)
+    try:
+        effect = quarantine.do(of(path))
+        assert not path.exists()
+        quarantine.undo(of(path), effect.undo)
+        with pytest.raises(PermissionError):
+            path.unlink()
+        subprocess.run(("chattr", "+i", str(tmp_path)), check=True)
+        with pytest.raises(ActionRefused, match="it can't be removed: Operation not permitted"):
+            quarantine.do(of(path))
+        subprocess.run(("chattr", "-i", str(tmp_path)), check=True)
+        with pytest.raises(PermissionError):
+            path.unlink()
+    finally:
+        subprocess.run(("chattr", "-i", str(tmp_path), str(path)), check=False)
+
+
 def test_a_link_of_root_is_followed(quarantine: Quarantine, inside: tuple[Container, Path]) -> None:
     """As /bin is one on most systems, in a container as well, and never out of it."""
     one, root = inside
