@@ -6,7 +6,6 @@ decided on the open file, and only a name that still refers to this file is remo
 
 import base64
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -14,26 +13,16 @@ import secrets
 import stat
 import struct
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fcntl import ioctl
 from pathlib import Path
 from typing import Any
 
-from collector.actions.containers import PROC, ContainerOf, OpenProcess, container_processes, open_process
+from collector.actions.containers import ContainerOf
 from collector.actions.effect import ActionRefused, Effect, TargetGone, UndoFacts
+from collector.actions.file_trees import FileTree, LocatedFile, file_tree, located, mount_id, path_of_host
 from collector.processes.container_names import container_of
-from collector.procfs.foreign_files import (
-    cached_stat,
-    closing,
-    is_remote,
-    mount_serving,
-    open_below,
-    open_made_by_root,
-    path_below,
-)
-from collector.procfs.parse import Mounted, parse_mountinfo
-from collector.procfs.reading import read_file
+from collector.procfs.foreign_files import closing
 from foundation.files import open_private, write_atomically
 from foundation.text import count_of, printable
 from schemas.action import ActionIntent, why_protected
@@ -42,17 +31,13 @@ MAX_BYTES = 256 << 20
 """Size of the largest file that is copied."""
 _RESERVE = 512 << 20
 """Bytes that stay free where copies are stored."""
-_MAX_MOUNTINFO = 4 << 20
 _MAX_XATTRS = 64 << 10
 _PIECE = 1 << 20
-_ROOT = "/"
 _OWN = (f"{Path(__file__).resolve().parents[2]}/", "/etc/lanner/", "/var/lib/lanner")
 # Source: ioctl_iflags(2); the kernel reads and writes an int, whatever the numbers state.
 _GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602
 _IMMUTABLE, _APPEND = 0x10, 0x20
 _FLAGS = struct.Struct("=i4x")
-# Source: proc_pid_mountinfo(5).
-_ESCAPES = str.maketrans({" ": r"\040", "\t": r"\011", "\n": r"\012", "\\": r"\134"})
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFLNK: "a symbolic link",
@@ -61,27 +46,6 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Tree:
-    """The files as the processes of the host, or of a container, see them."""
-
-    root: int
-    """Descriptor of the root folder."""
-    mounts: Sequence[Mounted]
-    host: Sequence[Mounted]
-    """Mounts of the host."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A file's folder, open, and its name there."""
-
-    folder: int
-    name: str
-    path: str
-    """Its path without links."""
 
 
 class Quarantine:
@@ -100,7 +64,7 @@ class Quarantine:
 
     def do(self, intent: ActionIntent) -> Effect:
         """Move a regular file into quarantine; see HostAction."""
-        with self._tree(intent) as tree, _located(tree, intent.path) as found:
+        with file_tree(intent.container_id, self._container_of) as tree, located(tree, intent.path) as found:
             location = _opened(found)
             with closing(location):
                 status = os.fstat(location)
@@ -122,7 +86,10 @@ class Quarantine:
             return f"{printable(intent.path)} was restored already"
         with closing(source):
             try:
-                with self._tree(intent) as tree, _located(tree, stored["path"], links=False) as found:
+                with (
+                    file_tree(intent.container_id, self._container_of) as tree,
+                    located(tree, stored["path"], links=False) as found,
+                ):
                     _put_back(found, source, stored)
             except (TargetGone, ActionRefused) as gone:
                 raise TargetGone(f"{gone}; the copy is {content}") from None
@@ -130,16 +97,16 @@ class Quarantine:
         about.unlink()
         return f"restored {printable(stored['path'])}"
 
-    def _why_refused(self, intent: ActionIntent, tree: _Tree, found: _Found, location: int) -> str:
+    def _why_refused(self, intent: ActionIntent, tree: FileTree, found: LocatedFile, location: int) -> str:
         """Return why an open file isn't quarantined; empty if there is no reason."""
         status = os.fstat(location)
         if not stat.S_ISREG(status.st_mode):
             return f"it is {_KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}, not a regular file"
-        if _mount_id(location) != _mount_id(found.folder):
+        if mount_id(location) != mount_id(found.folder):
             return "something is mounted over it"
         if status.st_size > MAX_BYTES:
             return f"it has {status.st_size:,} bytes; {MAX_BYTES:,} are allowed"
-        for path in (found.path, *([_path_of_host(found.path, tree)] if intent.container_id else [])):
+        for path in (found.path, *([path_of_host(found.path, tree)] if intent.container_id else [])):
             if not path:
                 continue
             on_host = replace(intent, path=path, container_id="" if path != found.path else intent.container_id)
@@ -153,7 +120,7 @@ class Quarantine:
             return f"it is root's and has {count_of(others, 'more name')}: anybody may have linked it here"
         return ""
 
-    def _take(self, intent: ActionIntent, found: _Found, file: int, status: os.stat_result) -> Effect:
+    def _take(self, intent: ActionIntent, found: LocatedFile, file: int, status: os.stat_result) -> Effect:
         content, about = self._files(intent)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         space = os.statvfs(self._folder)
@@ -198,97 +165,8 @@ class Quarantine:
         name = hashlib.sha256(intent.id.encode("utf-8", "replace")).hexdigest()[:32]
         return self._folder / f"{name}.content", self._folder / f"{name}.json"
 
-    @contextlib.contextmanager
-    def _tree(self, intent: ActionIntent) -> Iterator[_Tree]:
-        """Open the root folder of the host, or that of the oldest process of a container."""
-        with closing(_host_root()) as host:
-            mounts = parse_mountinfo(read_file(f"{PROC}/1/mountinfo", _MAX_MOUNTINFO) or b"")
-            mounts = mounts or parse_mountinfo(read_file(f"{PROC}/self/mountinfo", _MAX_MOUNTINFO) or b"")
-            if not intent.container_id:
-                yield _Tree(host, mounts, mounts)
-                return
-            for process in container_processes(intent.container_id, self._container_of):
-                with contextlib.ExitStack() as stack:
-                    try:
-                        root = stack.enter_context(closing(process.open("root", os.O_PATH | os.O_DIRECTORY)))
-                        table = process.read("mountinfo", _MAX_MOUNTINFO)
-                    except (FileNotFoundError, ProcessLookupError):
-                        continue
-                    # A runtime's helper that hasn't entered the container yet.
-                    if _same(os.fstat(root), os.fstat(host)):
-                        continue
-                    yield _Tree(root, _with_root(root, parse_mountinfo(table), mounts), mounts)
-                    return
-        raise TargetGone("the container has no process with files of its own any more")
 
-
-def _with_root(root: int, mounts: list[Mounted], host: Sequence[Mounted]) -> list[Mounted]:
-    """Return a container's mounts with that of its root folder, which isn't listed if the root was only changed."""
-    if any(mount.point == "/" for mount in mounts):
-        return mounts
-    number = cached_stat(root).device
-    device = f"{os.major(number)}:{os.minor(number)}"
-    below = next((each for each in host if each.device == device), Mounted("/", "unknown"))
-    return [replace(below, point="/", root=""), *mounts]
-
-
-def _host_root() -> int:
-    """Open the root folder of the host's first process: this one's may be read-only, by its unit."""
-    with contextlib.suppress(OSError), open_process(1) as first:
-        return _root_of(first)
-    return os.open(_ROOT, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-
-
-def _root_of(process: OpenProcess) -> int:
-    return process.open("root", os.O_PATH | os.O_DIRECTORY)
-
-
-@contextlib.contextmanager
-def _located(tree: _Tree, path: str, *, links: bool = True) -> Iterator[_Found]:
-    """Open a file's folder; links on the way count only where nobody but root can have made them.
-
-    Otherwise whoever can write to a folder could have any file of the host removed.
-    """
-    parent, _, name = path.rpartition("/")
-    try:
-        os.fsencode(path)
-    except ValueError:
-        name = ""
-    if name in {"", ".", ".."} or not path.startswith("/"):
-        raise ActionRefused(f"{printable(path)} is no path of a file")
-    _check_responds(tree, path)
-    try:
-        folder = open_below(tree.root, parent or "/", links=False)
-    except OSError as error:
-        if error.errno != errno.ELOOP or not links:
-            _raise_gone(error, path)
-        try:
-            folder = open_made_by_root(parent, f"/proc/self/fd/{tree.root}")
-        except PermissionError:
-            raise ActionRefused("its path leads through a link that others than root can change") from None
-        except OSError as missing:
-            _raise_gone(missing, path)
-    with closing(folder):
-        found = f"{path_below(tree.root, folder).rstrip('/')}/{name}"
-        _check_responds(tree, found)
-        yield _Found(folder, name, found)
-
-
-def _raise_gone(error: OSError, path: str) -> None:
-    if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
-        raise TargetGone(f"{printable(path)} no longer exists") from None
-    raise error
-
-
-def _check_responds(tree: _Tree, path: str) -> None:
-    """Raise ActionRefused if a path is on a file system that may never respond."""
-    escaped = path.translate(_ESCAPES)
-    for mount in tree.mounts:
-        if escaped.startswith(mount.point.rstrip("/") + "/") and is_remote(mount, tree.host):
-            raise ActionRefused(f"it may be on a file system that doesn't respond: {mount.type} at {mount.point}")
-
-
-def _opened(found: _Found) -> int:
+def _opened(found: LocatedFile) -> int:
     """Open a file as a location only, whatever it is: opening a FIFO or device has effects."""
     try:
         return os.open(found.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=found.folder)
@@ -301,25 +179,6 @@ def _reader(location: int) -> int:
         return os.open(f"/proc/self/fd/{location}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except BlockingIOError:
         raise ActionRefused("a process has a lease on it: kill that, or try again in a minute") from None
-
-
-def _mount_id(descriptor: int) -> bytes:
-    """Return the id of the mount that an open file is on. Source: proc_pid_fdinfo(5)."""
-    text = read_file(f"/proc/self/fdinfo/{descriptor}", 4096) or b""
-    return text.partition(b"mnt_id:")[2].split(b"\n")[0].strip()
-
-
-def _path_of_host(path: str, tree: _Tree) -> str:
-    """Return the host's path of a file that a container sees by a mount; empty if there is none."""
-    inside = mount_serving(path.translate(_ESCAPES), tree.mounts)
-    if inside is None or not inside.root:
-        return ""
-    below = inside.root.rstrip("/") + path[len(inside.point.rstrip("/")) :]
-    for mount in tree.host:
-        start = mount.root.rstrip("/")
-        if mount.device == inside.device and below.startswith(f"{start}/"):
-            return mount.point.rstrip("/") + below[len(start) :]
-    return ""
 
 
 def _xattrs(file: int) -> dict[str, str]:
@@ -356,7 +215,7 @@ def _copied(file: int, copy: int) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def _remove(found: _Found, file: int, status: os.stat_result) -> None:
+def _remove(found: LocatedFile, file: int, status: os.stat_result) -> None:
     """Remove a file's name, if it is still this file's, and what others could do by its other names."""
     taken = f".lanner-{secrets.token_hex(16)}"
     try:
@@ -373,7 +232,7 @@ def _remove(found: _Found, file: int, status: os.stat_result) -> None:
     os.unlink(taken, dir_fd=found.folder)
 
 
-def _disable(found: _Found, taken: str, file: int, status: os.stat_result) -> None:
+def _disable(found: LocatedFile, taken: str, file: int, status: os.stat_result) -> None:
     if not _same(os.stat(taken, dir_fd=found.folder, follow_symlinks=False), os.fstat(file)):
         raise ActionRefused("another file got its name just now")
     try:
@@ -386,7 +245,7 @@ def _disable(found: _Found, taken: str, file: int, status: os.stat_result) -> No
         raise ActionRefused(f"its permissions can't be removed: {error.strerror}") from None
 
 
-def _give_back(found: _Found, taken: str, reason: str) -> None:
+def _give_back(found: LocatedFile, taken: str, reason: str) -> None:
     """Return its name to what was renamed, unless something else has it now."""
     try:
         if stat.S_ISDIR(os.stat(taken, dir_fd=found.folder, follow_symlinks=False).st_mode):
@@ -398,7 +257,7 @@ def _give_back(found: _Found, taken: str, reason: str) -> None:
         raise ActionRefused(f"{reason}; it is named {taken} now: {error.strerror}") from None
 
 
-def _put_back(found: _Found, source: int, facts: dict[str, Any]) -> None:
+def _put_back(found: LocatedFile, source: int, facts: dict[str, Any]) -> None:
     """Write a file with its attributes under a name that nothing has. Raises OSError."""
     taken = f".lanner-{secrets.token_hex(16)}"
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -5,26 +5,24 @@ by itself, even if all of Lanner has ended before.
 """
 
 import contextlib
-import hashlib
-import math
 import os
 import re
 import subprocess
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from fcntl import ioctl
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from collector.actions.containers import PROC, ContainerOf, all_pids, container_processes, open_process
 from collector.actions.effect import ActionRefused, Effect, TargetGone, UndoFacts
+from collector.actions.nft_scripts import TABLE, Address, Network, Reachable, inet_script, mark_of, netdev_script
 from collector.processes.container_names import container_of
 from collector.procfs.foreign_files import closing, read_below
 from collector.procfs.parse import parse_cgroup, text_of
 from foundation.text import count_of, printable
 from schemas.action import ActionIntent
 
-TABLE = "lanner_isolation"
 NFT = tuple(map(Path, ("/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft", "/usr/local/sbin/nft")))
 _NSENTER = Path("/usr/bin/nsenter")
 _SECONDS = 10
@@ -35,13 +33,8 @@ _MAX_RESOLV_CONF = 16 << 10
 _DEVICE = re.compile(r"[A-Za-z0-9_.@-]{1,15}\Z")
 _CAPABILITIES = re.compile(rb"^Cap(?:Prm|Bnd):\s*([0-9a-f]+)", re.MULTILINE)
 _NET_ADMIN, _NET_RAW = 1 << 12, 1 << 13
-# Before connection tracking (-200) and raw rules (-300), so that connections that exist are cut as well.
-_PRIORITY = -350
 # Source: include/uapi/linux/nsfs.h.
 _NS_GET_USERNS = 0xB701
-
-_Address = IPv4Address | IPv6Address
-_Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +110,11 @@ class NetworkIsolation:
             is_raw_cut = True
             try:
                 for space in spaces:
-                    _run(space, _inet(intent, lease, self._rules(brokers, servers)))
+                    _run(space, inet_script(intent, lease, self._rules(brokers, servers)))
                     if space.devices:
-                        is_raw_cut &= _is_accepted(space, _netdev(intent, lease, space, self._rules(brokers, servers)))
+                        is_raw_cut &= _is_accepted(
+                            space, netdev_script(intent, lease, space.devices, self._rules(brokers, servers))
+                        )
             except BaseException:
                 for space in spaces:
                     for family in ("inet", "netdev"):
@@ -128,12 +123,12 @@ class NetworkIsolation:
                 raise
             return self._text(intent, brokers, servers, sharing, is_raw_cut=is_raw_cut), [each.inode for each in spaces]
 
-    def _namespaces(self, intent: ActionIntent, stack: contextlib.ExitStack) -> tuple[list[_Namespace], set[_Address]]:
+    def _namespaces(self, intent: ActionIntent, stack: contextlib.ExitStack) -> tuple[list[_Namespace], set[Address]]:
         """Return the network namespaces of a container's processes: one of them could have made another as a decoy."""
         with _host_namespace() as host:
             host_inode = host.inode
         found: dict[int, _Namespace] = {}
-        servers: set[_Address] = set()
+        servers: set[Address] = set()
         for process in container_processes(intent.container_id, self._container_of):
             # It may end at any time.
             with contextlib.suppress(FileNotFoundError, ProcessLookupError), contextlib.ExitStack() as opened:
@@ -180,16 +175,16 @@ class NetworkIsolation:
                 has_raw |= bool(capabilities & _NET_RAW)
         return _Sharing(len(containers), has_raw)
 
-    def _rules(self, brokers: Iterable[tuple[str, int]], servers: Iterable[_Address]) -> "_Rules":
+    def _rules(self, brokers: Iterable[tuple[str, int]], servers: Iterable[Address]) -> "Reachable":
         tcp = [(ip_address(address), f"tcp {{port}} {int(port)}") for address, port in brokers]
         dns = [(address, "meta l4proto {{ tcp, udp }} th {port} 53") for address in sorted(servers, key=str)]
-        return _Rules(self._networks, (*tcp, *dns))
+        return Reachable(self._networks, (*tcp, *dns))
 
     def _text(
         self,
         intent: ActionIntent,
         brokers: Collection[tuple[str, int]],
-        servers: Collection[_Address],
+        servers: Collection[Address],
         sharing: "_Sharing",
         *,
         is_raw_cut: bool,
@@ -215,85 +210,16 @@ class _Sharing:
     """True if one of them may send raw packets, which bypass the rules for IP."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    """What stays reachable."""
-
-    networks: tuple[_Network, ...]
-    services: tuple[tuple[_Address, str], ...]
-    """Addresses, each with a match of a port that is still to be named sport or dport."""
-
-    def accepting(self, side: str) -> list[str]:
-        """Return the rules for packets from (s) or to (d) what is reachable."""
-        rules = [f"{_family(each)} {side}addr {each} accept" for each in self.networks]
-        rules += [
-            f"{_family(each)} {side}addr {each} {match.format(port=f'{side}port')} accept"
-            for each, match in self.services
-        ]
-        if any(each.version == 6 for each in (*self.networks, *(address for address, _ in self.services))):
-            # Without neighbor discovery, no IPv6 address is reachable. Source: RFC 4861, which demands 255.
-            kinds = "nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert"
-            rules.append(f"ip6 hoplimit 255 icmpv6 type {{ {kinds} }} accept")
-        return rules
-
-
-def _inet(intent: ActionIntent, lease: int, rules: _Rules) -> str:
-    """Return the script that isolates: it replaces the table in one step, so extending is the same."""
-    # A host loses its address, unless it can renew it.
-    asks = ["udp sport 68 udp dport 67 accept", "udp sport 546 udp dport 547 accept"]
-    answers = ["udp sport 67 udp dport 68 accept", "udp sport 547 udp dport 546 accept"]
-    is_host = intent.target == "host"
-    incoming = ['iif "lo" accept', *rules.accepting("s"), *(answers if is_host else ())]
-    outgoing = ['oif "lo" accept', *rules.accepting("d"), *(asks if is_host else ())]
-    drop = "meta nfproto @lease counter drop"
-    time = _timeout(lease)
-    return (
-        f"table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n"
-        f"set lease {{ type nf_proto; flags timeout; elements = {{ ipv4 {time}, ipv6 {time} }}; }}\n"
-        f"chain {_mark(intent)} {{ }}\n"
-        f"{_chain('incoming', 'prerouting', incoming, drop)}{_chain('outgoing', 'output', outgoing, drop)}}}\n"
-    )
-
-
-def _netdev(intent: ActionIntent, lease: int, space: _Namespace, rules: _Rules) -> str:
-    """Return the script that drops packets from packet sockets too, at the devices; inet's rules don't see these."""
-    names = [f'"{each}"' for each in space.devices]
-    elements = ", ".join(f"{each} {_timeout(lease)}" for each in names)
-    body = ["meta protocol arp accept", *rules.accepting("d")]
-    hook = f"egress devices = {{ {', '.join(names)} }}"
-    return (
-        f"table netdev {TABLE}\ndelete table netdev {TABLE}\ntable netdev {TABLE} {{\n"
-        f"set lease {{ type iface_index; flags timeout; elements = {{ {elements} }}; }}\n"
-        f"chain {_mark(intent)} {{ }}\n"
-        f"{_chain('leaving', hook, body, 'oif @lease counter drop')}}}\n"
-    )
-
-
-def _chain(name: str, hook: str, rules: Iterable[str], drop: str) -> str:
-    lines = "\n".join((*rules, drop))
-    return f"chain {name} {{ type filter hook {hook} priority {_PRIORITY}; policy accept;\n{lines}\n}}\n"
-
-
-def _timeout(lease: int) -> str:
-    # 0 would be no timeout.
-    return f"timeout {max(1, math.ceil(lease / 1_000_000_000))}s"
-
-
-def _mark(intent: ActionIntent) -> str:
-    """Return the name of an empty chain that identifies the action; an id can be any text."""
-    return f"action_{hashlib.sha256(intent.id.encode('utf-8', 'replace')).hexdigest()[:24]}"
-
-
 def _check_unused(space: _Namespace, intent: ActionIntent) -> None:
     """Raise ActionRefused if another action isolates this network now."""
     done = _nft(space, ("list", "table", "inet", TABLE))
-    if done.returncode == 0 and " expires " in done.stdout and _mark(intent) not in done.stdout:
+    if done.returncode == 0 and " expires " in done.stdout and mark_of(intent) not in done.stdout:
         raise ActionRefused("another action isolates this network already: extend that one")
 
 
 def _delete(space: _Namespace, family: str, intent: ActionIntent) -> bool:
     """Delete the table of an action; return False if it isn't there, or is another action's."""
-    script = f"delete chain {family} {TABLE} {_mark(intent)}\ndelete table {family} {TABLE}\n"
+    script = f"delete chain {family} {TABLE} {mark_of(intent)}\ndelete table {family} {TABLE}\n"
     done = _nft(space, ("-f", "-"), script)
     if done.returncode and "No such file or directory" not in done.stderr:
         raise OSError(_reason(done))
@@ -380,12 +306,12 @@ def _devices(text: bytes) -> tuple[str, ...]:
     return tuple(name for name in names if name != "lo" and _DEVICE.match(name))
 
 
-def _name_servers(root: Path, *, is_trusted: bool) -> set[_Address]:
+def _name_servers(root: Path, *, is_trusted: bool) -> set[Address]:
     """Return the name servers that a resolv.conf names.
 
     Whoever is in a container may name any address in its own, so only private ones count there. Source: resolv.conf(5).
     """
-    found: list[_Address] = []
+    found: list[Address] = []
     with contextlib.suppress(OSError), closing(os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as opened:
         # systemd-resolved itself, which /etc/resolv.conf names by a loopback address, asks those of the second file.
         for path in ("etc/resolv.conf", *(["run/systemd/resolve/resolv.conf"] if is_trusted else [])):
@@ -399,12 +325,8 @@ def _name_servers(root: Path, *, is_trusted: bool) -> set[_Address]:
     return set([each for each in usable if is_trusted or each.is_private][:_MAX_SERVERS])
 
 
-def _network(text: str) -> _Network:
+def _network(text: str) -> Network:
     try:
         return ip_network(text, strict=False)
     except ValueError:
         raise ActionRefused(f"{printable(text)} is no network such as 10.0.0.0/24") from None
-
-
-def _family(each: _Address | _Network) -> str:
-    return "ip" if each.version == 4 else "ip6"
