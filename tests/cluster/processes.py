@@ -90,7 +90,8 @@ class Processes:
     ) -> Running:
         """Start `lanner ARGUMENTS` for a broker.
 
-        program: a replacement with the same arguments, or FRESH; without it, what has imported the program is forked.
+        program: a script with its first arguments that does the same, or FRESH; unless it is FRESH, what has imported
+            the program is forked.
         """
         name = f"{len(self._started)}-{arguments[0]}"
         clean = {key: value for key, value in os.environ.items() if not key.startswith("LANNER")}
@@ -109,9 +110,9 @@ class Processes:
         variables = clean | settings | dict(environment)
         with (self._folder / f"{name}.out").open("wb") as out, (self._folder / f"{name}.err").open("wb") as errors:
             process: subprocess.Popen[bytes] | Stage
-            if program:
+            if program == FRESH:
                 process = subprocess.Popen(
-                    [sys.executable, *program, *words],
+                    [sys.executable, *FRESH, *words],
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=errors,
@@ -119,7 +120,9 @@ class Processes:
                     cwd=self._folder,
                 )
             else:
-                process = stage(words, variables, self._folder, out.fileno(), errors.fileno())
+                script, *first = program or ("",)
+                words = [*first, *words]
+                process = stage(words, variables, self._folder, out.fileno(), errors.fileno(), script=script)
         running = Running(name, process, self._folder)
         self._started.append(running)
         return running

@@ -101,7 +101,7 @@ class Stage:
 
 
 def stage(
-    arguments: list[str], variables: dict[str, str], cwd: Path, out: int, errors: int
+    arguments: list[str], variables: dict[str, str], cwd: Path, out: int, errors: int, *, script: str = ""
 ) -> Stage | subprocess.Popen[bytes]:
     """Start a command that runs until it is stopped, as a child of this process.
 
@@ -111,12 +111,13 @@ def stage(
         cwd: its folder.
         out: the descriptor of its standard output.
         errors: the descriptor of its standard error.
+        script: the path of a program to run instead of lanner, which finds all of its modules imported.
     """
     with _lock:
         server = _server(*_STAGES)
         if _at_start(variables) == server.at_start:
-            return Stage(server.start(arguments, variables, str(cwd), out, errors))
-    command = [sys.executable, "-m", "lanner", *arguments]
+            return Stage(server.start([arguments, variables, str(cwd), script], out, errors))
+    command = [sys.executable, *([script] if script else ["-m", "lanner"]), *arguments]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors, env=variables, cwd=cwd)
 
 
@@ -156,7 +157,7 @@ class _Server:
         self, arguments: list[str], variables: dict[str, str], cwd: str, timeout: float
     ) -> subprocess.CompletedProcess[str]:
         """Run lanner to completion. If that fails, the server ends, and the next command starts another."""
-        request = json.dumps([arguments, variables, cwd]).encode()
+        request = json.dumps([arguments, variables, cwd, ""]).encode()
         assert len(request) <= _REQUEST_BYTES, "too much for one message to the server"
         readers, writers = zip(*(os.pipe() for _ in range(2)), strict=True)
         pid = 0
@@ -182,9 +183,9 @@ class _Server:
                 os.close(reader)
         return subprocess.CompletedProcess(["lanner", *arguments], code, out, errors)
 
-    def start(self, arguments: list[str], variables: dict[str, str], cwd: str, out: int, errors: int) -> int:
-        """Start lanner as a child of this process; return its number."""
-        request = json.dumps([arguments, variables, cwd]).encode()
+    def start(self, what: list[list[str] | dict[str, str] | str], out: int, errors: int) -> int:
+        """Start lanner, or a script, as a child of this process; return its number."""
+        request = json.dumps(what).encode()
         assert len(request) <= _REQUEST_BYTES, "too much for one message to the server"
         # The server's child ends at once, and its own child becomes ours. Orphans of others still become init's.
         prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -244,8 +245,8 @@ def _read(readers: tuple[int, ...], timeout: float, arguments: list[str]) -> lis
     return [data.decode().replace("\r\n", "\n").replace("\r", "\n") for data in found.values()]
 
 
-def _serve(link: socket.socket, stages: list[str]) -> None:
-    """Import the program, then fork for each request; return in the fork, or when nobody can ask it any longer."""
+def _serve(link: socket.socket, stages: list[str]) -> str:
+    """Import the program, then fork for each request; return in the fork the script to run, if it isn't the program."""
     sys.path[0] = str(_ROOT)
     commands = importlib.import_module("lanner.commands")
     found = [module.name for module in pkgutil.walk_packages(commands.__path__, "lanner.commands.")]
@@ -273,16 +274,19 @@ def _serve(link: socket.socket, stages: list[str]) -> None:
     for descriptor, standard in zip(descriptors, (1, 2), strict=True):
         os.dup2(descriptor, standard)
         os.close(descriptor)
-    arguments, variables, cwd = json.loads(request)
+    arguments, variables, cwd, script = json.loads(request)
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(variables)
     time.tzset()
     sys.path[0] = cwd
     sys.argv[1:] = arguments
+    return str(script)
 
 
 if __name__ == "__main__":
-    _serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
     # As `python -m lanner` does; what it raises ends this process as it would end that one.
-    runpy.run_module("lanner", run_name="__main__", alter_sys=True)
+    if program := _serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:]):
+        runpy.run_path(program, run_name="__main__")
+    else:
+        runpy.run_module("lanner", run_name="__main__", alter_sys=True)

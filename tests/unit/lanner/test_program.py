@@ -70,3 +70,13 @@ def test_a_stage_with_a_variable_that_counts_at_the_start_is_started_from_nothin
     """As a command is."""
     assert started(tmp_path, "nonsense", PYTHONVERBOSE="1").wait() == 2
     assert "import 'lanner.cli.main'" in (tmp_path / "said").read_text()
+
+
+def test_a_script_in_place_of_the_program_finds_its_modules_imported(tmp_path: Path) -> None:
+    """Its first arguments precede those of the program, and it changes nothing for others."""
+    script = tmp_path / "late.py"
+    script.write_text("import sys\nprint(__name__, 'lanner.wiring.stages.processor' in sys.modules, sys.argv[1:])\n")
+    with (tmp_path / "said").open("wb") as said:
+        run = stage(["first", "rules"], {**os.environ}, tmp_path, said.fileno(), said.fileno(), script=str(script))
+    assert (run.wait(), (tmp_path / "said").read_text()) == (0, "__main__ True ['first', 'rules']\n")
+    assert started(tmp_path, "nonsense").wait() == 2
