@@ -55,6 +55,8 @@ class CompiledDetection:
     """True if rules use the names that programs look up for addresses."""
     compares_events: bool
     """True if rules compare events with those before them, so that all matter."""
+    host_names: tuple[str, ...]
+    """Host names that rules compare addresses with."""
     has_audit_log: bool = False
     """True if `lanner run` follows a Kubernetes audit log."""
     stored_filter: bytes | None = None
@@ -69,11 +71,6 @@ class CompiledDetection:
     def exclusions(self) -> Mapping[str, Excludes] | None:
         """By event type that matters to a rule: whether an event of it can't match one. None if all events matter."""
         return None if self.compares_events else self.ruleset.exclusions
-
-    @property
-    def host_names(self) -> tuple[str, ...]:
-        """Host names that rules compare addresses with."""
-        return names_to_resolve(self.ruleset.conditions)
 
     @property
     def pushdown_filter(self) -> PushdownFilter:
@@ -146,6 +143,7 @@ def compile_rules(choices: RuleChoices, *, warnings: bool = True, folder: Path |
         loaded,
         uses.has_looked_up_names,
         uses.compares_events,
+        uses.host_names,
         choices.has_audit_log,
         None if stored is None else stored.encoded_filter,
     )
@@ -184,4 +182,9 @@ def _uses(rules: Sequence[Rule], ruleset: CompiledRuleset, loaded: ActiveRules) 
     texts += [name for leg in ruleset.plan.legs for name in leg.fields]
     texts += [name for rule in ruleset.plan.rules for name in rule.suppress.by]
     texts += [form or name for fields in loaded.extra_fields.values() for name, form in fields.items()]
-    return RuleUses(variables_in(texts), has_looked_up_names(texts), any(_PREVIOUS in text for text in texts))
+    return RuleUses(
+        variables_in(texts),
+        has_looked_up_names(texts),
+        any(_PREVIOUS in text for text in texts),
+        names_to_resolve(ruleset.conditions),
+    )

@@ -41,6 +41,8 @@ class RuleUses:
     has_looked_up_names: bool
     compares_events: bool
     """True if rules compare events with those before them, so that all matter."""
+    host_names: tuple[str, ...]
+    """Host names that rules compare addresses with."""
 
 
 @dataclass(frozen=True, slots=True)

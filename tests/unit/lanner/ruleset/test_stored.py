@@ -53,6 +53,7 @@ def test_a_start_with_the_same_rules_gets_them_as_they_were_loaded(tmp_path: Pat
     before, after = ((each.ruleset.detector, each.ruleset.pre_matcher) for each in (first, again))
     assert [list(each.compiled.classes) for each in after] == [each.compiled.classes for each in before]
     assert (again.variables, again.event_types, again.notices) == (first.variables, first.event_types, first.notices)
+    assert again.host_names == first.host_names
 
 
 def test_equal_texts_and_positions_are_read_as_one_object(tmp_path: Path, choices: RuleChoices) -> None:
