@@ -11,6 +11,7 @@ and its end, and three records.
 """
 
 import cProfile
+import gc
 import statistics
 import sys
 import tempfile
@@ -51,6 +52,7 @@ CASES = (
 def main(*, profiled: bool = False) -> None:
     """Print a line for each case."""
     collect_cycles_rarely()
+    gc.enable()
     for case in CASES:
         _measure(case, profiled=profiled)
 
