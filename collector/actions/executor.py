@@ -244,7 +244,7 @@ class Executor:
             for each, stored in decisions
             if each.type == "approve" and stored <= action.stored + intent.wait
         }
-        if not reason and len(approvers) < intent.approvals:
+        if not reason and len(approvers) < max(intent.approvals, intent.state == "ask"):
             return
         if not reason and not self._rate.take(None, times.boot / SECOND):
             reason = f"this host did {AT_ONCE} actions within a minute"

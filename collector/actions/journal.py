@@ -6,12 +6,20 @@ knows whether it was done; it is never begun again.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from foundation.sqlite import as_os_errors, open_database, opening, transaction
-from schemas.action import ActionDecision, ActionIntent, ActionResult, decode_action_record, encode_action_record
+from schemas.action import (
+    ActionDecision,
+    ActionIntent,
+    ActionResult,
+    BadActionRecord,
+    decode_action_record,
+    encode_action_record,
+)
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -175,13 +183,10 @@ class Journal:
         columns = "value, stored, status, facts, boot, ends, ends_wall"
         with as_os_errors():
             rows = self._base.execute(f"SELECT {columns} FROM actions {where}", values).fetchall()  # noqa: S608
-        return [
-            replace(
-                JournaledAction(decode_action_record(row[0], ActionIntent), row[1], row[2]),
-                facts=None if row[3] is None else json.loads(row[3]),
-                boot=row[4],
-                ends=row[5],
-                ends_wall=row[6],
-            )
-            for row in rows
-        ]
+        found = []
+        for value, stored, status, facts, boot, ends, ends_wall in rows:
+            # Another release may have written what this one can't read.
+            with suppress(BadActionRecord, ValueError):
+                intent, known = decode_action_record(value, ActionIntent), None if facts is None else json.loads(facts)
+                found.append(JournaledAction(intent, stored, status, known, boot, ends, ends_wall))
+        return found

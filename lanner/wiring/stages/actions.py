@@ -1,10 +1,11 @@
 """Builds `lanner actions serve`: the process that acts on this host."""
 
+import fcntl
 import os
 import socket
 import time
-from collections.abc import Callable, Collection, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from collector.host import HostFacts, this_host
 from collector.processes.container_names import Naming
 from collector.procfs.parse import parse_cgroup
 from collector.procfs.reading import read_file
+from foundation.files import open_private
 from foundation.quantities import parse_sum
 from foundation.sqlite import DatabaseUnusable
 from foundation.text import OnNote, printable
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 _FORGET_SECONDS = 3600.0
 _MAX_SECONDS = 1.0
 """How long the process waits at most; a lease ends that much too late at most."""
+_FAILURE_SECONDS = 60.0
 _NAME_SECONDS = 2.0
 _MAX_CGROUP = 1 << 14
 
@@ -50,9 +53,11 @@ class ActionService:
     executor: Executor
     journal: Journal
     offsets: BootOffsets
+    note: OnNote
     unreadable: int = 0
     """Packets that had no effect."""
     _forget_at: float = 0.0
+    _failed_at: float = float("-inf")
 
     def run(self, stop: Callable[[], bool], descriptor: int, turn: Callable[[], None]) -> None:
         """Run until `stop` returns True; a descriptor that becomes readable ends a wait. Raises OSError."""
@@ -60,19 +65,22 @@ class ActionService:
         self.executor.start(_times())
         while not stop():
             self.offsets.observe()
-            soonest = self.executor.turn(_times())
-            for connection in self.server.connections.values():
-                self._send_results(connection)
+            soonest = 0
+            with self._despite_a_full_disk():
+                soonest = self.executor.turn(_times())
+                for connection in self.server.connections.values():
+                    self._send_results(connection)
+                if time.monotonic() >= self._forget_at:
+                    self._forget_at = time.monotonic() + _FORGET_SECONDS
+                    self.journal.forget(time.time_ns())
             self.server.drop_closed()
             turn()
-            for connection in self.server.wait(min(_MAX_SECONDS, soonest / 1e9)):
+            for connection in self.server.wait(min(_MAX_SECONDS, soonest / 1e9) if soonest else _MAX_SECONDS):
                 for data in connection.packets():
-                    self._take(connection, data)
-                    # So that an action's result doesn't wait for other packets.
-                    self._send_results(connection)
-            if time.monotonic() >= self._forget_at:
-                self._forget_at = time.monotonic() + _FORGET_SECONDS
-                self.journal.forget(time.time_ns())
+                    with self._despite_a_full_disk():
+                        self._take(connection, data)
+                        # So that an action's result doesn't wait for other packets.
+                        self._send_results(connection)
 
     def close(self) -> None:
         """Close all. What was done stays done, until its lease ends."""
@@ -87,9 +95,21 @@ class ActionService:
             connection.send_error(printable(str(error)))
 
     def _send_results(self, connection: ActionConnection) -> None:
-        for number, value in self.journal.results(connection.sent):
-            if not connection.send_result(number, value):
-                return
+        while rows := self.journal.results(connection.sent):
+            for number, value in rows:
+                if not connection.send_result(number, value):
+                    return
+
+    @contextmanager
+    def _despite_a_full_disk(self) -> Iterator[None]:
+        """Go on if the journal can't be written: what isn't recorded isn't begun."""
+        try:
+            yield
+        except OSError as error:
+            if time.monotonic() >= self._failed_at + _FAILURE_SECONDS:
+                self._failed_at = time.monotonic()
+                text = f"The journal of actions can't be written: {error.strerror or error}: nothing is done."
+                self.note(f"{text} Check collector.actions.state_dir.", "error")
 
 
 def action_service(settings: Settings, note: OnNote) -> ActionService:
@@ -111,8 +131,18 @@ def action_service(settings: Settings, note: OnNote) -> ActionService:
         never_containers=section.never_containers,
         max_lease=parse_sum(section.max_lease) or 0,
     )
+    state_dir = Path(section.state_dir)
     try:
-        journal = Journal(Path(section.state_dir))
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Held until this process ends: two of them would undo each other's actions.
+        lock = open_private(state_dir / "lock", os.O_RDWR)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BadInput(f"collector.actions.state_dir: {state_dir}: `lanner actions serve` runs already.") from None
+    except OSError as error:
+        raise BadInput(f"collector.actions.state_dir: {state_dir}: {error.strerror}.") from None
+    try:
+        journal = Journal(state_dir)
     except DatabaseUnusable as error:
         raise BadInput(f"collector.actions.state_dir: {error}.") from None
     try:
@@ -137,7 +167,7 @@ def action_service(settings: Settings, note: OnNote) -> ActionService:
         keepers=LeaseKeepers(lambda text: note(text, "error")),
         note=note,
     )
-    return ActionService(server, executor, journal, offsets)
+    return ActionService(server, executor, journal, offsets, note)
 
 
 def _host_actions(
