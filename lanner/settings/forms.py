@@ -73,6 +73,7 @@ ALERT_PLACEHOLDERS = (
 """The placeholders of an alert's values in a URL."""
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 _SERVER = re.compile(r"\s*(?:\w+://)?(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::(?!0+\b)\d{1,5})?\s*", re.ASCII)
+_APPROVER = re.compile(r"[A-Z0-9]{2,40}=[^\s=@][^\r\n=@]{0,99}", re.ASCII)
 _LINE = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
 _LARGEST_RING = 1024
 
@@ -108,6 +109,11 @@ def intake_address(value: str) -> str:
 def servers(value: str) -> str:
     """Require hosts, each with a port or without, separated by commas."""
     return "" if all(map(_SERVER.fullmatch, value.split(","))) else "addresses of brokers, such as kafka-1:9092"
+
+
+def approver(value: str) -> str:
+    """Require a Slack user's id and a name."""
+    return "" if _APPROVER.fullmatch(value) else "ID=NAME, such as U0123ABCD=ann"
 
 
 def url(value: str) -> str:

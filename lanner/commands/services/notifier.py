@@ -22,6 +22,7 @@ from lanner.wiring.kafka import connection_of, reachable_connection
 from lanner.wiring.routing.previews import from_json, marked_alert, with_rule_texts
 from lanner.wiring.sinks.registry import open_sink
 from lanner.wiring.stages.notifier import Deliveries, open_intake
+from lanner.wiring.stages.slack_approvals import open_approvals
 from notifier.sink import Delivered, RateLimited, RoutedAlert, Undeliverable
 from schemas.alert import Alert
 
@@ -102,6 +103,7 @@ def _deliver(
     log_to_stderr(settings.log_level, settings.log_format, "notifier")
     deliveries = Deliveries(settings, names, connection)
     intake = None
+    approvals = open_approvals(settings, names, connection)
     view = NotifierView(
         deliveries.views,
         settings.http.stuck_seconds,
@@ -143,6 +145,8 @@ def _deliver(
                     settings = _changed(options, settings, deliveries)
         finally:
             service.notify("STOPPING=1")
+            if approvals is not None:
+                approvals.stop()
             if intake is not None:
                 intake.server.stop(STOP_SECONDS)
             deliveries.stop()

@@ -70,6 +70,17 @@ class SlackOutput:
     channel: str | None = about("Channel for a bot's messages, such as '#alerts'; routes may override it.", None)
     minimum_priority: PriorityName = about("Only alerts of this priority or higher are sent.", "notice")
     api_url: str = about("URL of the Web API.", "https://slack.com/api/", form=forms.url)
+    app_token_file: str | None = about(
+        "File that holds an app token (scope connections:write), by which actions are approved in the channel; or set\n"
+        "$LANNER_SLACK_APP_TOKEN. Only for `slack` of a notifier in a fleet.",
+        None,
+    )
+    approvers: tuple[str, ...] = about(
+        "Who may approve actions in Slack, each as ID=NAME: Slack's id of the person and the name for others, such as\n"
+        "U0123ABCD=ann.",
+        (),
+        form=forms.approver,
+    )
 
 
 @dataclass(frozen=True, slots=True)
