@@ -1,10 +1,10 @@
 """Measure what it costs to know what programs are: `python -m bench.programs [ROUNDS [RULES]]`, as root.
 
-Two `lanner run` beside each other, with the shipped rules, and with one rule more that uses proc.exe.origin and
-proc.script.origin of every start, or with the rules of a file instead of that. Both see the same events, so that other
-work on the machine is the same for both: ordinary work (git, make and gcc, tools, scripts), whose first round meets
-programs that no earlier run looked up, and copies of a program, each of which is new. Processor time is that of all
-processes of each, look-ups included.
+Three `lanner run` beside each other: with the shipped rules; with one rule more, about every start; and with one that
+uses proc.exe.origin and proc.script.origin of every start, or with the rules of a file instead of that. All see the
+same events, so that other work on the machine is the same for all: ordinary work (git, make and gcc, tools, scripts),
+whose first round meets programs that no earlier run looked up, and copies of a program, each of which is new.
+Processor time is that of all processes of each, look-ups included.
 """
 
 import shutil
@@ -28,6 +28,14 @@ RULE = """
   output: "%proc.exe.sha256 %proc.script.sha256"
   priority: NOTICE
 """
+STARTS = """
+- rule: Start
+  desc: A program was started.
+  condition: >
+    evt.type in (execve, execveat) and (proc.pname = none or proc.cwd = none) and proc.name = none
+  output: "%proc.pname %proc.cwd"
+  priority: NOTICE
+"""
 COPIES = 200
 _DRAIN_SECONDS = 1.5
 
@@ -36,10 +44,12 @@ def main(rounds: str = "5", rules: str = "") -> None:
     """Print a line for each kind of work."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         added = Path(name, "added.yaml")
+        starts = Path(name, "starts.yaml")
+        starts.write_text(STARTS, encoding="utf-8")
         added.write_text(Path(rules).read_text(encoding="utf-8") if rules else RULE, encoding="utf-8")
         shipped = str(HERE.parent / "rules/lanner_rules.yaml")
         pids = []
-        for number, files in enumerate(([shipped], [shipped, str(added)])):
+        for number, files in enumerate(([shipped], [shipped, str(starts)], [shipped, str(added)])):
             folder = Path(name, str(number))
             folder.mkdir()
             command = lanner_command(folder, files, (f"memory.filename={folder}/state",))
@@ -70,18 +80,21 @@ def main(rounds: str = "5", rules: str = "") -> None:
                     subprocess.run([copy], check=True)
                     time.sleep(0.02)
 
-        without, using = taken(ordinary)
-        print(f"ordinary work, first round: {without:.2f} s without, {using:.2f} s with, {using / without:.2f}")
-        found = [taken(ordinary) for _ in range(int(rounds))]
-        without, using = (sum(each) for each in zip(*found, strict=True))
-        ratios = [each[1] / each[0] for each in found]
-        print(
-            f"ordinary work, {rounds} rounds: {without:.2f} s without, {using:.2f} s with, ratio "
-            f"{using / without:.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        )
-        without, using = taken(copies)
+        _print("ordinary work, first round", [taken(ordinary)])
+        _print(f"ordinary work, {rounds} rounds", [taken(ordinary) for _ in range(int(rounds))])
+        _, without, using = taken(copies)
         print(f"{1000 * (using - without) / COPIES:.1f} ms a copy of /usr/bin/true that is new")
-        print(f"{rss_mib(pids[0]):.0f} MiB without, {rss_mib(pids[1]):.0f} with")
+        print(f"{rss_mib(pids[0]):.0f} MiB without, {rss_mib(pids[-1]):.0f} with")
+
+
+def _print(what: str, found: list[list[float]]) -> None:
+    """Print the sums of rounds, and by how much each rule increases them, with the least and the most of a round."""
+    shipped, starts, using = (sum(each) for each in zip(*found, strict=True))
+    ratios = [each[-1] / each[1] for each in found]
+    print(
+        f"{what}: {shipped:.2f} s with the shipped rules, {starts:.2f} s with a rule about starts, {using:.2f} s with "
+        f"origins: {using / shipped:.2f} and {using / starts:.2f} times ({min(ratios):.2f} to {max(ratios):.2f})"
+    )
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ class Collector:
         settings: CollectorSettings | None = None,
         further_losses: Callable[[], Mapping[str, int]] = dict,
         loading: ProgramLoading | None = None,
+        isolation: Isolation | None = None,
         on_note: OnNote = ignore_note,
     ) -> None:
         """Set up a collector; start() attaches it.
@@ -74,6 +75,7 @@ class Collector:
             settings: how to work.
             further_losses: returns losses behind the collector by reason, as growing totals; batches report them.
             loading: the eBPF program, if its loading has begun.
+            isolation: finds containers that no control group names; None for the way that the settings choose.
             on_note: receives messages for the operator.
         """
         self.settings = settings or CollectorSettings()
@@ -98,7 +100,8 @@ class Collector:
         self._users = UserFiles(look=self._look_ups.accounts)
         self._reader = ProcessFiles(variables=self.settings.variables - _FILES, memory=self._look_ups.memory)
         naming = Naming(self.settings.container_parents)
-        isolation = Isolation(host_mount_namespaces() if self.settings.unknown_containers else frozenset())
+        if isolation is None:
+            isolation = Isolation(host_mount_namespaces() if self.settings.unknown_containers else frozenset())
         self._table = ProcessTable(
             self._reader, boot_to_epoch(), container_of=naming.container_of, isolated=isolation.container_of
         )

@@ -5,6 +5,7 @@ the names of the host and of temporary folders are replaced.
 """
 
 import contextlib
+import hashlib
 import os
 import pwd
 import subprocess
@@ -20,6 +21,8 @@ from bench.noise.count import compiled_rules
 from bench.noise.host import KINDS, host_to_record
 from bench.noise.kubernetes import adopt_orphans, kubernetes_work, names_of_node
 from collector.agent import Collector
+from collector.processes.container_names import ContainerName, Isolation, host_mount_namespaces
+from collector.processes.parts import ProcessContext
 from collector.settings import CollectorSettings
 from processor.pushdown.derive import derive
 from schemas.batch import EventBatch, Process, ProgramFile
@@ -45,9 +48,13 @@ _ENTER = 'mount -t proc none "$0/proc"; exec chroot "$0" "$@"'
 _CHROOT = ("unshare", "--pid", "--fork", "--kill-child", "sh", "-c", _ENTER)
 _OF_SYSTEM = ("/usr/bin/", "/usr/sbin/", "/usr/lib", "/usr/share/", "/etc/", "/bin/", "/sbin/", "/lib")
 """Where packages have programs and scripts."""
+_DETACHED, _RUNTIME = "/", "usr/bin/crun"
+"""The path of a program in a detached mount, and what runs from one."""
 _BATCH_SECONDS = 5.0
 _BATCH_EVENTS = 2_000
 _SMALL = 9
+_LEVELS_OF_HOST = 2
+"""Pid namespaces that a process of a recorded host is in: this machine's and the host's."""
 _FIRST_USER = 1_000
 
 
@@ -72,6 +79,29 @@ class Recording:
     def close(self) -> None:
         """Close the file. Raises OSError."""
         self._writer.close()
+
+
+class _IsolationInHosts(Isolation):
+    """Finds containers on the recorded hosts as on any other: each of these is in a pid namespace of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(host_mount_namespaces())
+        self._hosts: set[int] = set()
+        """Pid namespaces of recorded hosts, by inode number."""
+
+    def container_of(self, pid: int, context: ProcessContext) -> ContainerName | None:
+        found = super().container_of(pid, context)
+        if found is None:
+            return None
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+            ids = next(row for row in status.splitlines() if row.startswith("NSpid:")).split()[1:]
+            if len(ids) > _LEVELS_OF_HOST:
+                return found
+            # The context's is that of children, which a runtime changes before it starts the container's process.
+            self._hosts.add(Path(f"/proc/{pid}/ns/pid").stat().st_ino)
+            return None
+        return None if context.pid_namespace in self._hosts else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +140,17 @@ class _Split:
     def _packaged(self, file: ProgramFile | None, path: str | None) -> ProgramFile | None:
         if file is None or path is None or file.origin != "dropped":
             return file
+        if path == _DETACHED and file.sha256 == self._runtime():
+            path = f"/{_RUNTIME}"
         if path not in self.packages and path.startswith(_OF_SYSTEM):
             self.packages.update(_packages_of(self.host))
             self.packages.setdefault(path, "")
         package = self.packages.get(path)
         return replace(file, origin="package", package=package) if package else file
+
+    def _runtime(self) -> str:
+        with (self.host.root / _RUNTIME).open("rb") as program:
+            return hashlib.file_digest(program, "sha256").hexdigest()
 
 
 def _packages_of(host: OrdinaryHost) -> dict[str, str]:
@@ -165,7 +201,6 @@ def record(folder: Path, minutes: float, rules: Iterable[Sequence[Path]], kinds:
         settings = CollectorSettings(
             variables=variables,
             cache=temporary,
-            unknown_containers=False,
             flush_seconds=_BATCH_SECONDS,
             flush_events=_BATCH_EVENTS,
             cri_sockets=(socket,) if socket else (),
@@ -176,6 +211,7 @@ def record(folder: Path, minutes: float, rules: Iterable[Sequence[Path]], kinds:
             on_batch=batches.append,
             pushdown_filter=derive(conditions, types, variables=variables, names=True),
             settings=settings,
+            isolation=_IsolationInHosts(),
         )
         collector.start()
         stack.callback(collector.stop)
