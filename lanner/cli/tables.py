@@ -59,7 +59,7 @@ ACTIONS = {
     "reject": ("commands.decisions", "Reject an action."),
     "undo": ("commands.decisions", "Undo an action."),
     "extend": ("commands.decisions", "Make an action last longer."),
-    "do": ("commands.actions_by_hand", "Act by hand: freeze, isolate, kill, quarantine, lock."),
+    "do": ("commands.actions_by_hand", "Act by hand: freeze, isolate, kill, quarantine, lock, collect."),
     "stop": ("commands.decisions", "Stop all actions on all hosts."),
     "resume": ("commands.decisions", "Let all hosts act again."),
     "reset": ("commands.decisions", "Reset the fuse of an action policy."),

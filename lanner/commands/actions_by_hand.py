@@ -99,7 +99,7 @@ def act(
     wait: int,
     **given: "str | int | None",
 ) -> None:
-    """Act by hand: freeze, isolate, kill, quarantine or lock a target, after showing what it would hit.
+    """Act by hand: freeze, isolate, kill, quarantine, lock or collect a target, after showing what it would hit.
 
     Without --host, the target is on this host, and is identified by what runs here. On another host of a fleet, state
     what identifies it: a container's full id, a process with --started, a user with --uid. TYPE must be enabled there,

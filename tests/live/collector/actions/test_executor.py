@@ -48,7 +48,7 @@ class Service:
     def start(self) -> None:
         """Start the process and wait until it listens."""
         section = f"collector.actions.socket={self.socket}", f"collector.actions.state_dir={self._folder}/state"
-        enabled = "collector.actions.enabled=[kill, freeze]", f"host.id={HOST.id}"
+        enabled = "collector.actions.enabled=[kill, freeze, isolate, quarantine, collect]", f"host.id={HOST.id}"
         flags = [part for each in (*section, *enabled) for part in ("-o", each)]
         self.socket.unlink(missing_ok=True)
         with (self._folder / "log").open("a") as log:
@@ -336,6 +336,30 @@ def test_a_container_can_not_have_another_one_frozen(service: Service) -> None:
         assert result.outcome == "refused"
         assert "its id can be forged" in result.text
     assert service.result(freeze(one)).outcome == "gone"
+
+
+def test_networks_files_and_evidence_are_acted_on(service: Service, tmp_path: Path) -> None:
+    """Each with its undo; a second action on the same network is refused, and an extended one lasts longer."""
+    with container() as one:
+        isolate = replace(freeze(one), type="isolate")
+        assert service.result(isolate).text == "isolated the network of the container; only loopback is left"
+        second = service.result(replace(isolate, id="second"))
+        assert (second.outcome, second.text.partition(",")[0]) == ("refused", "it is isolated already")
+        assert service.result(replace(undo(isolate, "extend"), lease=3600 * SECOND), "extended").outcome == "extended"
+        assert " expires 59m" in one.inside("nft", "list", "set", "inet", "lanner_isolation", "lease").stdout
+        assert service.result(undo(isolate)).text == "released its network"
+        evidence = replace(isolate, id="evidence", type="collect", lease=0)
+        assert "of 2 processes" in service.result(evidence).text
+    file = tmp_path / "x"
+    file.write_text("x")
+    quarantine = replace(isolate, id="file", type="quarantine", target="file", lease=0, container_id="", path=str(file))
+    assert "SHA-256" in service.result(quarantine).text
+    assert not file.exists()
+    file.write_text("y")
+    assert "exists again: it isn't overwritten" in service.result(undo(quarantine)).text
+    file.unlink()
+    assert service.result(undo(quarantine)).text == f"restored {file}"
+    assert file.read_text() == "x"
 
 
 def test_others_may_not_connect(service: Service) -> None:
