@@ -20,7 +20,7 @@ from pyarrow import fs
 
 from foundation.errors import LannerError
 from lanner.archive.files import ArchiveFile, ArchiveFiles, file_name, folder_of, hour_of
-from lanner.archive.schema import DATASETS, VERSION
+from lanner.archive.schema import DATASETS, IDENTITY, MESSAGE, VERSION
 from schemas.encoding.batch import BadBatch
 
 _END = b"lanner.end"
@@ -29,6 +29,8 @@ _LEVEL = 3
 _UPLOAD_BYTES = 8 << 20
 _DICTIONARY_BYTES = 256 << 20
 """More than the texts of a row group."""
+_SURE = ("time", *MESSAGE, *IDENTITY, "index", "number", "proc_row")
+"""Columns that have a value in each row, of those that a dataset has."""
 _IN_DELTAS = ("time", "time_us", "number", "index", "offset", "appended")
 """Columns that grow by little from row to row."""
 
@@ -185,7 +187,7 @@ def read_rows(files: ArchiveFiles, file: ArchiveFile, dataset: str, where: Any =
     where: an expression of PyArrow that selects rows. Raises OSError, and BadBatch if the file is damaged.
     """
     with reading(file), files.system.open_input_file(file.path) as opened:
-        return conformed(pq.read_table(opened, filters=where), DATASETS[dataset])
+        return complete(conformed(pq.read_table(opened, filters=where), DATASETS[dataset]))
 
 
 @contextlib.contextmanager
@@ -210,3 +212,11 @@ def conformed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
         else:
             columns.append(pa.nulls(rows.num_rows, field.type))
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def complete(rows: pa.Table) -> pa.Table:
+    """Return rows in a dataset's schema. Raises ArrowInvalid if they lack a value that all rows of an archive have."""
+    lacking = [name for name in _SURE if name in rows.schema.names and rows[name].null_count]
+    if lacking:
+        raise pa.ArrowInvalid(f"these are no rows of an archive: {', '.join(lacking)} is missing")
+    return rows

@@ -16,7 +16,7 @@ from sqlglot import exp
 from lanner.archive.files import ArchiveFile, ArchiveFiles
 from lanner.archive.schema import DATASETS, EVENTS
 from lanner.archive.store import AllRows
-from lanner.archive.storing import conformed, reading
+from lanner.archive.storing import complete, conformed, reading
 from lanner.errors import BadInput
 from lanner.hunting.columns import DIALECT, of_types
 from lanner.hunting.comparisons import disjunction
@@ -63,7 +63,7 @@ class CandidateRows(AllRows):
             try:
                 parts = self._query(files, file, self._rows).to_arrow_reader(_ROWS)
                 tables = (pa.Table.from_batches([rows]) for rows in parts if rows.num_rows)
-                found += (conformed(table, EVENTS).filter(where) for table in tables)
+                found += (complete(conformed(table, EVENTS).filter(where)) for table in tables)
             except duckdb.Error as error:
                 raise self._fault(file, error) from None
             return pa.concat_tables(found)

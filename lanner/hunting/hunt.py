@@ -13,6 +13,7 @@ from sqlglot import exp
 from foundation.text import printable
 from lanner.archive.restored import restored_batches
 from lanner.archive.schema import EVENTS, IDENTITY, MESSAGE, PROCESS, archived_text
+from lanner.archive.storing import complete
 from lanner.errors import BadInput
 from lanner.hunting.columns import ANCESTORS, DIALECT, FieldColumn, column_name, field_column
 from lanner.hunting.conditions import SqlCondition, reads_ancestors, to_sql
@@ -43,11 +44,8 @@ _NEIGHBOURS = "evt.deltatime"
 """Fields that compare with the event before, which may not match."""
 
 
-NOT_A_FILES_FAULT = (
-    *(duckdb.OutOfMemoryException, duckdb.InterruptException),
-    *(duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException),
-)
-"""Errors of a query; DuckDB has no common class for what a damaged file raises."""
+NOT_A_FILES_FAULT = (duckdb.OutOfMemoryException, duckdb.InterruptException)
+"""DuckDB has no common class for what a file raises that is damaged, or has columns of other types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +306,7 @@ class Hunt:
         certain = rows[_CERTAIN].to_pylist()
         for name in _OTHERS if not self.reads_others else ():
             rows = rows.append_column(name, pa.nulls(rows.num_rows, EVENTS.field(name).type))
-        events = rows.select(EVENTS.names)
+        events = complete(rows.select(EVENTS.names))
         matches: list[bool] = []
         kinds = {column: _kind(name) for column, name in extras}
         values: dict[str, list[Any]] = {column: [] for column, _ in extras}

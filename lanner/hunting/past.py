@@ -18,6 +18,7 @@ from sqlglot import exp
 
 from lanner.archive.restored import restored_batches
 from lanner.archive.schema import BATCHES, EVENTS, MESSAGE
+from lanner.archive.storing import complete
 from lanner.hunting.columns import DIALECT
 from lanner.hunting.conditions import SqlCondition, to_sql
 from lanner.hunting.entries import NewEntries
@@ -135,7 +136,7 @@ class PastSearch:
     @staticmethod
     def _restored(rows: pa.Table, batches: dataset.Dataset) -> Iterator[tuple[EventBatch, Sequence[int]]]:
         """Yield the batches of events, and the positions that these had in them."""
-        stated = stated_heads(rows)
+        stated = stated_heads(complete(rows))
         # Those whose file is damaged have only what their events state.
         places = (pc.field(name).isin(stated[name].unique()) for name in ("partition", "offset"))
         heads = {

@@ -194,12 +194,12 @@ class ArchiveSource:
         return first, second
 
     def _readable(self, name: str, events: EventRange) -> list[ArchiveFile]:
-        """Return the files of a time range without damaged ones, which would end a query, with a remark on each."""
+        """Return the files of a time range without those that would end a query, with a remark on each."""
         found = []
         for each in self._select(name, events):
             try:
-                metadata_of(self._files, each)
-            except (BadBatch, OSError) as error:
+                _check_types(metadata_of(self._files, each).schema.to_arrow_schema(), DATASETS[name], each.path)
+            except (BadBatch, OSError, pa.ArrowException) as error:
                 self.remarks.append(f"{str(error).rstrip('.')}. Its rows are missing.")
             else:
                 found.append(each)
@@ -224,6 +224,15 @@ class ArchiveSource:
     def _dataset(self, name: str, files: Sequence[ArchiveFile]) -> dataset.Dataset:
         paths = [each.path for each in files]
         return dataset.dataset(paths, schema=DATASETS[name], format="parquet", filesystem=self._files.system)
+
+
+def _check_types(stored: pa.Schema, schema: pa.Schema, path: str) -> None:
+    """Raise BadBatch if a column has another kind of values than an archive's: somebody else wrote the file."""
+    for each in stored:
+        kind = schema.field(each.name).type if each.name in schema.names else each.type
+        # Numbers of files that tables refer to are wider; structures of earlier releases have fewer attributes.
+        if each.type.id != kind.id and not (pa.types.is_integer(each.type) and pa.types.is_integer(kind)):
+            raise BadBatch(f"{path}: no file of an archive: its column {each.name} has the type {each.type}")
 
 
 class StoreSource:

@@ -201,6 +201,24 @@ def test_a_file_that_cannot_be_read_loses_its_own_events_alone(folder: Path, con
     assert ("it was merged or deleted" in remark) is (damage == "gone")
 
 
+def test_a_file_that_somebody_else_wrote_loses_its_own_events_alone(folder: Path) -> None:
+    """It has a column of another type, or lacks what each row has; a remark names the file and the column."""
+    (file,) = folder.rglob("*.parquet")
+    rows = parquet.read_table(file)
+    texts = rows.set_column(0, "time", pa.array(["now"] * rows.num_rows))
+    other, odd = file.with_name(f"00008{file.name[5:]}"), file.with_name(f"00009{file.name[5:]}")
+    parquet.write_table(rows.drop_columns(["appended"]), other)
+    parquet.write_table(texts, odd)
+    source = ArchiveSource(open_folder(str(folder)))
+
+    assert hunted(source, "evt.type exists and not evt.info contains XYZ", EventRange(0), count=True) == [[7]]
+    assert [f"{each} could not be read" in "".join(source.remarks) for each in (other, odd)] == [True, True]
+    assert any("appended is missing" in each for each in source.remarks)
+    found, _ = source.datasets(EventRange(0), lambda: False, folder)
+    assert found.count_rows() == 10
+    assert "its column time has the type string" in source.remarks[-1]
+
+
 @pytest.mark.parametrize(
     "text",
     [
