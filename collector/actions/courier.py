@@ -110,7 +110,7 @@ class ActionCourier:
         producer = self._producer = make_producer(
             producer_config(self._connection, "lanner-actions", queue_bytes=1 << 20)
         )
-        reported = ""
+        reported, errors = "", 0
         try:
             while not self._stopped.is_set():
                 if (taken := reader.poll(_POLL_SECONDS)) is not None:
@@ -120,6 +120,9 @@ class ActionCourier:
                 if not self._in_flight:
                     for result in self._client.poll():
                         self._publish(result)
+                if self._client.errors != errors:
+                    errors = self._client.errors
+                    self._on_note(f"the executor refused a record: {printable(self._client.last_error)}.", "warning")
                 if reader.last_error != reported:
                     reported = reader.last_error
                     if reported:

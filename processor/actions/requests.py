@@ -27,7 +27,7 @@ ACTION_TAKEN = "Lanner internal: action"
 _PRIORITIES: Mapping[str, str] = {"failed": "Error", "refused": "Warning"}
 _HOUR = 3_600_000_000_000
 _MAX_TARGETS = 10_000
-_MAX_REQUEST_BYTES = MAX_RECORD_BYTES + 1024
+_MAX_REQUEST_BYTES = 2 * MAX_RECORD_BYTES + 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,24 @@ class ActionRequest:
     budget: ActionBudget
     hosts: int
     """The number of hosts in the fleet."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedResult:
+    """What a host did, for the alert about it."""
+
+    result: ActionResult
+    intent: ActionIntent | None
+    """None if it isn't known."""
+
+
+def encode_result(reported: ReportedResult) -> bytes:
+    """Encode a result as JSON. Raises BadActionRecord if it is out of range."""
+    rows = {
+        name: None if record is None else json.loads(encode_action_record(record))
+        for name, record in (("result", reported.result), ("intent", reported.intent))
+    }
+    return json.dumps(rows, separators=(",", ":")).encode()
 
 
 def encode_request(request: ActionRequest) -> bytes:
@@ -52,16 +70,18 @@ def encode_reset(stored: int) -> bytes:
     return json.dumps({"reset": stored}).encode()
 
 
-def decode_request(data: bytes) -> ActionRequest | int:
-    """Decode a request, or when somebody reset the fuse. Raises BadActionRecord."""
+def decode_request(data: bytes) -> ActionRequest | ReportedResult | int:
+    """Decode a request, a result, or when somebody reset the fuse. Raises BadActionRecord."""
     if len(data) > _MAX_REQUEST_BYTES:
         raise BadActionRecord(f"{len(data)} bytes; {_MAX_REQUEST_BYTES} are allowed")
     try:
         row = json.loads(data)
         if "reset" in row:
             return int(row["reset"])
+        intent = row["intent"] and decode_action_record(json.dumps(row["intent"]).encode(), ActionIntent)
+        if "result" in row:
+            return ReportedResult(decode_action_record(json.dumps(row["result"]).encode(), ActionResult), intent)
         budget = ActionBudget(**{name: int(value) for name, value in row["budget"].items()})
-        intent = decode_action_record(json.dumps(row["intent"]).encode(), ActionIntent)
         return ActionRequest(intent, budget, int(row["hosts"]))
     except BadActionRecord:
         raise

@@ -13,17 +13,22 @@ from bus.actions import action_message, signature_of, verified
 from bus.clients.compacted import CompactedTopicReader, follow
 from bus.connection import Connection
 from bus.messages import JSON_HEADERS, Headers, append_time
-from bus.topics import ACTION_DECISIONS, ACTION_REQUESTS
+from bus.signatures import bare_public_key
+from bus.topics import ACTION_DECISIONS, ACTION_INTENTS, ACTION_REQUESTS, ACTION_RESULTS
+from foundation.caches import BoundedMap
 from foundation.text import OnNote, printable
 from processor.actions.planning import Planner
 from processor.actions.policies import policies_by_rule
-from processor.actions.requests import ActionRequest, encode_request, encode_reset
+from processor.actions.requests import ActionRequest, ReportedResult, encode_request, encode_reset, encode_result
 from processor.fleet.producer import ResultProducer
 from processor.fleet.rules.actions import RulesInUse
-from schemas.action import ActionDecision, ActionIntent, BadActionRecord
+from schemas.action import ActionDecision, ActionIntent, ActionResult, BadActionRecord, decode_action_record
 from schemas.alert import Alert
 
 _DAY = 86_400_000_000_000
+_RESULT_AGE = 120_000_000_000
+"""Older results were passed on before this processor started, if one ran."""
+_NEWEST = 5000
 Request = tuple[str, bytes, bytes, Headers]
 """Topic, key, value and headers of a message."""
 
@@ -37,6 +42,7 @@ class ActionRequests:
         key: Ed25519PrivateKey,
         people: Sequence[Ed25519PublicKey],
         *,
+        host_key: Callable[[str], bytes | None] | None,
         worker: str,
         on_note: OnNote,
     ) -> None:
@@ -46,6 +52,7 @@ class ActionRequests:
             connection: the broker.
             key: signs intents.
             people: the keys whose decisions about fuses count.
+            host_key: returns the public key of a host by its id; None to believe unsigned results.
             worker: the name of this processor.
             on_note: receives messages for an operator.
         """
@@ -57,8 +64,10 @@ class ActionRequests:
         self._stopped = threading.Event()
         self._in_use: RulesInUse | None = None
         self._planner = Planner({})
+        self._intents: BoundedMap[str, ActionIntent] = BoundedMap(_NEWEST)
+        self._host_key = host_key
         self.refused = 0
-        """Requests that could not be encoded."""
+        """Requests that could not be encoded, and records that were ignored."""
 
     def start(self, shipping: ResultProducer, in_use: Callable[[], RulesInUse], hosts: Callable[[], int]) -> None:
         """Start; on the running loop.
@@ -71,11 +80,13 @@ class ActionRequests:
         shipping.requests = lambda alert: list(self._of(alert, in_use(), hosts()))
         loop = asyncio.get_running_loop()
 
-        def take(_: str, message: Message) -> None:
-            if (found := self._reset(message)) is not None:
+        def take(topic: str, message: Message) -> None:
+            if (found := self._passed_on(topic, message)) is not None:
                 asyncio.run_coroutine_threadsafe(shipping.send(*found), loop)
 
-        follow(CompactedTopicReader(self._connection, [ACTION_DECISIONS]), self._stopped, take, at_end=lambda: None)
+        newest = {ACTION_INTENTS: _NEWEST, ACTION_RESULTS: _NEWEST}
+        reader = CompactedTopicReader(self._connection, [ACTION_DECISIONS, *newest], newest=newest)
+        follow(reader, self._stopped, take, at_end=lambda: None)
 
     def finish(self) -> None:
         """Stop."""
@@ -93,7 +104,9 @@ class ActionRequests:
             if planned.intent.refusal:
                 # The alert states it.
                 continue
-            intent = replace(planned.intent, by=self._worker, rules_version=in_use.version)
+            # A host knows the versions that were published, not the files of a processor.
+            version = "" if in_use.published is None else in_use.version
+            intent = replace(planned.intent, by=self._worker, rules_version=version)
             try:
                 value = encode_request(ActionRequest(intent, planned.policy.budget, hosts))
             except BadActionRecord as error:
@@ -102,16 +115,35 @@ class ActionRequests:
                 continue
             yield ACTION_REQUESTS, intent.policy.encode(), value, JSON_HEADERS
 
-    def _reset(self, message: Message) -> Request | None:
-        """Return the message by which the owner of a budget learns that a person reset its fuse; None for others."""
-        stored = append_time(message.timestamp()[1])
-        if time.time_ns() - stored > _DAY:
-            return None
+    def _passed_on(self, topic: str, message: Message) -> Request | None:
+        """Return what the owner of a budget learns of a person's reset of its fuse, or of a result; None of others."""
+        value, stored = message.value() or b"", append_time(message.timestamp()[1])
+        age = time.time_ns() - stored
         try:
-            decision = verified(message.value() or b"", signature_of(message), ActionDecision, self._people).record
+            if topic == ACTION_INTENTS:
+                intent = decode_action_record(value, ActionIntent)
+                self._intents.put(intent.id, intent)
+            elif topic == ACTION_RESULTS and age < _RESULT_AGE:
+                return self._result(value, message)
+            elif topic == ACTION_DECISIONS and age < _DAY:
+                decision = decode_action_record(value, ActionDecision)
+                if decision.type == "reset":
+                    verified(value, signature_of(message), ActionDecision, self._people)
+                    return ACTION_REQUESTS, decision.subject.encode(), encode_reset(stored), JSON_HEADERS
         except BadActionRecord as error:
-            self._on_note(f"a decision about actions at {message.offset()} is ignored: {error}.", "warning")
+            self.refused += 1
+            self._on_note(f"{topic} at {message.offset()}: ignored: {printable(str(error))}.", "warning")
+        return None
+
+    def _result(self, value: bytes, message: Message) -> Request | None:
+        result = decode_action_record(value, ActionResult)
+        if result.outcome == "received":
             return None
-        if decision.type != "reset":
-            return None
-        return ACTION_REQUESTS, decision.subject.encode(), encode_reset(stored), JSON_HEADERS
+        if self._host_key is not None:
+            known = self._host_key(result.host_id)
+            verified(value, signature_of(message), ActionResult, [] if known is None else [bare_public_key(known)])
+        intent = self._intents.get(result.intent)
+        if intent is not None and intent.host_id != result.host_id:
+            raise BadActionRecord("the intent was meant for another host")
+        policy = "" if intent is None else intent.policy
+        return ACTION_REQUESTS, policy.encode(), encode_result(ReportedResult(result, intent)), JSON_HEADERS

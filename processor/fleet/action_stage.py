@@ -9,13 +9,22 @@ from collections.abc import Callable, Iterable, Mapping
 from bus.connection import fault_text
 from bus.messages import Headers
 from bus.topics import ACTION_INTENTS
-from processor.actions.requests import ActionRequest, PolicyBudgets, decode_request, fuse_blown
+from foundation.caches import BoundedMap
+from processor.actions.requests import (
+    ActionRequest,
+    PolicyBudgets,
+    ReportedResult,
+    action_result,
+    decode_request,
+    fuse_blown,
+)
 from processor.correlation.groups import Key
 from processor.correlation.stage import StageResult
 from processor.correlation.state import StateChange
 from schemas.action import ActionIntent, BadActionRecord
 from schemas.alert import Alert
 
+_MAX_SEEN = 10_000
 Sign = Callable[[ActionIntent], tuple[bytes, bytes, Headers]]
 """Returns key, value and headers of an intent's message. Raises BadActionRecord."""
 
@@ -28,6 +37,8 @@ class ActionStage:
         self._budgets: dict[int, PolicyBudgets] = {}
         self._changed: dict[int, dict[str, int]] = {}
         """By partition and policy, the offset of the message that changed its budget last."""
+        self._seen: BoundedMap[tuple[str, str, int], None] = BoundedMap(_MAX_SEEN)
+        """The results about which an alert was sent."""
         self.lost = 0
         """Partitions whose budgets were lost when they were taken over."""
 
@@ -60,6 +71,8 @@ class ActionStage:
                 budgets.reset(policy, found)
                 self._changed[partition][policy] = offset
                 return StageResult()
+            if isinstance(found, ReportedResult):
+                return StageResult(self._reported(found))
             if found.intent.policy != policy:
                 return StageResult(refused="its key is not its policy")
             return self._decided(budgets, found, appended, (partition, offset))
@@ -83,6 +96,15 @@ class ActionStage:
             alerts = (fuse_blown(intent, why),)
         key, value, headers = self._sign(intent)
         return StageResult(alerts, sent=((ACTION_INTENTS, key, value, headers),))
+
+    def _reported(self, found: ReportedResult) -> tuple[Alert, ...]:
+        # Each processor passes each result on; after another took over, the alert has the same id.
+        result = found.result
+        key = (result.intent, result.outcome, result.at)
+        if key in self._seen:
+            return ()
+        self._seen.put(key, None)
+        return (action_result(result, found.intent),)
 
     def take_repaired(self) -> int:
         """Return 0: times are the broker's."""

@@ -1,5 +1,9 @@
+import shutil
+import signal
+import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,9 +11,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from bus.actions import signature_of, verified
-from bus.clients.compacted import messages_of
+from bus.clients.compacted import CompactedTopicWriter, messages_of
 from bus.connection import Connection
+from bus.messages import SIGNATURE
 from bus.topics import ACTION_INTENTS
+from lanner.actions.book import ActionBook, TrackedAction
 from lanner.actions.topics import TopicActionRecords
 from schemas.action import ActionDecision, ActionIntent
 from tests.cluster.actions import RULES, Alerts, Generator, rules_file
@@ -28,11 +34,13 @@ POLICY = f"""
 
 
 def written_key(folder: Path, name: str) -> Ed25519PrivateKey:
-    """Write a private key and return it."""
+    """Write a private key and its public key, and return it."""
     key = Ed25519PrivateKey.generate()
     path = folder / name
     path.touch(0o600)
     path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    path.with_suffix(".pub").write_bytes(public)
     return key
 
 
@@ -51,6 +59,12 @@ def settle(connection: Connection, key: Ed25519PrivateKey, is_settled: Callable[
         time.sleep(0.2)
 
 
+def newest_intent(connection: Connection, id_: str) -> tuple[bytes, bytes]:
+    """Return value and signature of an intent."""
+    found = [message for _, message in messages_of(connection, [ACTION_INTENTS]) if message.key() == id_.encode()]
+    return found[-1].value() or b"", signature_of(found[-1])
+
+
 @pytest.mark.parametrize("point", ["alerts sent:6", "state written:6"])
 def test_a_budget_is_spent_exactly_although_its_owner_dies(
     connection: Connection, processes: Processes, tmp_path: Path, point: str
@@ -58,12 +72,10 @@ def test_a_budget_is_spent_exactly_although_its_owner_dies(
     """It is killed under load, and another takes over: no more is done than allowed, until a person resets the fuse."""
     key = written_key(tmp_path, "processor.pem")
     person = written_key(tmp_path, "ann.pem")
-    public = tmp_path / "ann.pub"
-    public.write_bytes(person.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     rules = rules_file(tmp_path, RULES + POLICY)
     settings = {
         "LANNER__ACTIONS__KEY_FILE": str(tmp_path / "processor.pem"),
-        "LANNER__ACTIONS__PEOPLE_KEY_FILES": f"[{public}]",
+        "LANNER__ACTIONS__PEOPLE_KEY_FILES": f"[{tmp_path}/ann.pub]",
     }
 
     def started(*program: str) -> Running:
@@ -104,3 +116,86 @@ def test_a_budget_is_spent_exactly_although_its_owner_dies(
     assert other.stop() == 0, other.errors
     assert "Traceback" not in other.errors
     alerts.close()
+
+
+LIVE = """
+- rule: Marked program
+  desc: An action of the test.
+  condition: evt.type = execve and proc.name startswith lanner-mark
+  output: started %proc.name
+  priority: NOTICE
+- action: End it
+  type: kill
+  target: process
+  state: STATE
+  rules: [Marked program]
+"""
+
+
+@pytest.mark.live
+def test_a_process_is_killed_through_the_fleet(connection: Connection, processes: Processes, tmp_path: Path) -> None:
+    """What is forged, replayed or meant for another host changes nothing; a person's approval is waited for."""
+    keys = {name: written_key(tmp_path, f"{name}.pem") for name in ("processor", "ann", "mallory")}
+    for name, key in keys.items():
+        (tmp_path / f"{name}.pub").write_bytes(
+            key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        )
+    rules, program = tmp_path / "rules.yaml", tmp_path / "lanner-mark"
+    rules.write_text(LIVE.replace("STATE", "ask"))
+    shutil.copy("/usr/bin/sleep", program)
+    settings = {
+        "LANNER__ACTIONS__KEY_FILE": str(tmp_path / "processor.pem"),
+        "LANNER__COLLECTOR__ACTIONS__ENABLED": "[kill]",
+        "LANNER__COLLECTOR__ACTIONS__SOCKET": str(tmp_path / "run" / "socket"),
+        "LANNER__COLLECTOR__ACTIONS__STATE_DIR": str(tmp_path / "state"),
+        "LANNER__COLLECTOR__ACTIONS__PROCESSOR_KEY_FILES": f"[{tmp_path}/processor.pub]",
+        "LANNER__COLLECTOR__ACTIONS__PEOPLE_KEY_FILES": f"[{tmp_path}/ann.pub]",
+    }
+    executor = processes.start(connection, "actions", "serve", environment=settings)
+    collector = processes.start(connection, "collector", rules=rules, environment=settings)
+    processor = processes.start(connection, "processor", rules=rules, environment=settings)
+    executor.wait_for("Stop: Ctrl-C")
+    processor.wait_for("evaluating rules:")
+    collector.wait_for("Stop: Ctrl-C")
+    book, records = ActionBook(), TopicActionRecords(connection, keys["ann"])
+
+    def until(*statuses: str) -> TrackedAction:
+        deadline = time.monotonic() + 30
+        while True:
+            records.update(book)
+            found = [each for each in book.actions if each.status(time.time_ns()) in statuses]
+            if found:
+                return found[0]
+            assert time.monotonic() < deadline, (book.actions, executor.errors, collector.errors)
+
+    with subprocess.Popen([program, "60"]) as victim:
+        asked = until("waiting", "received")
+        assert asked.intent.pid == victim.pid
+        # Mallory may write to the topics, but her keys are nobody's.
+        forger = TopicActionRecords(connection, keys["mallory"])
+        forger.write(ActionDecision("f", "approve", asked.intent.id, "ann", time.time_ns()))
+        forger.write(replace(asked.intent, id="forged", state="do", approvals=0))
+        collector.wait_for("none of the accepted keys signed it")
+        # The processor's key may not decide for people.
+        TopicActionRecords(connection, keys["processor"]).write(
+            ActionDecision("g", "approve", asked.intent.id, "ann", time.time_ns())
+        )
+        other = replace(asked.intent, id="other", state="do", approvals=0, host_id="another")
+        TopicActionRecords(connection, keys["processor"]).write(other)
+        time.sleep(1)
+        assert victim.poll() is None
+        records.write(ActionDecision("d", "approve", asked.intent.id, "ann", time.time_ns()))
+        assert victim.wait(20) == -signal.SIGKILL
+    done = until("done")
+    assert done.last is not None
+    assert done.last.text == "killed 1 process"
+    # Delivered again, it is done already.
+    value, signature = newest_intent(connection, asked.intent.id)
+    CompactedTopicWriter(connection).put(ACTION_INTENTS, b"again", value, [(SIGNATURE, signature)])
+    alerts = Alerts(connection)
+    alerts.read(2)
+    alerts.close()
+    about = [alert.output for alert in alerts.raw if alert.source == "internal"]
+    assert about == [f"kill process {victim.pid} (lanner-mark): done | killed 1 process"]
+    assert (collector.stop(), processor.stop(), executor.stop()) == (0, 0, 0)
+    assert "Traceback" not in collector.errors + processor.errors + executor.errors

@@ -33,26 +33,29 @@ from tests.cluster.secured import SecuredBroker
 
 SIEM = {"siem.falco", "siem.ecs", "siem.ocsf", "siem.cim"}
 CHANGELOG = "processor-correlation-changelog"
+ACTIONS = {"action-intents", "action-decisions", "action-results"}
 MAY_WRITE: dict[str, set[str]] = {
-    "collector": {"events", "hosts"},
+    "collector": {"events", "hosts", "action-results"},
     "processor": {"correlate", CHANGELOG, "interest", "alerts", "dlq.processor", "schemas", "processors", "host-pins"}
-    | {"sessions", "quiet-hosts"},
+    | {"sessions", "quiet-hosts", "action-requests", "processor-actions-changelog", "action-intents"},
     "kubernetes": {"pods"},
     "kubernetes-audit": {"kubernetes-audit", "dlq.processor"},
     "notifier": SIEM | {"dlq.notifier"},
-    "console": {"console-marks", "console-audit"},
+    "console": {"console-marks", "console-audit", "action-intents", "action-decisions"},
     "intake": {"alerts", "schemas"},
     "dead-letters": {"dlq.notifier", "dlq.processor", "alerts", "events", "correlate", "kubernetes-audit"},
     "state": {"correlate"},
     "publisher": {"rules"},
+    "responder": {"action-intents", "action-decisions"},
     "enroller": {"host-pins", "host-keys"},
     "reader": set(),
     "operator": set(),
 }
 MAY_READ: dict[str, set[str]] = {
-    "collector": {"interest"},
+    "collector": {"interest", "action-intents", "action-decisions"},
     "processor": {"events", "correlate", CHANGELOG, "rules", "interest", "schemas", "processors"}
-    | {"host-pins", "host-keys", "pods", "kubernetes-audit", "sessions", "quiet-hosts"},
+    | {"host-pins", "host-keys", "pods", "kubernetes-audit", "sessions", "quiet-hosts"}
+    | {"action-requests", "processor-actions-changelog", *ACTIONS},
     "kubernetes": {"pods"},
     "kubernetes-audit": set(),
     "notifier": {"alerts", "schemas"},
@@ -66,11 +69,13 @@ MAY_READ: dict[str, set[str]] = {
         "console-marks",
         "dlq.processor",
         "dlq.notifier",
+        *ACTIONS,
     },
     "intake": set(),
     "dead-letters": {"dlq.notifier", "dlq.processor", "alerts", "events", "correlate", "kubernetes-audit"},
     "state": {"events", "correlate", CHANGELOG, "rules", "processors", "schemas"},
     "publisher": {"rules"},
+    "responder": ACTIONS,
     "enroller": {"hosts", "host-pins", "host-keys"},
     "reader": SIEM,
     "operator": set(ALL_TOPICS),

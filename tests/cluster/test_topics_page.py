@@ -15,6 +15,7 @@ import pytest
 from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.topics import (
+    ACTION_INTENTS,
     HOST_PINS,
     KUBERNETES_AUDIT,
     NOTIFIER_DEAD_LETTERS,
@@ -28,13 +29,16 @@ from bus.topics import (
     SIEM_OCSF,
     TOPICS,
 )
+from lanner.actions.topics import TopicActionRecords
 from lanner.console.feed.feed import Action
 from lanner.console.feed.topics import AuditTopic, MarkTopic
 from lanner.console.store.rows import Mark
+from schemas.action import ActionDecision, ActionResult
 from schemas.pod import Pod, encode_pod
 from tests.cluster.actions import RULES, Generator, rules_file
 from tests.cluster.identities import SigningHost
 from tests.cluster.processes import Processes
+from tests.cluster.test_actions import POLICY, written_key
 from tests.unit.processor.detection.requests import exec_request, line, request
 
 PAGE = Path(__file__).parents[2] / "docs" / "topics.md"
@@ -94,8 +98,9 @@ def test_each_example_prints_what_the_page_states(connection: Connection, proces
     if shutil.which("kcat") is None:
         assert not os.environ.get("CI"), "CI needs kcat: deploy/setup/system.sh test installs it"
         pytest.skip("needs kcat")
-    rules = rules_file(tmp_path, RULES + MEMORY)
-    processor = processes.start(connection, "processor", rules=rules)
+    rules = rules_file(tmp_path, RULES + MEMORY + POLICY.replace("state: do", "state: would"))
+    key = written_key(tmp_path, "actions.pem")
+    processor = processes.start(connection, "processor", "-o", f"actions.key_file={tmp_path}/actions.pem", rules=rules)
     processor.wait_for("evaluating rules:")
     assert processes.start(connection, "rules", "publish", "--yes", rules).result() == 0
     state = ["-o", f"notifier.state_dir={tmp_path / 'state'}"]
@@ -115,6 +120,10 @@ def test_each_example_prints_what_the_page_states(connection: Connection, proces
     generator.send(b"nonsense", "host-0", topic="alerts")
     generator.flush()
     decide_in_console(connection)
+    records = TopicActionRecords(connection, key)
+    records.write(ActionDecision("d", "approve", "i", "ann", 1))
+    records.write(ActionResult("i", "host-0", "host-0", "done", "moved 1 file", 1))
+    wait_for_messages(connection, ACTION_INTENTS, 1)
     for topic in (SIEM_FALCO, SIEM_ECS, SIEM_OCSF, SIEM_CIM):
         wait_for_messages(connection, topic, 2)
     wait_for_messages(connection, SESSIONS, 1)

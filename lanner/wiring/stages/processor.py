@@ -93,11 +93,12 @@ def build_processor(settings: Settings, connection: Connection, partitions: int,
         takes_published=settings.published_rules.enabled,
         on_note=note,
     )
+    host_keys = host_keys_service(settings, connection, partitions, worker)
     return FleetProcessor(
         connection,
         stages,
         rules,
-        host_keys_service(settings, connection, partitions, worker),
+        host_keys,
         records=(
             RecordsFollower(connection, PODS, detect.pods.put, on_note=note),
             RecordsFollower(connection, SESSIONS, detect.sessions.put, on_note=note),
@@ -105,17 +106,25 @@ def build_processor(settings: Settings, connection: Connection, partitions: int,
         partitions=partitions,
         lateness=Lateness(settings.lag.seconds, worker, key_names(connection, detect.reports)),
         cluster_name=settings.cluster_name or "",
-        actions=action_requests(settings, connection, worker),
+        actions=action_requests(settings, connection, worker, host_keys),
     )
 
 
-def action_requests(settings: Settings, connection: Connection, worker: str) -> ActionRequests | None:
+def action_requests(
+    settings: Settings, connection: Connection, worker: str, host_keys: HostKeysService | None
+) -> ActionRequests | None:
     """Return what requests actions; None without a key. Raises BadInput if a key can't be used."""
     if settings.actions.key_file is None:
         return None
     key = private_key(Path(settings.actions.key_file), "actions.key_file", "LANNER_ACTIONS_KEY_PASSWORD")
     people = read_public_keys("actions.people_key_files", settings.actions.people_key_files)
-    return ActionRequests(connection, key, people, worker=worker, on_note=note)
+
+    def host_key(host_id: str) -> bytes | None:
+        known = None if host_keys is None else host_keys.gate.known.find(host_id)
+        return None if known is None or known.state == "revoked" else known.public_key
+
+    believes = None if host_keys is None else host_key
+    return ActionRequests(connection, key, people, host_key=believes, worker=worker, on_note=note)
 
 
 def key_names(connection: Connection, reports: HostReports) -> Callable[[str, bytes], str]:
