@@ -43,7 +43,7 @@ class FileTree:
 
 
 @dataclass(frozen=True, slots=True)
-class LocatedFile:
+class TargetFile:
     """A file's folder, open, and its name there."""
 
     folder: int
@@ -109,7 +109,7 @@ def _root_of(process: OpenProcess) -> int:
 
 
 @contextlib.contextmanager
-def located(tree: FileTree, path: str, *, links: bool = True) -> Iterator[LocatedFile]:
+def located(tree: FileTree, path: str, *, links: bool = True) -> Iterator[TargetFile]:
     """Open a file's folder; links on the way count only where nobody but root can have made them.
 
     Otherwise whoever can write to a folder could have any file of the host removed.
@@ -136,7 +136,7 @@ def located(tree: FileTree, path: str, *, links: bool = True) -> Iterator[Locate
     with closing(folder):
         found = f"{path_below(tree.root, folder).rstrip('/')}/{name}"
         _check_responds(tree, found)
-        yield LocatedFile(folder, name, found)
+        yield TargetFile(folder, name, found)
 
 
 def _raise_gone(error: OSError, path: str) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from collector.actions.containers import ContainerOf
 from collector.actions.effect import ActionRefused, Effect, TargetGone, UndoFacts
-from collector.actions.file_trees import FileTree, LocatedFile, file_tree, located, mount_id, path_of_host
+from collector.actions.file_trees import FileTree, TargetFile, file_tree, located, mount_id, path_of_host
 from collector.processes.container_names import container_of
 from collector.procfs.foreign_files import closing
 from foundation.files import open_private, write_atomically
@@ -97,7 +97,7 @@ class Quarantine:
         about.unlink()
         return f"restored {printable(stored['path'])}"
 
-    def _why_refused(self, intent: ActionIntent, tree: FileTree, found: LocatedFile, location: int) -> str:
+    def _why_refused(self, intent: ActionIntent, tree: FileTree, found: TargetFile, location: int) -> str:
         """Return why an open file isn't quarantined; empty if there is no reason."""
         status = os.fstat(location)
         if not stat.S_ISREG(status.st_mode):
@@ -120,7 +120,7 @@ class Quarantine:
             return f"it is root's and has {count_of(others, 'more name')}: anybody may have linked it here"
         return ""
 
-    def _take(self, intent: ActionIntent, found: LocatedFile, file: int, status: os.stat_result) -> Effect:
+    def _take(self, intent: ActionIntent, found: TargetFile, file: int, status: os.stat_result) -> Effect:
         content, about = self._files(intent)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         space = os.statvfs(self._folder)
@@ -166,7 +166,7 @@ class Quarantine:
         return self._folder / f"{name}.content", self._folder / f"{name}.json"
 
 
-def _opened(found: LocatedFile) -> int:
+def _opened(found: TargetFile) -> int:
     """Open a file as a location only, whatever it is: opening a FIFO or device has effects."""
     try:
         return os.open(found.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=found.folder)
@@ -215,7 +215,7 @@ def _copied(file: int, copy: int) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def _remove(found: LocatedFile, file: int, status: os.stat_result) -> None:
+def _remove(found: TargetFile, file: int, status: os.stat_result) -> None:
     """Remove a file's name, if it is still this file's, and what others could do by its other names."""
     taken = f".lanner-{secrets.token_hex(16)}"
     try:
@@ -232,7 +232,7 @@ def _remove(found: LocatedFile, file: int, status: os.stat_result) -> None:
     os.unlink(taken, dir_fd=found.folder)
 
 
-def _disable(found: LocatedFile, taken: str, file: int, status: os.stat_result) -> None:
+def _disable(found: TargetFile, taken: str, file: int, status: os.stat_result) -> None:
     if not _same(os.stat(taken, dir_fd=found.folder, follow_symlinks=False), os.fstat(file)):
         raise ActionRefused("another file got its name just now")
     try:
@@ -245,7 +245,7 @@ def _disable(found: LocatedFile, taken: str, file: int, status: os.stat_result) 
         raise ActionRefused(f"its permissions can't be removed: {error.strerror}") from None
 
 
-def _give_back(found: LocatedFile, taken: str, reason: str) -> None:
+def _give_back(found: TargetFile, taken: str, reason: str) -> None:
     """Return its name to what was renamed, unless something else has it now."""
     try:
         if stat.S_ISDIR(os.stat(taken, dir_fd=found.folder, follow_symlinks=False).st_mode):
@@ -257,7 +257,7 @@ def _give_back(found: LocatedFile, taken: str, reason: str) -> None:
         raise ActionRefused(f"{reason}; it is named {taken} now: {error.strerror}") from None
 
 
-def _put_back(found: LocatedFile, source: int, facts: dict[str, Any]) -> None:
+def _put_back(found: TargetFile, source: int, facts: dict[str, Any]) -> None:
     """Write a file with its attributes under a name that nothing has. Raises OSError."""
     taken = f".lanner-{secrets.token_hex(16)}"
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -23,7 +23,7 @@ from lanner.settings import LoadedSettings, Settings, find_file
 from lanner.terminal.output import note
 
 if TYPE_CHECKING:
-    from lanner.actions.desk import ActionDesk
+    from lanner.actions.one_host import OneHostActions
     from lanner.ruleset.compile import CompiledDetection
     from lanner.wiring.stages.consoles import HostConsole
     from lanner.wiring.stages.single_host import Pipeline, Source
@@ -110,7 +110,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
             recording=open_recording(settings, note),
             on_alert=None if console is None else console.alerts.put,
             on_batch=None if console is None else console.host.see,
-            open_desk=lambda: _desk(settings),
+            open_actions=lambda: _actions(settings),
             reports=True,
             quiet=options.quiet,
         )
@@ -130,13 +130,13 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
             note(line)
 
 
-def _desk(settings: Settings) -> "ActionDesk":
+def _actions(settings: Settings) -> "OneHostActions":
     from collector.actions.socket import ActionsClient
-    from lanner.actions.desk import ActionDesk
     from lanner.actions.local import LocalActionRecords
+    from lanner.actions.one_host import OneHostActions
 
     records = LocalActionRecords(Path(settings.actions.state_dir), creates=True)
-    return ActionDesk(records, ActionsClient(Path(settings.collector.actions.socket), note=note))
+    return OneHostActions(records, ActionsClient(Path(settings.collector.actions.socket), note=note))
 
 
 @contextmanager

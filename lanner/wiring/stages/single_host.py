@@ -48,7 +48,7 @@ from schemas.encoding.batch import head_of
 from schemas.filter import PushdownFilter, union
 
 if TYPE_CHECKING:
-    from lanner.actions.desk import ActionDesk
+    from lanner.actions.one_host import OneHostActions
     from lanner.hunting.recorded_search import RecordedSearch
     from lanner.intake.local import LocalAuditLog
 
@@ -152,7 +152,7 @@ class Pipeline:
         recording: RollingRecording | None = None,
         on_alert: Callable[[Alert], None] | None = None,
         on_batch: Callable[[EventBatch], None] | None = None,
-        open_desk: Callable[[], "ActionDesk"] | None = None,
+        open_actions: Callable[[], "OneHostActions"] | None = None,
         reports: bool = False,
         quiet: bool = False,
     ) -> None:
@@ -168,7 +168,7 @@ class Pipeline:
             recording: stores events and alerts; closed at the end.
             on_alert: called with each alert, on the thread that detects.
             on_batch: called with each batch, on the same thread.
-            open_desk: opens the records of actions and the connection to the executor, once a rule requests an action.
+            open_actions: opens the records of actions and the executor's connection, once a rule requests any.
             reports: write what `lanner status` reads.
             quiet: print no messages and no status line.
         """
@@ -206,8 +206,8 @@ class Pipeline:
             detection.ruleset, path, note=self._note, repeats=repeated_alerts(settings), sessions=self.sessions
         )
         """Detects, counts repeats and evaluates windows."""
-        self._open_desk = open_desk
-        self._desk: ActionDesk | None = None
+        self._open_actions = open_actions
+        self._actions: OneHostActions | None = None
         self._change_actions(detection)
         self._names = HostNames(detection.host_names)
         self._search: RecordedSearch | None = None
@@ -289,7 +289,7 @@ class Pipeline:
                     self._deliver(alert)
                 for alert in self._search.take() if self._search is not None else ():
                     self._deliver(alert)
-                for alert in self._desk.poll() if self._desk is not None else ():
+                for alert in self._actions.poll() if self._actions is not None else ():
                     self._deliver(alert)
                 self._look()
                 if _nobody_reads(1):
@@ -338,8 +338,8 @@ class Pipeline:
         finally:
             if self._recording is not None:
                 self._recording.close()
-            if self._desk is not None:
-                self._desk.close()
+            if self._actions is not None:
+                self._actions.close()
             for sink in self.sinks:
                 sink.close()
 
@@ -370,15 +370,15 @@ class Pipeline:
             self._on_alert(alert)
         for sink in self.sinks:
             sink.deliver(alert)
-        for about in self._desk.take(alert) if self._desk is not None else ():
+        for about in self._actions.take(alert) if self._actions is not None else ():
             self._deliver(about)
 
     def _change_actions(self, detection: CompiledDetection) -> None:
         by_rule = policies_by_rule(detection.active_rules.actions, detection.active_rules.rules)
-        if self._desk is None and by_rule and self._open_desk is not None:
-            self._desk = self._open_desk()
-        if self._desk is not None:
-            self._desk.change_policies(by_rule)
+        if self._actions is None and by_rule and self._open_actions is not None:
+            self._actions = self._open_actions()
+        if self._actions is not None:
+            self._actions.change_policies(by_rule)
 
     def _reload_rules(self, cause: str) -> None:
         """Change to new settings and rules; if they are wrong, print why and keep the previous ones."""

@@ -31,7 +31,7 @@ class Courier(Protocol):
         """Close the connection."""
 
 
-class ActionDesk:
+class OneHostActions:
     """Takes the alerts of `lanner run`."""
 
     def __init__(self, records: ActionRecords, courier: Courier) -> None:
