@@ -75,12 +75,22 @@ class NetworkIsolation:
 
     def do(self, intent: ActionIntent) -> Effect:
         """Isolate a container or the host; see HostAction."""
-        text, inodes = self._isolate(intent, intent.lease)
-        return Effect(text, {"namespaces": [str(each) for each in inodes]})
+        # Names can't be looked up any more once it is isolated, so extending uses these.
+        brokers = tuple(self._brokers()) if intent.target == "host" else ()
+        text, inodes = self._isolate(intent, intent.lease, brokers)
+        return Effect(
+            text,
+            {
+                "namespaces": [str(each) for each in inodes],
+                "brokers": [f"{port} {address}" for address, port in brokers],
+            },
+        )
 
-    def extend(self, intent: ActionIntent, facts: UndoFacts, lease: int) -> None:  # noqa: ARG002  the protocol's
+    def extend(self, intent: ActionIntent, facts: UndoFacts, lease: int) -> None:
         """Isolate it for so many nanoseconds from now on."""
-        self._isolate(intent, lease)
+        stored = facts.get("brokers")
+        split = (each.split() for each in (stored if isinstance(stored, list) else ()))
+        self._isolate(intent, lease, [(address, int(port)) for port, address in split])
 
     def undo(self, intent: ActionIntent, facts: UndoFacts) -> str:
         """Release what an action isolated; what another action isolated since then stays so."""
@@ -96,15 +106,15 @@ class NetworkIsolation:
             raise TargetGone("its network namespace no longer exists")
         return "released its network" if released else "its network was released already"
 
-    def _isolate(self, intent: ActionIntent, lease: int) -> tuple[str, list[int]]:
+    def _isolate(self, intent: ActionIntent, lease: int, brokers: Collection[tuple[str, int]]) -> tuple[str, list[int]]:
         with contextlib.ExitStack() as stack:
             servers = _name_servers(Path("/"), is_trusted=True) if self._reach_dns else set()
             if intent.target == "host":
-                spaces, brokers, sharing = [stack.enter_context(_host_namespace())], tuple(self._brokers()), _Sharing()
+                spaces, sharing = [stack.enter_context(_host_namespace())], _Sharing()
             else:
                 spaces, own_servers = self._namespaces(intent, stack)
                 servers |= own_servers
-                brokers, sharing = (), self._sharing(spaces)
+                sharing = self._sharing(spaces)
             for space in spaces:
                 _check_unused(space, intent)
             is_raw_cut = True

@@ -224,7 +224,9 @@ def test_an_isolated_host_reaches_its_brokers(pair: tuple[Container, Container])
     assert one.inside("mount", "-t", "proc", "proc", "/proc", namespaces="-m -p").returncode == 0
     code = (
         "from tests.live.collector.actions.container import intent; from collector.actions.network import *;"
-        f"print(NetworkIsolation(brokers=lambda: [({PEER!r}, 7)]).do(intent('isolate', 'host')).text)"
+        f"what, brokers = intent('isolate', 'host'), [({PEER!r}, 7)];"
+        "action = NetworkIsolation(brokers=lambda: [brokers.pop()]); effect = action.do(what); print(effect.text);"
+        "action.extend(what, effect.undo, 10**12)"
     )
     done = one.inside(*("env", f"--chdir={Path.cwd()}", sys.executable, "-c", code), namespaces="-m -p -n")
     assert done.stdout == "isolated the network of the host; reachable: the brokers\n", done.stderr
