@@ -32,7 +32,7 @@ _MAX_AT_ONCE = 64
 """Packets that are read of one connection before others have their turn."""
 _MAX_PENDING = 8192
 """Numbers of results in one packet of receipts."""
-_BACKOFF = Backoff(first=0.1, most=10.0)
+_BACKOFF = Backoff(first=0.1, most=2.0)
 _CREDENTIALS = struct.Struct("=iII")
 _LATEST = 1 << 62
 
