@@ -75,7 +75,7 @@ class NetworkIsolation:
 
     def do(self, intent: ActionIntent) -> Effect:
         """Isolate a container or the host; see HostAction."""
-        # Names can't be looked up any more once it is isolated, so extending uses these.
+        # Names can't be looked up any longer once it is isolated, so extending uses these.
         brokers = tuple(self._brokers()) if intent.target == "host" else ()
         text, inodes = self._isolate(intent, intent.lease, brokers)
         return Effect(
