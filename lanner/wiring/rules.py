@@ -11,6 +11,7 @@ from lanner.ruleset.active import SHIPPED_FOLDER, ActiveRules, Appended, RuleCho
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.sources.installed import define_sources
+from processor.compiler.literals import names_to_resolve
 from processor.language.ast import checks, indicators_in
 from processor.loading import RuleFile, read_rule_files
 from processor.loading.rules import Switch
@@ -176,6 +177,10 @@ def searched_rules(
             continue
         if rule.source != SYSCALL or stateful_names(rule.condition, correlations):
             note(f"rule {rule.name!r}: new entries are not searched for: it is stateful, or not on system calls.")
+            continue
+        if names_to_resolve([rule.condition]):
+            # Their addresses at that time are not known: `not fd.sip.name = …` would be true of each.
+            note(f"rule {rule.name!r}: new entries are not searched for: it compares addresses with host names.")
             continue
         found.append(SearchedRule(rule, compile_ruleset([rule], active.macros, options)))
     return found
