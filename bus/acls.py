@@ -98,6 +98,11 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             Grant("GROUP", PROCESSOR_GROUP, "READ"),
         ),
         "kubernetes": (*_topics("READ", PODS), *_topics("WRITE", PODS), *_topics("DESCRIBE_CONFIGS", PODS)),
+        # With the rights of kubernetes: `kubernetes.actions`.
+        "kubernetes-actions": (
+            *_topics("READ", ACTION_INTENTS, ACTION_DECISIONS, ACTION_RESULTS),
+            *_topics("WRITE", ACTION_RESULTS),
+        ),
         "kubernetes-audit": (
             *_topics("WRITE", KUBERNETES_AUDIT, PROCESSOR_DEAD_LETTERS),
             *_topics("DESCRIBE_CONFIGS", KUBERNETES_AUDIT, PROCESSOR_DEAD_LETTERS),

@@ -277,6 +277,8 @@ def why_protected(intent: ActionIntent, program: str) -> str:
         return f"the host needs {intent.path}"
     if target == "pod" and intent.namespace in CLUSTER_NAMESPACES:
         return f"the cluster needs the pods of {intent.namespace}"
+    if target == "pod" and not _is_uid(intent.pod_uid):
+        return "the node's kubelet runs this static pod by itself"
     if target == "user" and intent.uid <= 0:
         return "root can't be locked"
     if target == "user" and not is_on_host:

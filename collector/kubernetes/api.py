@@ -41,6 +41,8 @@ OPENED = WatchEvent("OPENED")
 """The first event of a watch: the API server has accepted it."""
 _METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1,application/json"
 _JSON = "application/json"
+_MERGE = "application/merge-patch+json"
+"""Source: RFC 7386: null removes a key."""
 
 
 class RequestFailed(LannerError):
@@ -134,18 +136,23 @@ class ApiServer:
         except (httpx.HTTPError, httpx.InvalidURL, ConfigError, OSError) as error:
             raise RequestFailed(_lost(error)) from None
 
-    async def get(self, path: str) -> Any:
-        """Return an object as JSON. Raises RequestFailed."""
-        return _json(await self._read("GET", path, {}, _JSON))
+    async def get(self, path: str, parameters: dict[str, str] | None = None) -> Any:
+        """Return an object, or a list by the parameters, as JSON. Raises RequestFailed."""
+        return _json(await self._read("GET", path, parameters or {}, _JSON))
 
     async def write(self, method: str, path: str, value: Any) -> Any:
-        """Create (POST) or replace (PUT) an object; return it as stored. Raises RequestFailed."""
+        """Create (POST), replace (PUT), merge into (PATCH) or DELETE an object; return it as stored.
+
+        Raises RequestFailed.
+        """
         return _json(await self._read(method, path, {}, _JSON, json.dumps(value).encode()))
 
     async def _read(
         self, method: str, path: str, parameters: dict[str, str], accept: str, content: bytes | None = None
     ) -> bytes:
-        headers = {"Accept": accept} | ({} if content is None else {"Content-Type": _JSON})
+        headers = {"Accept": accept} | (
+            {} if content is None else {"Content-Type": _MERGE if method == "PATCH" else _JSON}
+        )
         try:
             async with self._client.stream(
                 method, path, params=parameters, headers=headers, content=content

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from uuid import uuid4
@@ -180,8 +180,15 @@ class Terms:
 class KubernetesService:
     """Leads or waits until it is canceled; its counts can be read at any time."""
 
-    def __init__(self, api: ApiServer, connection: Connection, settings: ServiceSettings, on_note: OnNote) -> None:
-        """Prepare; nothing is connected."""
+    def __init__(
+        self,
+        api: ApiServer,
+        connection: Connection,
+        settings: ServiceSettings,
+        on_note: OnNote,
+        act: Callable[[Callable[[], bool]], Awaitable[None]] | None = None,
+    ) -> None:
+        """Prepare; nothing is connected. act: does actions while this process leads, as its argument returns."""
         self.elector = Elector(api, settings.namespace, settings.lease, settings.identity, on_note)
         self.written = 0
         """Messages that the broker acknowledged."""
@@ -190,6 +197,7 @@ class KubernetesService:
         self._connection = connection
         self._settings = settings
         self._on_note = on_note
+        self._act = act
         self._index: ClusterIndex | None = None
 
     @property
@@ -228,11 +236,16 @@ class KubernetesService:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(watcher.run())
                 tasks.create_task(writer.run())
+                if self._act is not None:
+                    tasks.create_task(self._acting(self._act))
         except* BusUnavailable as errors:
             raise errors.exceptions[0] from None
         finally:
             self.terms = Terms(self.terms.lists(), self.terms.restarts(), self.terms.refused())
             self._index = None
+
+    async def _acting(self, act: Callable[[Callable[[], bool]], Awaitable[None]]) -> None:
+        await act(lambda: self.elector.may_write)
 
     def _count(self) -> None:
         self.written += 1

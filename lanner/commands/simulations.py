@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bus.signatures import BadSigningKey, key_id, read_public_key
+from bus.signatures import key_id
 from foundation.text import count_of, printable
 from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.options import agreed
@@ -16,7 +16,6 @@ from lanner.ruleset.active import ActiveRules
 from lanner.ruleset.compile import CompiledDetection
 from lanner.ruleset.published import current_host, current_user
 from lanner.settings import Settings
-from lanner.settings.faults import BadSettings, SettingFault
 from lanner.terminal.output import note
 from lanner.tuning.backtest import BacktestRun
 from lanner.tuning.simulation import Simulation
@@ -28,10 +27,11 @@ from lanner.tuning.simulation_records import (
     read_simulations,
     write_simulation,
 )
-from lanner.wiring.published import private_key
+from lanner.wiring.published import private_key, read_public_keys
 from processor.loading import LoadResult, Problem, ProblemCode
 from processor.loading.action_power import action_powers
 
+_PEOPLE = "actions.people_key_files"
 _NEEDED = (
     "simulate the new rule files with `lanner actions simulate PATH… --record`; another person then signs with "
     "`lanner actions accept --sign-key FILE`."
@@ -79,7 +79,9 @@ def accept(options: Options, simulation: str, sign_key: Path, *, yes: bool) -> N
     if not (yes or agreed("May these policies act on all that their rules alert on?", "add --yes")):
         note("nothing was accepted.")
         return
-    if key_id(key.public_key()) not in {key_id(each) for each in _people_keys(settings)}:
+    if key_id(key.public_key()) not in {
+        key_id(each) for each in read_public_keys(_PEOPLE, settings.actions.people_key_files)
+    }:
         note("its public key is not in actions.people_key_files here, so it counts only where it is.", "warning")
     write_simulation(folder, chosen.accept(current_user(), time.time_ns(), key))
     click.echo(f"accepted by {current_user()}, with key {key_id(key.public_key())}")
@@ -153,7 +155,7 @@ def check_powers(
             f"policies may do more than before ({names}): sign the version with --sign-key, as its publisher."
         )
     simulations = _read(Path(settings.actions.simulations_dir))
-    keys = _people_keys(settings)
+    keys = read_public_keys(_PEOPLE, settings.actions.people_key_files)
     publisher = key_id(key.public_key())
     faults, lines = [], []
     for name, (power, how) in wider.items():
@@ -192,17 +194,3 @@ def _read(folder: Path) -> Sequence[RecordedSimulation]:
     for fault in faults:
         note(f"actions.simulations_dir: {fault}.", "warning")
     return found
-
-
-def _people_keys(settings: Settings) -> list[Ed25519PublicKey]:
-    keys, faults = [], []
-    for index, name in enumerate(settings.actions.people_key_files):
-        try:
-            keys.append(read_public_key(Path(name)))
-        except (OSError, BadSigningKey) as error:
-            what = error.strerror if isinstance(error, OSError) else str(error)
-            text = f"actions.people_key_files: {name}: {what}."
-            faults.append(SettingFault(f"actions.people_key_files[{index}]", text))
-    if faults:
-        raise BadSettings(*faults)
-    return keys

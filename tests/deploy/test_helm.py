@@ -324,6 +324,22 @@ def test_only_the_kubernetes_service_has_rights_at_the_api() -> None:
 
 
 @pytest.mark.parametrize(
+    ("enabled", "granted"),
+    [
+        ("{cordon}", {("nodes", "get"), ("nodes", "list"), ("nodes", "patch")}),
+        ("{evict}", {("pods", "get"), ("pods/eviction", "create")}),
+        ("{label}", {("pods", "get"), ("pods", "patch")}),
+    ],
+)
+def test_actions_add_the_rights_that_they_need(enabled: str, granted: set[tuple[str, str]]) -> None:
+    """Each type its own."""
+    options = ("--set", f"kubernetes.actions.enabled={enabled}", "--set", "kubernetes.actions.secret=keys")
+    (role,) = of_kind("ClusterRole", template("keda", VERSIONS[-1], *options)).values()
+    rights = {(what, verb) for rule in role["rules"] for what in rule["resources"] for verb in rule["verbs"]}
+    assert {each for each in rights if each[1] not in ("list", "watch") or each[0] == "nodes"} == granted
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
         "procesor.replicas=2",

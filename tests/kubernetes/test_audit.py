@@ -118,9 +118,14 @@ class ApiServer:
             ),
         ]
 
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"https://127.0.0.1:{self._port}"
+
     def kubectl(self, *arguments: str, user: str = "admin", given: str = "") -> int:
         """Run kubectl as a user; return its exit code."""
-        server = ("--server", f"https://127.0.0.1:{self._port}", "--insecure-skip-tls-verify", f"--token={user}")
+        server = ("--server", self.address, "--insecure-skip-tls-verify", f"--token={user}")
         command = [self._programs / "kubectl", *server, *arguments]
         environment = {"HOME": str(self._folder), "KUBECONFIG": "/dev/null"}
         return subprocess.run(

@@ -5,6 +5,7 @@ from typing import Literal
 
 from lanner.settings import forms
 from lanner.settings.forms import about
+from schemas.action import ClusterActionType
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,29 @@ class IntakeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterActionsSettings:
+    """What `lanner kubernetes` may do in the cluster because of an alert, or by a person: docs/actions.md."""
+
+    enabled: tuple[ClusterActionType, ...] = about(
+        "Types of actions that are done in this cluster: label, isolate, cordon, evict. None unless named.", ()
+    )
+    key_file: str | None = about("PEM file of the Ed25519 private key that signs results.", None)
+    processor_key_files: tuple[str, ...] = about(
+        "PEM files of Ed25519 public keys of processors: their intents are accepted.", ()
+    )
+    people_key_files: tuple[str, ...] = about(
+        "PEM files of Ed25519 public keys of people and consoles: their intents and decisions are accepted.", ()
+    )
+    never_namespaces: tuple[str, ...] = about(
+        "Namespaces whose pods are spared, beside Kubernetes' own and that of `lanner kubernetes`; * is any text.", ()
+    )
+    never_nodes: tuple[str, ...] = about(
+        "Nodes that are never cordoned, beside those of the control plane; * is any text.", ()
+    )
+    max_lease: str = about("An action that ends by itself lasts at most so long.", "1d", form=forms.duration)
+
+
+@dataclass(frozen=True, slots=True)
 class KubernetesSettings:
     """The objects that `lanner kubernetes` reads from the API server, and where processes elect the one that reads."""
 
@@ -116,6 +140,9 @@ class KubernetesSettings:
     page_size: int = about("Objects per request while lists are read.", 500)
     deletion_delay_seconds: int = about(
         "How long the record of a deleted pod stays, so that late events still get its deployment.", 300
+    )
+    actions: ClusterActionsSettings = about(
+        "What is done in the cluster because of an alert, or by a person.", ClusterActionsSettings
     )
 
 

@@ -31,7 +31,12 @@ def kubernetes_service(settings: Settings, connection: Connection, on_note: OnNo
         cluster=settings.cluster_name or "",
         deletion_delay=section.deletion_delay_seconds,
     )
-    return KubernetesService(api, connection, details, on_note)
+    act = None
+    if section.actions.enabled:
+        from lanner.wiring.stages.cluster_actions import cluster_actions
+
+        act = cluster_actions(settings, connection, api, identity, on_note).run
+    return KubernetesService(api, connection, details, on_note, act)
 
 
 def api_server(settings: Settings) -> ApiServer:
