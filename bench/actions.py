@@ -20,19 +20,18 @@ from pathlib import Path
 from collector.actions.executor import AT_ONCE
 from tests.live.collector.actions.test_executor import Service, freeze, frozen_soon, is_frozen, kill, undo
 
-_PAUSE_SECONDS = 62.0
-"""After it, a host does as many actions again."""
+MOST = AT_ONCE // 2
+"""Actions of each type: a host does so many at once."""
 
 
 def main() -> None:
     """Measure, and print a row for each type of action."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--number", type=int, default=50, help=f"actions of each type, at most {AT_ONCE}")
-    number = min(arguments.parse_args().number, AT_ONCE)
+    arguments.add_argument("--number", type=int, default=MOST, help=f"actions of each type, at most {MOST}")
+    number = min(arguments.parse_args().number, MOST)
     with tempfile.TemporaryDirectory(prefix="act") as folder, closing(Service(Path(folder))) as service:
         print("ACTION  P50 MS  P99 MS  LONGEST MS")
         _print("freeze", _freezes(service, number))
-        time.sleep(_PAUSE_SECONDS)
         _print("kill", _kills(service, number))
 
 
