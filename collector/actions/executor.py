@@ -210,7 +210,7 @@ class Executor:
         if action is None:
             if packet.now and packet.stored < packet.now - RETENTION:
                 raise BadPacket(f"intent {intent.id}: it is older than what this host remembers")
-            if not self._journal.has_room():
+            if not self._journal.has_room((packet.now or packet.stored) - _MAX_WAIT - _CLOCK_SLACK):
                 raise BadPacket(f"intent {intent.id}: this host has too many actions that aren't over")
             action = JournaledAction(intent, packet.stored)
             self._journal.put(action, self._result(intent, "received", "", times))
@@ -394,7 +394,10 @@ class Executor:
                 self._journal.put(replace(action, boot=self._boot, ends=times.boot, ends_wall=times.wall))
             return
         self._retry_at.pop(intent.id, None)
-        self._end_keeper(action.facts or {})
+        facts = action.facts or {}
+        # One that has become the command which undoes it must not be ended in the middle.
+        if outcome == "undone" or "command" not in facts:
+            self._end_keeper(facts)
         self._close(action, outcome, text, times, by=by)
 
     def _close(self, action: JournaledAction, outcome: Outcome, text: str, times: ActionTimes, *, by: str = "") -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlite3 import Connection
 
 FILE_NAME = "journal.sqlite"
-MAX_ACTIONS = 10_000
+MAX_ACTIONS = 50_000
 MAX_DECISIONS = 50_000
 MAX_RESULTS = 20_000
 RETENTION = 30 * 86_400_000_000_000
@@ -86,14 +86,18 @@ class Journal:
         """Return the actions that have one of these states."""
         return self._select(f"WHERE status IN ({', '.join('?' * len(statuses))})", *statuses)
 
-    def has_room(self) -> bool:
-        """Return whether another action can be recorded; those that are over are forgotten, the oldest first."""
+    def has_room(self, before: int) -> bool:
+        """Return whether another action can be recorded. Raises OSError.
+
+        before: if there is no room, actions that aren't active are forgotten whose intents were stored before this
+        time, by the broker's clock; a later one could be begun again if it was repeated.
+        """
         with as_os_errors():
-            count = self._base.execute("SELECT count(*) FROM actions").fetchone()[0]
-            if count < MAX_ACTIONS:
+            if self._base.execute("SELECT count(*) FROM actions").fetchone()[0] < MAX_ACTIONS:
                 return True
-            over = "SELECT id FROM actions WHERE status = 'over' ORDER BY stored LIMIT ?"
-            found = self._base.execute(f"DELETE FROM actions WHERE id IN ({over})", (MAX_ACTIONS // 10,))  # noqa: S608
+            found = self._base.execute(
+                "DELETE FROM actions WHERE status IN ('over', 'waiting') AND stored < ?", (before,)
+            )
             return found.rowcount > 0
 
     def put(self, action: JournaledAction, *results: ActionResult) -> None:
@@ -164,7 +168,9 @@ class Journal:
     def forget(self, now: int) -> None:
         """Forget what was stored long ago. now: ns since the epoch. Raises OSError."""
         with transaction(self._base):
-            self._base.execute("DELETE FROM actions WHERE status = 'over' AND stored < ?", (now - RETENTION,))
+            self._base.execute(
+                "DELETE FROM actions WHERE status IN ('over', 'waiting') AND stored < ?", (now - RETENTION,)
+            )
             self._base.execute("DELETE FROM decisions WHERE stored < ?", (now - RETENTION,))
             oldest = "SELECT id FROM decisions ORDER BY stored DESC LIMIT -1 OFFSET ?"
             self._base.execute(f"DELETE FROM decisions WHERE id IN ({oldest})", (MAX_DECISIONS,))  # noqa: S608

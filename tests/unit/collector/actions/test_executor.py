@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bus.actions import action_message
 from bus.messages import SIGNATURE
+from collector.actions import journal
 from collector.actions.effect import ActionRefused, Effect, TargetGone, UndoFacts
 from collector.actions.executor import AT_ONCE, ActionRights, ActionTimes, Executor
 from collector.actions.journal import Journal
@@ -387,6 +388,21 @@ def test_a_rule_that_matches_everything_does_only_so_much_a_minute(host: Host) -
         host.intent(kill(id=str(number)))
     assert len(host.kill.calls) == AT_ONCE
     assert host.last == ("refused", f"this host did {AT_ONCE} actions within a minute")
+
+
+def test_a_full_journal_forgets_only_what_could_not_be_begun_again(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a repeated intent would be done a second time."""
+    monkeypatch.setattr(journal, "MAX_ACTIONS", 1)
+    host.intent(kill())
+    with pytest.raises(BadPacket, match="too many actions"):
+        host.intent(kill(id="l"))
+    two_days = 2 * 24 * 60 * MINUTE
+    host.intent(kill(id="l"), stored=BROKER + two_days, now=BROKER + two_days)
+    assert host.kill.calls == ["do k 0", "do l 0"]
+    monkeypatch.setattr(journal, "MAX_ACTIONS", 2)
+    host.intent(kill(), now=BROKER + two_days)
+    assert host.last[1].startswith("it is late")
+    assert len(host.kill.calls) == 2
 
 
 def test_results_stay_until_somebody_has_stored_them(host: Host) -> None:
