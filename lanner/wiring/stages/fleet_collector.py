@@ -96,14 +96,23 @@ def action_courier(
     identity: "HostIdentity | None",
     versions: Callable[[], frozenset[str]],
 ) -> "ActionCourier | None":
-    """Return what passes intents to the executor; None if no type of action is enabled on this host."""
-    if not settings.collector.actions.enabled:
+    """Return what passes intents to the executor; None if no type of action is enabled here, or no key accepted."""
+    section = settings.collector.actions
+    if not section.enabled:
+        return None
+    if not section.processor_key_files and not section.people_key_files:
+        # The executor would take what anybody wrote to the topics for requests of its own host's root.
+        note(
+            "collector.actions.enabled: nothing is done, because no keys are accepted. Set "
+            "collector.actions.processor_key_files, and people_key_files.",
+            "warning",
+        )
         return None
     # Imported here, because few hosts need it.
     from collector.actions.courier import ActionCourier
     from collector.actions.socket import ActionsClient
 
-    client = ActionsClient(Path(settings.collector.actions.socket), note=note)
+    client = ActionsClient(Path(section.socket), note=note)
     names = (host.id, host.name)
     return ActionCourier(connection, client, host=names, identity=identity, versions=versions, on_note=note)
 
