@@ -3,14 +3,16 @@ from dataclasses import replace
 from typing import cast
 
 import pytest
+from confluent_kafka import Producer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bus.actions import SignedRecord, action_message
+from bus.connection import Connection
 from bus.topics import ACTION_DECISIONS, ACTION_INTENTS, ACTION_RESULTS
 from collector.kubernetes.acting import ClusterActions
 from collector.kubernetes.api import ApiServer
 from foundation.text import ignore_note
-from lanner.actions.cluster import ClusterExecutor, ClusterKeys, ClusterRights
+from lanner.actions.cluster import ClusterActionService, ClusterExecutor, ClusterKeys, ClusterRights
 from schemas.action import ActionDecision, ActionIntent, ActionResult, BadActionRecord
 from tests.unit.collector.kubernetes.stored_objects import NODE, POD, StoredObjects
 from tests.unit.collector.kubernetes.test_acting import CORDONED, EVICTED, LABELED
@@ -173,3 +175,51 @@ def test_only_records_that_somebody_with_the_right_signed_count() -> None:
             else:
                 with pytest.raises(BadActionRecord):
                     keys.verified(topic, value, signature)
+
+
+def test_a_signed_intent_in_the_topic_is_done() -> None:
+    """Through the broker that the client library simulates; what another key signed has no effect."""
+    simulated = Producer({"test.mock.num.brokers": "1", "bootstrap.servers": "unused:1", "log_level": 0})
+    (broker,) = simulated.list_topics(timeout=20).brokers.values()
+    connection = Connection(bootstrap_servers=f"{broker.host}:{broker.port}", prefix="t.")
+    own, processor, other = (Ed25519PrivateKey.generate() for _ in range(3))
+    stored, noted, notes = StoredObjects(), asyncio.Event(), list[str]()
+    for topic in (ACTION_DECISIONS, ACTION_RESULTS):
+        simulated.produce(f"t.{topic}", b"another", partition=0)
+    forged = replace(CORDON, id="05a21b55-2bbe-8d2a-9f0e-1c6f4a7d3b21", node="worker-2")
+    for intent, key in ((forged, other), (CORDON, processor)):
+        _, value, headers = action_message(intent, key)
+        simulated.produce(f"t.{ACTION_INTENTS}", value, intent.id.encode(), partition=0, headers=headers)
+    assert simulated.flush(20) == 0
+
+    def note(text: str, _: object = "info") -> None:
+        notes.append(text)
+        noted.set()
+
+    service = ClusterActionService(
+        connection,
+        ClusterKeys(own, (processor.public_key(),), ()),
+        lambda write: ClusterExecutor(
+            ClusterActions(cast("ApiServer", stored), "lanner"),
+            ClusterRights("c", frozenset(("cordon",)), (), 3600 * SECOND),
+            term="one",
+            write=write,
+            note=note,
+        ),
+        note,
+    )
+
+    async def act() -> None:
+        running = asyncio.create_task(service.run(lambda: True))
+        try:
+            async with asyncio.timeout(40):
+                await noted.wait()
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(act())
+    # Noted once its result is stored, after the result that announces it was read back.
+    assert notes == [f"{CORDON.summary}: done: cordoned; pods that run there go on."]
+    assert stored.objects[NODE]["spec"] == {"unschedulable": True}
+    assert "spec" not in stored.objects["/api/v1/nodes/worker-2"]
