@@ -137,6 +137,8 @@ def command(
         return
     if [condition is not None or indicators is not None, sql is not None].count(True) != 1:
         raise click.UsageError("give either CONDITION, --indicators or both; or --sql.")
+    if sql is not None and any((group_by, fields, count, rare, first, last, timeline, explain)):
+        raise click.UsageError("--sql takes no options of a result, and has no --explain: write it in the SELECT.")
     if column is not None and indicators is None:
         raise click.UsageError("--column needs --indicators.")
     if (first and last) or (rare and not group_by):
@@ -150,6 +152,8 @@ def command(
     settings = options.settings()
     now = time.time_ns() // 1_000_000
     events = EventRange(time_ms(since, "--since", now) or 0, time_ms(until, "--until", now), host)
+    if events.until is not None and events.until <= events.since:
+        raise BadInput("--until is before --since.")
     source = _Source(settings, options, events, file, topic, output, memory, threads)
     if sql is not None:
         _run_sql(source, sql, limit)

@@ -369,6 +369,8 @@ def test_the_command_writes_each_format(folder: Path, tmp_path: Path) -> None:
     explained = lanner("hunt", "proc.name = bash and proc.aargs contains x", "--explain")
     refused = lanner("hunt", "--sql", "SELECT * FROM read_csv('/etc/passwd')", *where)
     unknown = lanner("hunt", "proc.nme = bash", *where)
+    reversed_times = lanner("hunt", "proc.name = bash", "--file", folder, "--since", "1h", "--until", "2h")
+    grouped_sql = lanner("hunt", "--sql", "SELECT 1", "--group-by", "proc.name", *where)
 
     (row,) = map(json.loads, listed.stdout.splitlines())
     assert row["fd.name"] == "/etc/hosts"
@@ -383,6 +385,9 @@ def test_the_command_writes_each_format(folder: Path, tmp_path: Path) -> None:
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "error: --sql: READ_CSV('/etc/passwd') is not one of the views" in refused.stderr
     assert "did you mean 'proc.name'?" in unknown.stderr
+    assert (reversed_times.returncode, reversed_times.stderr) == (1, "error: --until is before --since.\n")
+    assert grouped_sql.returncode == 2
+    assert "--sql takes no options of a result" in grouped_sql.stderr
 
 
 def test_other_programs_hunt_too(folder: Path) -> None:
