@@ -34,7 +34,7 @@ def serve(options: Options) -> None:
     log_to_stderr(settings.log_level, settings.log_format, "actions")
     section = settings.collector.actions
     if section.processor_key_files or section.people_key_files:
-        need("collector", "confluent_kafka", "cryptography")
+        need("processor", "confluent_kafka", "cryptography")
     made = action_service(settings, note)
     watchdog = service.Watchdog()
     with Signals() as signals:
