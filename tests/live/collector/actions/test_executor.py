@@ -13,12 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from collector.actions.effect import ActionRefused, TargetGone
+from collector.actions.freezer import Freeze
 from collector.actions.socket import ActionsClient
 from collector.host import this_host
 from collector.processes.process import TICK
 from collector.procfs.parse import parse_stat
 from schemas.action import ActionDecision, ActionIntent, ActionResult, encode_action_record
 from tests.live.collector.actions.container import Container, container
+from tests.live.needs import lacking
 
 SECOND = 1_000_000_000
 HOST = this_host("actions-test")
@@ -189,6 +192,11 @@ def frozen_soon(identifier: str = "") -> Iterator[tuple[Container, Path]]:
             with contextlib.suppress(OSError):
                 (folder / "freezer.state").write_text("THAWED")
             one.end()
+
+
+def is_unified(root: Path) -> bool:
+    """Return whether control groups of version 2 are mounted at a folder."""
+    return (root / "cgroup.controllers").exists()
 
 
 def is_frozen(folder: Path) -> bool:
@@ -377,3 +385,35 @@ def test_others_may_not_connect(service: Service) -> None:
     assert "PermissionError" in subprocess.run(command, capture_output=True, text=True, check=False).stderr
     service.socket.chmod(0o666)
     assert "only root may connect" in subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def test_version_2_of_the_freezer_freezes_and_thaws() -> None:
+    """Also while version 1 is mounted elsewhere."""
+    root = next((each for each in (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")) if is_unified(each)), None)
+    if root is None:
+        lacking("control groups of version 2 are not mounted")
+    identifier = secrets.token_hex(32)
+    folder, action = root / "docker" / identifier, Freeze(root=root)
+    folder.mkdir(parents=True)
+    with started("sleep", "60") as process:
+        (folder / "cgroup.procs").write_text(str(process.pid))
+        intent = replace(kill(process.pid), type="freeze", target="container", container_id=identifier, lease=SECOND)
+        facts = action.before(intent)
+        assert action.do(intent).text == f"froze process {process.pid}: 1 process"
+        assert "frozen 1" in (folder / "cgroup.events").read_text()
+        with pytest.raises(ActionRefused, match="frozen already"):
+            action.before(intent)
+        assert action.undo(intent, facts) == f"thawed process {process.pid}"
+        assert "frozen 0" in (folder / "cgroup.events").read_text()
+        assert action.undo(intent, {}) == "it was thawed already"
+        process.kill()
+        process.wait()
+    for _ in range(100):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        if not folder.exists():
+            break
+        time.sleep(0.02)
+    for known in (facts, {}):
+        with pytest.raises(TargetGone):
+            action.undo(intent, known)
