@@ -8,11 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from bus.actions import action_message
+from bus.connection import Connection
+from bus.topics import ACTION_DECISIONS, ACTION_INTENTS, ACTION_RESULTS, PODS
 from collector.actions.effect import ActionRefused, TargetGone
 from collector.kubernetes.acting import ClusterActions, Held
 from collector.kubernetes.api import ApiServer as Client
 from collector.kubernetes.api import RequestFailed, credentials
+from lanner.settings import Settings
+from lanner.wiring.stages.kubernetes import kubernetes_service
 from schemas.action import ActionIntent
 from tests.deploy.test_helm import VERSIONS, of_kind, template
 from tests.kubernetes.programs import NoKubernetes, programs
@@ -20,6 +28,7 @@ from tests.kubernetes.test_audit import ApiServer
 from tests.live.needs import lacking
 from tests.unit.collector.kubernetes.stored_objects import NODE, POD, POLICIES
 from tests.unit.collector.kubernetes.test_acting import CORDONED, ENDS, EVICTED, ID, ISOLATED, LABELED
+from tests.unit.lanner.actions.test_cluster import CORDON, SECOND
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -35,7 +44,7 @@ BINDING = {
     "metadata": {"name": "lanner"},
     "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "alice"}],
 }
-PODS = [
+WEB = [
     {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -63,7 +72,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
         (role,) = of_kind("ClusterRole", every).values()
         reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role["metadata"]["name"]}
         assert made.kubectl("create", "namespace", "shop") == 0
-        for each in (role, BINDING | {"roleRef": reference}, *PODS, *NODES):
+        for each in (role, BINDING | {"roleRef": reference}, *WEB, *NODES):
             assert made.kubectl("create", "-f", "-", given=json.dumps(each)) == 0, each
         for each in NODES:
             name = each["metadata"]["name"]  # type: ignore[index]
@@ -91,13 +100,14 @@ class Cluster:
         return found
 
     async def _call(self, user: str, use: Any) -> Any:
-        client = Client(credentials(str(self._kubeconfig(user))))
+        client = Client(credentials(str(self.kubeconfig(user))))
         try:
             return await use(client)
         finally:
             await client.close()
 
-    def _kubeconfig(self, user: str) -> Path:
+    def kubeconfig(self, user: str) -> Path:
+        """Write a kubeconfig for a user; return its path."""
         path = self._folder / f"{user}.json"
         cluster = {"server": self.server.address, "insecure-skip-tls-verify": True}
         context = {"cluster": "k", "user": "u"}
@@ -171,6 +181,47 @@ def test_only_the_version_that_was_read_is_changed(cluster: Cluster) -> None:
     with pytest.raises(RequestFailed, match="409"):
         cluster("undo", held)
     cluster("undo", cluster.held(LABELED))
+
+
+def test_a_successor_ends_what_the_elected_process_began(cluster: Cluster, tmp_path: Path) -> None:
+    """By the object alone, after the first process is gone; the broker is the one that the client library simulates."""
+    simulated = Producer({"test.mock.num.brokers": "1", "bootstrap.servers": "unused:1", "log_level": 0})
+    (broker,) = simulated.list_topics(timeout=20).brokers.values()
+    connection = Connection(bootstrap_servers=f"{broker.host}:{broker.port}", prefix="t.")
+    processor = Ed25519PrivateKey.generate()
+    own, public = tmp_path / "own.pem", tmp_path / "processor.pub"
+    own.write_bytes(Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    own.chmod(0o600)
+    public.write_bytes(processor.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    _, value, headers = action_message(replace(CORDON, lease=3 * SECOND), processor)
+    simulated.produce(f"t.{ACTION_INTENTS}", value, CORDON.id.encode(), partition=0, headers=headers)
+    for topic in (PODS, ACTION_DECISIONS, ACTION_RESULTS):
+        simulated.produce(f"t.{topic}", b"another", partition=0)
+    assert simulated.flush(20) == 0
+    kubernetes = Settings().kubernetes
+    enabled = replace(kubernetes.actions, enabled=("cordon",), key_file=str(own), processor_key_files=(str(public),))
+    made = replace(kubernetes, kubeconfig=str(cluster.kubeconfig("admin")), lease_namespace="shop", actions=enabled)
+    settings = Settings(kubernetes=made, cluster_name="c")
+
+    async def serve_until(outcome: str) -> None:
+        seen = asyncio.Event()
+
+        def note(text: str, _: object = "info") -> None:
+            if f": {outcome}: " in text:
+                seen.set()
+
+        running = asyncio.create_task(kubernetes_service(settings, connection, note).run())
+        try:
+            async with asyncio.timeout(60):
+                await seen.wait()
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(serve_until("done"))
+    assert cluster.get(NODE)["spec"]["unschedulable"] is True
+    asyncio.run(serve_until("ended"))
+    assert not cluster.get(NODE)["spec"].get("unschedulable")
 
 
 def test_an_eviction_respects_the_budget_and_the_uid(cluster: Cluster) -> None:

@@ -90,7 +90,8 @@ def kubernetes_audit(options: Options, *, listen: str | None, file: str | None, 
 def kubernetes(options: Options) -> None:
     """Publish a cluster's pods, with their owners, namespaces and services, so that alerts name them.
 
-    Run it once per cluster, not per node. Further ones wait, and one of them takes over if the first one fails.
+    Run it once per cluster, not per node. Further ones wait, and one of them takes over if the first one fails. If
+    kubernetes.actions enables types of actions, it also does them in the cluster.
     """
     need("kubernetes", "confluent_kafka", "lightkube")
     from lanner.operations.kubernetes import KubernetesView
@@ -106,7 +107,8 @@ def kubernetes(options: Options) -> None:
     check_settings(loaded, "kubernetes")
     connection = connection_of(settings)
     pods = kubernetes_service(settings, connection, note)
-    topics_in_order(connection, topics_of("kubernetes"))
+    acting = topics_of("kubernetes-actions") if settings.kubernetes.actions.enabled else ()
+    topics_in_order(connection, (*topics_of("kubernetes"), *acting))
     view = KubernetesView(pods, settings.http.stuck_seconds)
     watchdog = service.Watchdog()
 
