@@ -32,7 +32,7 @@ from foundation.sqlite import DatabaseUnusable
 from foundation.text import OnNote, printable
 from lanner.errors import BadInput
 from lanner.settings import Settings
-from schemas.action import ActionType
+from schemas.action import ActionType, BadActionRecord
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -93,6 +93,10 @@ class ActionService:
         except BadPacket as error:
             self.unreadable += 1
             connection.send_error(printable(str(error)))
+        except (BadActionRecord, AssertionError, LookupError, TypeError, ValueError) as error:
+            # What passes packets on repeats them, so that the next start would fail as well.
+            self.note(f"bug in Lanner: a request was not taken: {type(error).__name__}: {error}.", "error")
+            connection.send_error("bug in Lanner: the request was not taken")
 
     def _send_results(self, connection: ActionConnection) -> None:
         while rows := self.journal.results(connection.sent):
@@ -235,11 +239,13 @@ def _name_of(container_id: str, settings: Settings, naming: Naming) -> str:
     section, deadline = settings.collector, time.monotonic() + _NAME_SECONDS
     lookups = runtimes(Path(section.docker_socket), Path(section.podman_socket), [*map(Path, section.cri_sockets)])
     with (
-        suppress(ActionRefused, TargetGone),
+        suppress(ActionRefused, TargetGone, OSError),
         closing(container_processes(container_id, naming.container_of)) as found,
         closing(KnownContainers(lookups, Bundles())) as known,
     ):
-        process = next(found)
+        process = next(found, None)
+        if process is None:
+            return ""
         named = naming.container_of(parse_cgroup(process.read("cgroup")) or "")
         while named is not None and time.monotonic() < deadline:
             is_pending = known.is_pending(named, time.monotonic_ns(), process.pid)
