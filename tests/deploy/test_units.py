@@ -163,3 +163,43 @@ def test_a_collector_that_cannot_work_states_why_and_is_not_started_again(
     )
     assert machine("systemctl", "show", "-P", "NRestarts", "lanner-collector").stdout.strip() == "0"
     assert "doctor" in machine.journal("lanner-collector")
+
+
+def test_a_process_is_killed_by_the_unit_that_acts(machine: Machine) -> None:
+    """With the rights that its unit leaves it; the next start knows what was done."""
+    machine.write("/etc/lanner/lanner.yaml", "collector: {actions: {enabled: [kill]}}\nhost: {id: h}\n")
+    unit = "lanner-actions"
+    for _ in range(2):
+        started = machine("systemctl", "restart", unit)
+        assert started.returncode == 0, started.stderr + machine.journal(unit)
+        done = machine("/opt/checkout/.venv/bin/python", "-c", _KILL)
+        assert done.stdout == "done killed 1 process\n-9\n", done.stderr + machine.journal(unit)
+    assert machine("systemctl", "stop", unit).returncode == 0
+    assert machine("systemctl", "show", "-P", "Result", unit).stdout.strip() == "success", machine.journal(unit)
+
+
+_KILL = """
+import subprocess, sys, time
+sys.path.insert(0, "/opt/checkout")
+from pathlib import Path
+from collector.actions.socket import ActionsClient
+from collector.procfs.parse import parse_stat
+from schemas.action import ActionIntent, encode_action_record
+
+process = subprocess.Popen(("sleep", "60"))
+ticks = parse_stat(Path(f"/proc/{process.pid}/stat").read_bytes()).start_ticks
+now = time.time_ns()
+start = ticks * 10_000_000 + now - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+intent = ActionIntent(f"i{now}", "kill", "process", "h", "", "do", "process", now, pid=process.pid, start_time=start)
+client = ActionsClient(Path("/run/lanner-actions/socket"))
+client.send_intent(encode_action_record(intent), b"", now, now)
+for _ in range(2000):
+    for result in client.poll():
+        if result.intent == intent.id and result.outcome != "received":
+            print(result.outcome, result.text)
+            print(process.wait())
+            client.poll()
+            sys.exit()
+    time.sleep(0.01)
+print(client.last_error)
+"""
