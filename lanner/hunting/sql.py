@@ -164,14 +164,15 @@ class SqlHunt:
                 if not all(map(_is_plain, found.types)):
                     found = found.select(*map(_plain, found.columns, found.types))
                 return found.to_arrow_table()
-        except (duckdb.OutOfMemoryException, MemoryError):
-            raise BadInput(
-                f"--sql: the query needs more than {self._limits.memory_mib} MiB: narrow the time, or allow more by "
-                "--memory; in the console, by console.hunt_memory_mib."
-            ) from None
         except duckdb.InterruptException:
             raise BadInput("--sql: stopped before the query was done.") from None
-        except duckdb.Error as error:
+        except (duckdb.Error, MemoryError) as error:
+            # PyArrow has an error of its own, of which DuckDB passes on the text.
+            if isinstance(error, duckdb.OutOfMemoryException | MemoryError) or "Out of memory: " in str(error):
+                raise BadInput(
+                    f"--sql: the query needs more than {self._limits.memory_mib} MiB: narrow the time, or allow more "
+                    "by --memory; in the console, by console.hunt_memory_mib."
+                ) from None
             raise BadInput(f"--sql: {_first_line(error)}.") from None
 
     def close(self) -> None:
