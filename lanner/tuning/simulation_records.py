@@ -131,6 +131,7 @@ def write_simulation(folder: Path, simulation: RecordedSimulation) -> Path:
 def read_simulations(folder: Path) -> tuple[list[RecordedSimulation], list[str]]:
     """Return the simulations of a folder, the newest first, and the faults of files that can't be read."""
     found, faults = [], []
+    # Names begin with the second; the order within one is that of the records.
     for path in sorted(folder.glob("*.json"), reverse=True)[:_MAX_FILES] if folder.is_dir() else ():
         try:
             with path.open("rb") as file:
@@ -139,7 +140,7 @@ def read_simulations(folder: Path) -> tuple[list[RecordedSimulation], list[str]]
             faults.append(f"{path}: {error.strerror}")
         except (ValueError, TypeError, KeyError, RecursionError):
             faults.append(f"{path}: not a simulation as this release records it")
-    return found, faults
+    return sorted(found, key=lambda each: each.record.at, reverse=True), faults
 
 
 def find_proof(
