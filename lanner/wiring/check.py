@@ -250,6 +250,7 @@ def check_settings(
     elif stage == "collector":
         check.require(lambda: always_sent(settings))
         check.require(partial(_check_folder, "kafka.spool_dir", settings.kafka.spool_dir))
+        check.add(_action_faults(settings))
     elif stage == "processor":
         check.require(lambda: topics_of(settings))
         check.require(lambda: _check_processor(settings))
@@ -359,11 +360,25 @@ def _check_run(check: _Check, settings: Settings) -> None:
         check.require(lambda: _check_api_server(settings))
 
 
+def _action_faults(settings: Settings) -> Iterator[SettingFault]:
+    """Yield why a host of a fleet can't accept intents, if types of actions are enabled on it."""
+    section = settings.collector.actions
+    if section.enabled and not section.processor_key_files and not section.people_key_files:
+        text = "no intent would be accepted: set collector.actions.processor_key_files or people_key_files."
+        yield SettingFault("collector.actions.enabled", text)
+    if section.enabled and settings.collector.identity == "off":
+        text = "anybody could report events of this host, and actions on it: don't set it to off."
+        yield SettingFault("collector.identity", text)
+
+
 def _check_processor(settings: Settings) -> None:
     need("processor", "cryptography")
     from lanner.wiring.published import public_keys
 
     public_keys(settings)
+    if settings.actions.key_file is not None and settings.collector.identity == "off":
+        text = "with actions.key_file, it must be known which host sent an event: don't set it to off."
+        raise BadSettings(SettingFault("collector.identity", text))
 
 
 def _check_api_server(settings: Settings) -> None:

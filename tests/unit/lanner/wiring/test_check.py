@@ -119,3 +119,23 @@ def test_the_intake_of_audit_events_is_checked(folder: Path, text: str, message:
     (found,) = refusal("config", "check", "--for", "intake", *written(folder, text)[:2])
 
     assert message.replace("FOLDER", str(folder)) in found
+
+
+@pytest.mark.parametrize(
+    ("stage", "text", "message"),
+    [
+        ("collector", "collector: {actions: {enabled: [kill]}}", "no intent would be accepted: set"),
+        (
+            "collector",
+            "collector: {identity: off, actions: {enabled: [kill], people_key_files: [FOLDER/file]}}",
+            "anybody could report events of this host",
+        ),
+        ("processor", "collector: {identity: off}\nactions: {key_file: FOLDER/file}", "which host sent an event"),
+    ],
+)
+def test_a_fleet_acts_only_where_it_is_known_who_sent_what(folder: Path, stage: str, text: str, message: str) -> None:
+    """The check names the setting that would make hosts act on anybody's word."""
+    kafka = f"kafka: {{bootstrap_servers: '127.0.0.1:9', spool_dir: {folder}/spool}}\n"
+    found = refusal("config", "check", "--for", stage, *written(folder, kafka + text))
+
+    assert any(message in each for each in found), found
