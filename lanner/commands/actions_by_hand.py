@@ -4,7 +4,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -24,13 +24,15 @@ from lanner.errors import BadInput
 from lanner.terminal.output import note
 from lanner.wiring.kafka import reachable_connection
 from lanner.wiring.stages.action_records import OpenRecords, is_fleet, this_person
-from schemas.action import ActionIntent, ActionType, TargetType
+from schemas.action import ACTION_KINDS, ActionIntent, ActionType, TargetType
 
 if TYPE_CHECKING:
     from lanner.settings import Settings
 
 _MS = 1_000_000
-_TYPES = get_args(ActionType)
+_CLUSTER = ("pod", "node")
+_TYPES = [type_ for type_, kind in ACTION_KINDS.items() if not set(kind.targets) <= set(_CLUSTER)]
+"""Without those on pods and nodes alone, which are known by an alert: the console does them."""
 _FULL_ID = 12
 """Digits of a container's id on another host, at least."""
 
@@ -103,7 +105,7 @@ def act(
 
     Without --host, the target is on this host, and is identified by what runs here. On another host of a fleet, state
     what identifies it: a container's full id, a process with --started, a user with --uid. TYPE must be enabled there,
-    by collector.actions.enabled. Without a target, isolate is about the whole host.
+    by collector.actions.enabled. Without a target, isolate and collect are about the whole host.
     """
     settings = options.settings()
     named = _Given(**cast("Any", given))
