@@ -202,5 +202,6 @@ def on_the_same(actions: Iterable[TrackedAction], intent: ActionIntent, now: int
         for each in actions
         if each.intent.host_id == intent.host_id
         and each.intent.id != intent.id
-        and each.status(now) in ("waiting", "sent", "received", "done")
+        and (status := each.status(now)) in ("waiting", "sent", "received", "done")
+        and (status != "done" or ACTION_KINDS[each.intent.type].undo)
     ]
