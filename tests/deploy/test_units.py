@@ -3,17 +3,25 @@ import re
 import shutil
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from bus.connection import Connection
 from bus.topics import KUBERNETES_AUDIT
+from lanner.archive.files import file_name, folder_of, hour_of
+from lanner.archive.rows import ArchivedBatch, tables
+from lanner.archive.schema import EVENTS
+from lanner.recorder.store import StoredBatch
 from tests.cluster.test_dead_letters import everything
 from tests.deploy.delivery import STAGES, assert_delivered, configure
 from tests.deploy.machine import Machine
 from tests.live.needs import lacking
+from tests.unit.processor.batches import INIT, TIME, batch_of
 from tests.unit.processor.detection.requests import line, request
 
 UNITS = Path("deploy/systemd")
@@ -120,6 +128,41 @@ def test_the_console_reads_the_tokens_that_root_makes(machine: Machine, connecti
     assert machine("systemctl", "stop", "lanner-console").returncode == 0
     result = machine("systemctl", "show", "-P", "Result", "lanner-console").stdout.strip()
     assert result == "success", machine.journal("lanner-console")
+
+
+ASK = """
+import json, sys, urllib.request as u
+body = json.dumps({"q": sys.argv[2], "language": sys.argv[3], "place": "archive", "since": "all"}).encode()
+headers = {"Authorization": "Bearer " + sys.argv[1], "Content-Type": "application/json", "X-Lanner-Request": "test"}
+print(u.urlopen(u.Request("http://127.0.0.1:18779/api/hunt", body, headers)).read().decode())
+"""
+
+
+def test_the_console_hunts_within_the_limits_of_its_unit(machine: Machine, connection: Connection) -> None:
+    """By a condition and by SQL; one that takes too much memory ends, and the console doesn't."""
+    configure(machine, connection, "console: {listen: '127.0.0.1:18779', archive: /srv/archive}")
+    parts = [ArchivedBatch(StoredBatch(batch_of({"type": "execve"}, processes=[INIT]), TIME // 1_000_000), 0, 0)]
+    (rows,) = tables(parts)
+    made = pa.BufferOutputStream()
+    parquet.write_table(rows.cast(EVENTS), made, compression="zstd")
+    hour = hour_of(TIME // 1_000_000)
+    path = f"/srv/archive/events/{folder_of(hour)}/{file_name(0, 0, hour)}"
+    machine.write(f"{path}.base64", b64encode(made.getvalue()).decode())
+    script = f"mkdir /srv/archive/batches; base64 -d {path}.base64 > {path}; rm {path}.base64; chmod -R a+rX /srv"
+    assert machine("sh", "-c", script).returncode == 0
+    state = "LANNER__CONSOLE__STATE_DIR=/var/lib/lanner-console"
+    token = machine("env", state, "lanner", "console", "token", "create", "alice", "--role", "analyst").stdout.strip()
+    started = machine("systemctl", "start", "lanner-console")
+    assert started.returncode == 0, started.stderr + machine.journal("lanner-console")
+
+    found = machine("python3", "-c", ASK, token, "evt.type = execve and not evt.info contains x", "condition")
+    assert '"total": 1' in found.stdout, found.stdout + found.stderr + machine.journal("lanner-console")
+    found = machine("python3", "-c", ASK, token, "SELECT evt_type, count(*) FROM events GROUP BY ALL", "sql")
+    assert '["execve", "1"]' in found.stdout, found.stdout + found.stderr + machine.journal("lanner-console")
+    found = machine("python3", "-c", ASK, token, "SELECT range(1000000000)", "sql")
+    assert "needs more than" in found.stdout or "may have needed more memory" in found.stdout, found.stdout
+    assert machine("systemctl", "stop", "lanner-console").returncode == 0
+    assert "Traceback" not in machine.journal("lanner-console")
 
 
 def test_audit_events_are_taken_from_a_webhook_and_a_file_of_root(machine: Machine, connection: Connection) -> None:
