@@ -3,18 +3,17 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bus.signatures import key_id
 from foundation.text import count_of, printable
 from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.options import agreed
 from lanner.errors import BadInput
+from lanner.libraries import need
 from lanner.ruleset.active import ActiveRules
 from lanner.ruleset.compile import CompiledDetection
-from lanner.ruleset.published import current_host, current_user
 from lanner.settings import Settings
 from lanner.terminal.output import note
 from lanner.tuning.backtest import BacktestRun
@@ -27,9 +26,11 @@ from lanner.tuning.simulation_records import (
     read_simulations,
     write_simulation,
 )
-from lanner.wiring.published import private_key, read_public_keys
 from processor.loading import LoadResult, Problem, ProblemCode
 from processor.loading.action_power import action_powers
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _PEOPLE = "actions.people_key_files"
 _NEEDED = (
@@ -60,6 +61,11 @@ def accept(options: Options, simulation: str, sign_key: Path, *, yes: bool) -> N
     With that, `lanner rules publish` lets its policies act, in the state and with the rules that were simulated. It
     takes two persons: whoever signs the version can't accept it with the same key.
     """
+    need("processor", "confluent_kafka", "cryptography")
+    from bus.signatures import key_id
+    from lanner.ruleset.published import current_user
+    from lanner.wiring.published import private_key, read_public_keys
+
     settings = options.settings()
     key = private_key(sign_key)
     folder = Path(settings.actions.simulations_dir)
@@ -89,6 +95,8 @@ def accept(options: Options, simulation: str, sign_key: Path, *, yes: bool) -> N
 
 def record_simulation(folder: Path, active: ActiveRules, run: BacktestRun, simulation: Simulation) -> str:
     """Store what a simulation found; return its id. Raises BadInput if it was ended early, or found no events."""
+    from lanner.ruleset.published import current_host, current_user
+
     if run.is_stopped or not run.hosts:
         raise BadInput("stopped early: nothing was recorded." if run.is_stopped else "no events: nothing was recorded.")
     powers = action_powers(active)
@@ -126,7 +134,7 @@ def check_powers(
     settings: Settings,
     before: CompiledDetection | None,
     draft: CompiledDetection,
-    key: Ed25519PrivateKey | None,
+    key: "Ed25519PrivateKey | None",
     show: Callable[[str], None],
 ) -> tuple[str, ...]:
     """Return who accepted what policies of a draft may do more than before, for the record.
@@ -155,6 +163,9 @@ def check_powers(
             f"policies may do more than before ({names}): sign the version with --sign-key, as its publisher."
         )
     simulations = _read(Path(settings.actions.simulations_dir))
+    from bus.signatures import key_id
+    from lanner.wiring.published import read_public_keys
+
     keys = read_public_keys(_PEOPLE, settings.actions.people_key_files)
     publisher = key_id(key.public_key())
     faults, lines = [], []

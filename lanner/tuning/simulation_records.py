@@ -9,16 +9,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-
-from bus import signatures
 from foundation.files import write_atomically
 from foundation.text import count_of
 from foundation.times import date_and_time_seconds
 from lanner.errors import BadInput
 from processor.loading.action_power import PolicyPower
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 SIMULATION_DOMAIN = b"lanner action simulation\0"
 _MAX_BYTES = 1 << 20
@@ -102,14 +102,19 @@ class RecordedSimulation:
     record: SimulationRecord
     accepted: tuple[Acceptance, ...] = ()
 
-    def accept(self, by: str, at: int, key: Ed25519PrivateKey) -> "RecordedSimulation":
+    def accept(self, by: str, at: int, key: "Ed25519PrivateKey") -> "RecordedSimulation":
         """Return the simulation with one more signature."""
         unsigned = Acceptance(by, at, "")
+        # A simulation is recorded without the library for signatures.
+        from bus import signatures  # noqa: PLC0415
+
         signature = signatures.sign(key, SIMULATION_DOMAIN, _signed(self.record, unsigned)).hex()
         return replace(self, accepted=(*self.accepted, replace(unsigned, signature=signature)))
 
-    def signers(self, keys: Sequence[Ed25519PublicKey]) -> Iterator[tuple[Acceptance, str]]:
+    def signers(self, keys: "Sequence[Ed25519PublicKey]") -> Iterator[tuple[Acceptance, str]]:
         """Yield each acceptance that one of the keys signed, with the id of that key."""
+        from bus import signatures  # noqa: PLC0415
+
         for each in self.accepted:
             signed = _signed(self.record, each)
             if signer := signatures.signer(keys, bytes.fromhex(each.signature), SIMULATION_DOMAIN, signed):
@@ -144,7 +149,7 @@ def read_simulations(folder: Path) -> tuple[list[RecordedSimulation], list[str]]
 
 
 def find_proof(
-    power: PolicyPower, simulations: Iterable[RecordedSimulation], keys: Sequence[Ed25519PublicKey], publisher: str
+    power: PolicyPower, simulations: Iterable[RecordedSimulation], keys: "Sequence[Ed25519PublicKey]", publisher: str
 ) -> tuple[RecordedSimulation, Acceptance, str] | str:
     """Return a simulation of exactly this policy that another person accepted, or what is missing.
 

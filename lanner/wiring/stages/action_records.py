@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from lanner.actions.book import ActionBook, ActionRecords
 from lanner.actions.local import LocalActionRecords
 from lanner.libraries import need
-from lanner.ruleset.published import current_host, current_user
 from lanner.settings import Settings
 from lanner.settings.sections.model import KafkaSettings
 from schemas.action import ActionDecision, ActionIntent
@@ -87,4 +86,7 @@ def signing_key(settings: Settings, sign_key: Path | None = None) -> "Ed25519Pri
 
 def this_person(settings: Settings) -> str:
     """Return who decides, as name@machine."""
+    # It needs the client of the broker, and help must not.
+    from lanner.ruleset.published import current_host, current_user
+
     return f"{current_user()}@{current_host(settings.host.name)}"[:_MAX_BY]
