@@ -4,7 +4,7 @@ A record counts only if one of the keys that its reader knows has signed it. Wit
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bus.messages import JSON_HEADERS, SIGNATURE, Headers
@@ -38,6 +38,29 @@ class VerifiedRecord(Generic[_Record]):
     record: _Record
     signed_by: str
     """The id of the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleKeys:
+    """The keys that sign decisions, and intents by hand."""
+
+    people: "tuple[tuple[str, Ed25519PublicKey], ...]" = ()
+    """Names of persons, each with a key: whatever a record states, it is of the person whose key signed it."""
+    consoles: "tuple[Ed25519PublicKey, ...]" = ()
+    """The keys of consoles and notifiers, which state who decided."""
+
+    @property
+    def every(self) -> "tuple[Ed25519PublicKey, ...]":
+        """All keys."""
+        return (*(key for _, key in self.people), *self.consoles)
+
+    def named(self, found: "VerifiedRecord[_Record]") -> _Record:
+        """Return a record by the person whose key signed it; one of a console or processor stays as it is."""
+        from bus import signatures  # noqa: PLC0415
+
+        record = found.record
+        name = next((name for name, key in self.people if signatures.key_id(key) == found.signed_by), "")
+        return record if not name or isinstance(record, ActionResult) else replace(record, by=name)
 
 
 def domain_of(kind: type[SignedRecord]) -> bytes:

@@ -31,6 +31,8 @@ from schemas.limits import clipped
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+    from bus.actions import PeopleKeys
+
 SECOND = 1_000_000_000
 AT_ONCE = 60
 """Actions that one host does at once, and a minute."""
@@ -61,7 +63,7 @@ class ActionRights:
     hostname: str
     enabled: frozenset[ActionType]
     processor_keys: "tuple[Ed25519PublicKey, ...]" = ()
-    people_keys: "tuple[Ed25519PublicKey, ...]" = ()
+    people: "PeopleKeys | None" = None
     never_users: tuple[str, ...] = ()
     never_containers: tuple[str, ...] = ()
     max_lease: int = _MAX_WAIT
@@ -69,7 +71,7 @@ class ActionRights:
     @property
     def is_signed(self) -> bool:
         """True if records count only with a signature."""
-        return bool(self.processor_keys or self.people_keys)
+        return bool(self.processor_keys or self.people is not None)
 
     def why_refused(self, intent: ActionIntent) -> str:
         """Return why an intent isn't done here, whatever its time and approvals; empty if there is no reason."""
@@ -180,11 +182,10 @@ class Executor:
             return
         try:
             if packet.kind == "intent":
-                keys = (*self.rights.processor_keys, *self.rights.people_keys)
-                intent = self._checked(packet, ActionIntent, keys)
+                intent = self._checked(packet, ActionIntent, self.rights.processor_keys)
                 self._take_intent(intent, packet, times)
             else:
-                decision = self._checked(packet, ActionDecision, self.rights.people_keys)
+                decision = self._checked(packet, ActionDecision, ())
                 self._take_decision(decision, packet, times)
         except BadActionRecord as error:
             raise BadPacket(f"{packet.kind}: {error}") from None
@@ -192,9 +193,11 @@ class Executor:
     def _checked(self, packet: RecordPacket, kind: type[_Record], keys: "Sequence[Ed25519PublicKey]") -> _Record:
         if self.rights.is_signed:
             # Without keys, as on a single host, the libraries of the bus need not be installed.
-            from bus.actions import verified  # noqa: PLC0415
+            from bus.actions import PeopleKeys, verified  # noqa: PLC0415
 
-            return verified(packet.value, packet.signature, kind, keys).record
+            known: PeopleKeys = self.rights.people or PeopleKeys()
+            found = verified(packet.value, packet.signature, kind, (*keys, *known.every))
+            return known.named(found)
         if packet.signature:
             raise BadActionRecord("it is signed, but collector.actions names no key files on this host")
         return decode_action_record(packet.value, kind)

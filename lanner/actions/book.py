@@ -6,7 +6,7 @@ Pure: time is an argument. Records may come in any order, and more than once.
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from foundation.caches import BoundedMap
 from foundation.times import iso8601_zulu
@@ -29,7 +29,10 @@ ActionStatus = Literal[
 ]
 """`sent`: no host has answered yet. The last six are what the host reported."""
 ActionRecord = ActionIntent | ActionDecision | ActionResult
+_Record = TypeVar("_Record", ActionDecision, ActionResult)
 MAX_ACTIONS = 50_000
+_MAX_ABOUT_ONE = 100
+"""Decisions and results about one action; anyone with the right to write can send more."""
 _NS_PER_MS = 1_000_000
 _REPORTED: dict[Outcome, ActionStatus] = {
     "received": "received",
@@ -154,12 +157,17 @@ class ActionBook:
         subject = record.intent if isinstance(record, ActionResult) else record.subject
         action = self._actions.get(subject)
         if action is None:
-            self._early.put(subject, [*(self._early.get(subject) or ()), (record, stored)])
+            others = self._early.get(subject) or []
+            self._early.put(subject, [*others[-_MAX_ABOUT_ONE + 1 :], (record, stored)])
         elif isinstance(record, ActionResult):
-            if record not in action.results:
-                action.results.append(record)
-        elif record not in action.decisions:
-            action.decisions.append(record)
+            _add(action.results, record)
+        else:
+            _add(action.decisions, record)
+
+
+def _add(records: list[_Record], record: _Record) -> None:
+    if record not in records and len(records) < _MAX_ABOUT_ONE:
+        records.append(record)
 
 
 def action_json(action: TrackedAction, now: int) -> dict[str, object]:

@@ -14,7 +14,7 @@ from functools import partial
 from confluent_kafka import Message
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from bus.actions import SignedRecord, action_message, signature_of, topic_of, verified
+from bus.actions import PeopleKeys, SignedRecord, action_message, signature_of, topic_of, verified
 from bus.clients.compacted import CompactedTopicReader, CompactedTopicWriter, follow
 from bus.connection import BusUnavailable, Connection
 from bus.messages import append_time
@@ -248,17 +248,17 @@ class ClusterKeys:
 
     own: Ed25519PrivateKey
     processors: Sequence[Ed25519PublicKey]
-    people: Sequence[Ed25519PublicKey]
+    people: PeopleKeys
 
     def verified(self, topic: str, value: bytes, signature: bytes) -> SignedRecord:
         """Return a record of a topic. Raises BadActionRecord if nobody with the right to it signed it."""
         accepted: Mapping[str, Sequence[Ed25519PublicKey]] = {
-            ACTION_INTENTS: (*self.processors, *self.people),
-            ACTION_DECISIONS: self.people,
+            ACTION_INTENTS: (*self.processors, *self.people.every),
+            ACTION_DECISIONS: self.people.every,
             # Replicas of this process have the same key; results of hosts don't matter here.
             ACTION_RESULTS: (self.own.public_key(),),
         }
-        return verified(value, signature, _KINDS[topic], accepted[topic]).record
+        return self.people.named(verified(value, signature, _KINDS[topic], accepted[topic]))
 
 
 class ClusterActionService:

@@ -5,6 +5,7 @@ It has no power to act: it passes intents and decisions to the process that has 
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from lanner.actions.book import ActionBook, ActionRecords
@@ -47,6 +48,8 @@ class OneHostActions:
         self._budgets = PolicyBudgets()
         self._has_sent = False
         """True once the executor was needed: until then, nobody needs to know that it does not run."""
+        self._is_restored = False
+        """True once the budgets have what was spent before this process started."""
         self._own: set[str] = set()
         """Ids of intents that were sent when they were made."""
         self.book = ActionBook()
@@ -56,6 +59,9 @@ class OneHostActions:
     def change_policies(self, by_rule: Mapping[str, tuple[ActionPolicy, ...]]) -> None:
         """Request other actions from now on. by_rule: the policies that the alerts of each rule request."""
         self._planner = Planner(by_rule)
+        if not self._is_restored:
+            self._is_restored = True
+            self._restore({policy.name: policy for policies in by_rule.values() for policy in policies})
 
     def take(self, alert: Alert) -> Iterator[Alert]:
         """Record what an alert requests, pass it to the executor, and yield alerts about it."""
@@ -102,12 +108,24 @@ class OneHostActions:
             self._decide(self.book.stop, now)
         for action in self.book.actions:
             status = action.status(now)
+            # Its results may wait, such as that its lease has ended.
+            self._has_sent |= status == "done"
             if status in ("waiting", "sent"):
                 self._send_intent(action.intent, action.stored, now)
             for decision in action.decisions:
                 # Anything else was done to an action that lasts; what is undone twice stays undone.
                 if status in ("waiting", "sent") or (status == "done" and decision.type == "undo"):
                     self._decide(decision, now)
+
+    def _restore(self, policies: Mapping[str, ActionPolicy]) -> None:
+        """Spend again what was spent before: a restart gives no policy a whole budget, and resets no fuse."""
+        for action in reversed(self.book.actions):
+            policy = policies.get(action.intent.policy)
+            if policy is not None:
+                intent = replace(action.intent, refusal="")
+                self._budgets.take(ActionRequest(intent, policy.budget, hosts=1), action.stored)
+        for name in policies.keys() - set(self.book.blown):
+            self._budgets.reset(name, time.time_ns())
 
     def _send_intent(self, intent: ActionIntent, stored: int, now: int) -> None:
         if not intent.refusal and intent.state != "would":

@@ -363,7 +363,7 @@ def _check_run(check: _Check, settings: Settings) -> None:
 def _action_faults(settings: Settings) -> Iterator[SettingFault]:
     """Yield why a host of a fleet can't accept intents, if types of actions are enabled on it."""
     section = settings.collector.actions
-    if section.enabled and not section.processor_key_files and not section.people_key_files:
+    if section.enabled and not (section.processor_key_files or section.people_key_files or section.console_key_files):
         text = "no intent would be accepted: set collector.actions.processor_key_files or people_key_files."
         yield SettingFault("collector.actions.enabled", text)
     if section.enabled and settings.collector.identity == "off":

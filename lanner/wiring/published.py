@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from bus.actions import PeopleKeys
 from bus.connection import Connection
 from bus.published_rules import accept, current
 from bus.signatures import BadSigningKey, read_private_key, read_public_key
@@ -78,6 +79,14 @@ def read_public_keys(setting: str, files: Sequence[str]) -> tuple[Ed25519PublicK
     if problems:
         raise BadSettings(*problems)
     return tuple(keys)
+
+
+def read_people_keys(section: str, people: Sequence[str], consoles: Sequence[str]) -> PeopleKeys:
+    """Read the keys of people, whose names are those of the files, and of consoles. Raises BadInput."""
+    names = [Path(name).stem for name in people]
+    keys = read_public_keys(f"{section}.people_key_files", people)
+    of_consoles = read_public_keys(f"{section}.console_key_files", consoles)
+    return PeopleKeys(tuple(zip(names, keys, strict=True)), of_consoles)
 
 
 def private_key(path: Path, named: str = "--sign-key", variable: str = "LANNER_SIGN_KEY_PASSWORD") -> Ed25519PrivateKey:

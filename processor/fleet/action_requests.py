@@ -40,7 +40,7 @@ class ActionRequests:
         self,
         connection: Connection,
         key: Ed25519PrivateKey,
-        people: Sequence[Ed25519PublicKey],
+        accepted: tuple[Sequence[Ed25519PublicKey], Sequence[Ed25519PublicKey]],
         *,
         host_key: Callable[[str], bytes | None] | None,
         worker: str,
@@ -51,14 +51,14 @@ class ActionRequests:
         Args:
             connection: the broker.
             key: signs intents.
-            people: the keys whose decisions about fuses count.
+            accepted: the keys whose decisions about fuses count, and those that sign results of clusters.
             host_key: returns the public key of a host by its id; None to believe unsigned results.
             worker: the name of this processor.
             on_note: receives messages for an operator.
         """
         self._connection = connection
         self._key = key
-        self._people = people
+        self._people, self._clusters = accepted
         self._worker = worker
         self._on_note = on_note
         self._stopped = threading.Event()
@@ -139,10 +139,12 @@ class ActionRequests:
         result = decode_action_record(value, ActionResult)
         if result.outcome == "received":
             return None
-        if self._host_key is not None:
+        intent = self._intents.get(result.intent)
+        if intent is not None and intent.is_for_cluster:
+            verified(value, signature_of(message), ActionResult, self._clusters)
+        elif self._host_key is not None:
             known = self._host_key(result.host_id)
             verified(value, signature_of(message), ActionResult, [] if known is None else [bare_public_key(known)])
-        intent = self._intents.get(result.intent)
         if intent is not None and intent.host_id != result.host_id:
             raise BadActionRecord("the intent was meant for another host")
         policy = "" if intent is None else intent.policy

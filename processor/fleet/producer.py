@@ -93,8 +93,9 @@ class ResultProducer:
         is_counted = alert.hostname in self.by_host or len(self.by_host) < MOST_HOSTS
         self.by_host[alert.hostname if is_counted else OTHER_HOSTS] += 1
         self.latency.add_since(alert.time, time.time_ns())
+        alert = alert.in_cluster(self._cluster_name)
         try:
-            made = alert_message(alert.in_cluster(self._cluster_name))
+            made = alert_message(alert)
         except Exception as error:  # noqa: BLE001  a host can send values that cannot be encoded
             return _refused(f"an alert of rule {alert.rule} cannot be encoded: {fault_text(error)}")
         sent = await self.send(ALERTS, made.key, self._framed(ALERTS, made.value), made.headers)

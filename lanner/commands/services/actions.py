@@ -33,7 +33,7 @@ def serve(options: Options) -> None:
         raise BadInput("`lanner actions serve` needs root: run it with sudo, or start lanner-actions.service.")
     log_to_stderr(settings.log_level, settings.log_format, "actions")
     section = settings.collector.actions
-    if section.processor_key_files or section.people_key_files:
+    if section.processor_key_files or section.people_key_files or section.console_key_files:
         need("processor", "confluent_kafka", "cryptography")
     made = action_service(settings, note)
     watchdog = service.Watchdog()

@@ -165,9 +165,12 @@ class HostActionsSettings:
         "PEM files of Ed25519 public keys of processors: their intents are accepted. Not for `run`.", ()
     )
     people_key_files: tuple[str, ...] = about(
-        "PEM files of Ed25519 public keys of people and consoles: their intents and decisions are accepted. Not for\n"
-        "`run`.",
+        "PEM files of Ed25519 public keys of people, each named after the person, such as ann.pub: what a key signs\n"
+        "is the decision of that person. Not for `run`.",
         (),
+    )
+    console_key_files: tuple[str, ...] = about(
+        "PEM files of Ed25519 public keys of consoles and of notifiers that ask in Slack, which state who decided.", ()
     )
     reachable: tuple[str, ...] = about(
         "Networks that an isolated container or host still reaches, such as 10.0.0.0/24; an isolated host always\n"
@@ -192,9 +195,15 @@ class ActionsSettings:
         None,
     )
     people_key_files: tuple[str, ...] = about(
-        "PEM files of Ed25519 public keys of people and consoles whose decisions about fuses a processor accepts, and\n"
-        "who may accept simulations.",
+        "PEM files of Ed25519 public keys of people, each named after the person, whose decisions about fuses and\n"
+        "simulations are accepted.",
         (),
+    )
+    console_key_files: tuple[str, ...] = about(
+        "PEM files of Ed25519 public keys of consoles whose decisions about fuses are accepted.", ()
+    )
+    cluster_key_files: tuple[str, ...] = about(
+        "PEM files of Ed25519 public keys with which `lanner kubernetes` signs results.", ()
     )
     state_dir: str = about(
         "Folder in which `run` records intents, decisions and results.", "/var/lib/lanner/actions", form=forms.path

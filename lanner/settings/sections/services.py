@@ -113,7 +113,12 @@ class ClusterActionsSettings:
         "PEM files of Ed25519 public keys of processors: their intents are accepted.", ()
     )
     people_key_files: tuple[str, ...] = about(
-        "PEM files of Ed25519 public keys of people and consoles: their intents and decisions are accepted.", ()
+        "PEM files of Ed25519 public keys of people, each named after the person, such as ann.pub: their intents and\n"
+        "decisions are accepted.",
+        (),
+    )
+    console_key_files: tuple[str, ...] = about(
+        "PEM files of Ed25519 public keys of consoles and of notifiers that ask in Slack, which state who decided.", ()
     )
     never_namespaces: tuple[str, ...] = about(
         "Namespaces whose pods are spared, beside Kubernetes' own and that of `lanner kubernetes`; * is any text.", ()

@@ -37,6 +37,8 @@ from schemas.action import ActionType, BadActionRecord
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+    from bus.actions import PeopleKeys
+
 _FORGET_SECONDS = 3600.0
 _MAX_SECONDS = 1.0
 """How long the process waits at most; a lease ends that much too late at most."""
@@ -119,18 +121,23 @@ class ActionService:
 def action_service(settings: Settings, note: OnNote) -> ActionService:
     """Return the service, which listens. Raises BadInput."""
     section = settings.collector.actions
-    keys: dict[str, tuple[Ed25519PublicKey, ...]] = {}
-    for name in ("processor_key_files", "people_key_files"):
-        if files := getattr(section, name):
-            from lanner.wiring.published import read_public_keys
+    keys: tuple[Ed25519PublicKey, ...] = ()
+    people: PeopleKeys | None = None
+    if section.processor_key_files:
+        from lanner.wiring.published import read_public_keys
 
-            keys[name.removesuffix("_files") + "s"] = read_public_keys(f"collector.actions.{name}", files)
+        keys = read_public_keys("collector.actions.processor_key_files", section.processor_key_files)
+    if section.people_key_files or section.console_key_files:
+        from lanner.wiring.published import read_people_keys
+
+        people = read_people_keys("collector.actions", section.people_key_files, section.console_key_files)
     host = this_host(settings.host.id or "", settings.host.name or "")
     rights = ActionRights(
         host.id,
         host.name,
         frozenset(section.enabled),
-        **keys,
+        keys,
+        people,
         never_users=section.never_users,
         never_containers=section.never_containers,
         max_lease=parse_sum(section.max_lease) or 0,

@@ -10,7 +10,7 @@ from foundation.text import OnNote
 from lanner.actions.cluster import ClusterActionService, ClusterExecutor, ClusterKeys, ClusterRights
 from lanner.errors import BadInput
 from lanner.settings import Settings
-from lanner.wiring.published import private_key, read_public_keys
+from lanner.wiring.published import private_key, read_people_keys, read_public_keys
 
 
 def cluster_actions(
@@ -23,9 +23,9 @@ def cluster_actions(
     keys = ClusterKeys(
         private_key(Path(section.key_file), "kubernetes.actions.key_file", "LANNER_KUBERNETES_ACTIONS_KEY_PASSWORD"),
         read_public_keys("kubernetes.actions.processor_key_files", section.processor_key_files),
-        read_public_keys("kubernetes.actions.people_key_files", section.people_key_files),
+        read_people_keys("kubernetes.actions", section.people_key_files, section.console_key_files),
     )
-    if not (keys.processors or keys.people):
+    if not (keys.processors or keys.people.every):
         raise BadInput("kubernetes.actions: nothing would be accepted: set processor_key_files or people_key_files.")
     own = settings.kubernetes.lease_namespace or api.namespace
     rights = ClusterRights(

@@ -100,7 +100,7 @@ def action_courier(
     section = settings.collector.actions
     if not section.enabled:
         return None
-    if not section.processor_key_files and not section.people_key_files:
+    if not (section.processor_key_files or section.people_key_files or section.console_key_files):
         # The executor would take what anybody wrote to the topics for requests of its own host's root.
         note(
             "collector.actions.enabled: nothing is done, because no keys are accepted. Set "

@@ -26,7 +26,7 @@ from lanner.ruleset.published import NewestRules, OlderRules
 from lanner.settings import Settings
 from lanner.sources.installed import define_sources, topics_of
 from lanner.terminal.output import error_line, note
-from lanner.wiring.published import detection_of_published, private_key, public_keys, read_public_keys
+from lanner.wiring.published import detection_of_published, private_key, public_keys, read_people_keys, read_public_keys
 from lanner.wiring.rules import load_detection, repeated_alerts
 from processor.correlation.stage import CorrelateStage
 from processor.correlation.terms import group_text
@@ -117,14 +117,16 @@ def action_requests(
     if settings.actions.key_file is None:
         return None
     key = private_key(Path(settings.actions.key_file), "actions.key_file", "LANNER_ACTIONS_KEY_PASSWORD")
-    people = read_public_keys("actions.people_key_files", settings.actions.people_key_files)
+    section = settings.actions
+    people = read_people_keys("actions", section.people_key_files, section.console_key_files)
+    clusters = read_public_keys("actions.cluster_key_files", section.cluster_key_files)
 
     def host_key(host_id: str) -> bytes | None:
         known = None if host_keys is None else host_keys.gate.known.find(host_id)
         return None if known is None or known.state == "revoked" else known.public_key
 
     believes = None if host_keys is None else host_key
-    return ActionRequests(connection, key, people, host_key=believes, worker=worker, on_note=note)
+    return ActionRequests(connection, key, (people.every, clusters), host_key=believes, worker=worker, on_note=note)
 
 
 def key_names(connection: Connection, reports: HostReports) -> Callable[[str, bytes], str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bus.actions import action_message
+from bus.actions import PeopleKeys, action_message
 from bus.messages import SIGNATURE
 from collector.actions import journal
 from collector.actions.effect import ActionRefused, Effect, TargetGone, UndoFacts
@@ -157,8 +157,8 @@ def test_an_intent_is_done_once_however_often_it_comes(host: Host) -> None:
 
 def test_forged_intents_have_no_effect_and_leave_no_trace(host: Host) -> None:
     """Neither a stranger's, an unsigned one, nor a processor's decision; the genuine one still counts."""
-    keys = {"processor_keys": (PROCESSOR.public_key(),), "people_keys": (PERSON.public_key(),)}
-    host.rights = replace(host.rights, **keys)  # type: ignore[arg-type]
+    people = PeopleKeys((("ann", PERSON.public_key()),))
+    host.rights = replace(host.rights, processor_keys=(PROCESSOR.public_key(),), people=people)
     host.open()
 
     for key in (STRANGER, None):
@@ -168,6 +168,20 @@ def test_forged_intents_have_no_effect_and_leave_no_trace(host: Host) -> None:
         host.decide(decision("stop", subject=""), key=PROCESSOR)
     assert host.results == []
     host.intent(freeze(), key=PROCESSOR)
+    assert host.freeze.calls == ["do i 900"]
+
+
+def test_two_approvals_are_of_two_persons_whatever_they_state(host: Host) -> None:
+    """A key signs for the person after whom its file is named; a console states who decided."""
+    console = Ed25519PrivateKey.generate()
+    people = PeopleKeys((("ann", PERSON.public_key()),), (console.public_key(),))
+    host.rights = replace(host.rights, processor_keys=(PROCESSOR.public_key(),), people=people)
+    host.open()
+    host.intent(freeze(state="ask", approvals=2), key=PROCESSOR)
+    for by, key in (("ann", PERSON), ("bob", PERSON), ("Ann@ops-1", console)):
+        host.decide(decision("approve", by), key=key)
+    assert host.freeze.calls == []
+    host.decide(decision("approve", "bob", comment="again"), key=console)
     assert host.freeze.calls == ["do i 900"]
 
 

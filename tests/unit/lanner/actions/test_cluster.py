@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import Producer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bus.actions import SignedRecord, action_message
+from bus.actions import PeopleKeys, SignedRecord, action_message
 from bus.connection import Connection
 from bus.topics import ACTION_DECISIONS, ACTION_INTENTS, ACTION_RESULTS
 from collector.kubernetes.acting import ClusterActions
@@ -160,7 +160,7 @@ def test_what_is_for_others_has_no_effect(elected: Elected) -> None:
 def test_only_records_that_somebody_with_the_right_signed_count() -> None:
     """A host's key makes no intent, a processor's no decision, and nobody else's a result."""
     own, processor, person, host = (Ed25519PrivateKey.generate() for _ in range(4))
-    keys = ClusterKeys(own, (processor.public_key(),), (person.public_key(),))
+    keys = ClusterKeys(own, (processor.public_key(),), PeopleKeys((("ann", person.public_key()),)))
     result = ActionResult(CORDON.id, "h", "n", "done", "", NOW)
     for topic, record, right, wrong in (
         (ACTION_INTENTS, CORDON, processor, host),
@@ -198,7 +198,7 @@ def test_a_signed_intent_in_the_topic_is_done() -> None:
 
     service = ClusterActionService(
         connection,
-        ClusterKeys(own, (processor.public_key(),), ()),
+        ClusterKeys(own, (processor.public_key(),), PeopleKeys()),
         lambda write: ClusterExecutor(
             ClusterActions(cast("ApiServer", stored), "lanner"),
             ClusterRights("c", frozenset(("cordon",)), (), 3600 * SECOND),
