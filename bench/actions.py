@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -106,7 +106,7 @@ def _until_hit(program: Path, action: str) -> float:
         folders: list[Path] = []
         if action == "freeze":
             one, folder = stack.enter_context(frozen_soon(secrets.token_hex(32)))
-            folders = list({one.cgroup, folder})
+            folders = list(dict.fromkeys((one.cgroup, folder)))
 
         def enter() -> None:
             for each in folders:
@@ -119,7 +119,10 @@ def _until_hit(program: Path, action: str) -> float:
             taken = time.perf_counter() - begun
             if folders:
                 process.kill()
-                (folders[-1] / "freezer.state").write_text("THAWED")
+                with suppress(OSError):
+                    (folders[-1] / "freezer.state").write_text("THAWED")
+                with suppress(OSError):
+                    (folders[-1] / "cgroup.freeze").write_text("0")
         return taken
 
 

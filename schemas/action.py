@@ -145,6 +145,11 @@ class ActionIntent:
         return f"{self.type} {self.text}" + (f" for {duration_text(self.lease)}" if self.lease else "")
 
 
+def person_of(by: str) -> str:
+    """Return who decided or requested something, without the machine."""
+    return by.partition("@")[0].partition(" (as ")[0].strip().casefold()
+
+
 @dataclass(frozen=True, slots=True)
 class ActionDecision:
     """What a person decided about an intent, a policy's fuse, or all actions."""
@@ -163,7 +168,7 @@ class ActionDecision:
     @property
     def person(self) -> str:
         """Who decided, without the machine: a person counts once, wherever they decide."""
-        return self.by.partition("@")[0].partition(" (as ")[0].strip().casefold()
+        return person_of(self.by)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from schemas.action import (
     BadActionRecord,
     Outcome,
     decode_action_record,
+    person_of,
     why_protected,
 )
 from schemas.limits import clipped
@@ -67,6 +68,8 @@ class ActionRights:
     never_users: tuple[str, ...] = ()
     never_containers: tuple[str, ...] = ()
     max_lease: int = _MAX_WAIT
+    host_approvals: int = 0
+    """How many persons have to agree to what is done to the whole host, whatever the intent states."""
 
     @property
     def is_signed(self) -> bool:
@@ -182,25 +185,28 @@ class Executor:
             return
         try:
             if packet.kind == "intent":
-                intent = self._checked(packet, ActionIntent, self.rights.processor_keys)
+                intent = self._checked(packet, ActionIntent)
                 self._take_intent(intent, packet, times)
             else:
-                decision = self._checked(packet, ActionDecision, ())
+                decision = self._checked(packet, ActionDecision)
                 self._take_decision(decision, packet, times)
         except BadActionRecord as error:
             raise BadPacket(f"{packet.kind}: {error}") from None
 
-    def _checked(self, packet: RecordPacket, kind: type[_Record], keys: "Sequence[Ed25519PublicKey]") -> _Record:
+    def _checked(self, packet: RecordPacket, kind: type[_Record]) -> _Record:
+        record = decode_action_record(packet.value, kind)
         if self.rights.is_signed:
             # Without keys, as on a single host, the libraries of the bus need not be installed.
             from bus.actions import PeopleKeys, verified  # noqa: PLC0415
 
             known: PeopleKeys = self.rights.people or PeopleKeys()
-            found = verified(packet.value, packet.signature, kind, (*keys, *known.every))
-            return known.named(found)
+            # A processor requests what a policy states, and a person what none does.
+            is_of_policy = isinstance(record, ActionIntent) and record.policy
+            keys = self.rights.processor_keys if is_of_policy else known.every
+            return known.named(verified(packet.value, packet.signature, kind, keys))
         if packet.signature:
             raise BadActionRecord("it is signed, but collector.actions names no key files on this host")
-        return decode_action_record(packet.value, kind)
+        return record
 
     def _take_intent(self, intent: ActionIntent, packet: RecordPacket, times: ActionTimes) -> None:
         if intent.host_id != self.rights.host_id:
@@ -247,7 +253,10 @@ class Executor:
             for each, stored in decisions
             if each.type == "approve" and stored <= action.stored + intent.wait
         }
-        if not reason and len(approvers) < max(intent.approvals, intent.state == "ask"):
+        if not intent.policy:
+            # A person who requests it by hand agrees to it.
+            approvers.add(person_of(intent.by))
+        if not reason and len(approvers) < self._needed(intent):
             return
         if not reason and not self._rate.take(None, times.boot / SECOND):
             reason = f"this host did {AT_ONCE} actions within a minute"
@@ -255,6 +264,11 @@ class Executor:
             self._close(action, "refused", reason, times)
         else:
             self._do(action, times)
+
+    def _needed(self, intent: ActionIntent) -> int:
+        """Return how many persons have to agree."""
+        own = self.rights.host_approvals if intent.target == "host" and intent.type != "collect" else 0
+        return max(intent.approvals, intent.state == "ask", own)
 
     def _same(self, intent: ActionIntent) -> JournaledAction | None:
         """Return the action by which the same was done to the same target, and which isn't over."""

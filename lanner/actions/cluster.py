@@ -34,6 +34,7 @@ from schemas.action import (
     BadActionRecord,
     ClusterActionType,
     Outcome,
+    decode_action_record,
     why_protected,
 )
 from schemas.limits import clipped
@@ -252,8 +253,10 @@ class ClusterKeys:
 
     def verified(self, topic: str, value: bytes, signature: bytes) -> SignedRecord:
         """Return a record of a topic. Raises BadActionRecord if nobody with the right to it signed it."""
+        # A processor requests what a policy states, and a person what none does.
+        by_hand = topic == ACTION_INTENTS and not decode_action_record(value, ActionIntent).policy
         accepted: Mapping[str, Sequence[Ed25519PublicKey]] = {
-            ACTION_INTENTS: (*self.processors, *self.people.every),
+            ACTION_INTENTS: self.people.every if by_hand else self.processors,
             ACTION_DECISIONS: self.people.every,
             # Replicas of this process have the same key; results of hosts don't matter here.
             ACTION_RESULTS: (self.own.public_key(),),

@@ -1,3 +1,4 @@
+import secrets
 import shutil
 import signal
 import subprocess
@@ -15,12 +16,17 @@ from bus.clients.compacted import CompactedTopicWriter, messages_of
 from bus.connection import Connection
 from bus.messages import SIGNATURE
 from bus.topics import ACTION_INTENTS
+from collector.host import this_host
 from lanner.actions.book import ActionBook, TrackedAction
 from lanner.actions.topics import TopicActionRecords
 from schemas.action import ActionDecision, ActionIntent
 from tests.cluster.actions import RULES, Alerts, Generator, rules_file
+from tests.cluster.broker import Broker
+from tests.cluster.conftest import with_topics
 from tests.cluster.dying_processor import PROGRAM
 from tests.cluster.processes import Processes, Running
+from tests.cluster.test_operations import wait
+from tests.live.collector.actions.test_executor import frozen_soon, is_frozen
 
 BUDGET = 30
 POLICY = f"""
@@ -132,6 +138,18 @@ LIVE = """
 """
 
 
+def settings_of_host(folder: Path, types: str) -> dict[str, str]:
+    """Return settings for the executor and the collector of a host that accepts the keys processor and ann."""
+    section = {
+        "ENABLED": f"[{types}]",
+        "SOCKET": f"{folder}/run/socket",
+        "STATE_DIR": f"{folder}/state",
+        "PROCESSOR_KEY_FILES": f"[{folder}/processor.pub]",
+        "PEOPLE_KEY_FILES": f"[{folder}/ann.pub]",
+    }
+    return {f"LANNER__COLLECTOR__ACTIONS__{name}": value for name, value in section.items()}
+
+
 @pytest.mark.live
 def test_a_process_is_killed_through_the_fleet(connection: Connection, processes: Processes, tmp_path: Path) -> None:
     """What is forged, replayed or meant for another host changes nothing; a person's approval is waited for."""
@@ -143,14 +161,7 @@ def test_a_process_is_killed_through_the_fleet(connection: Connection, processes
     rules, program = tmp_path / "rules.yaml", tmp_path / "lanner-mark"
     rules.write_text(LIVE.replace("STATE", "ask"))
     shutil.copy("/usr/bin/sleep", program)
-    settings = {
-        "LANNER__ACTIONS__KEY_FILE": str(tmp_path / "processor.pem"),
-        "LANNER__COLLECTOR__ACTIONS__ENABLED": "[kill]",
-        "LANNER__COLLECTOR__ACTIONS__SOCKET": str(tmp_path / "run" / "socket"),
-        "LANNER__COLLECTOR__ACTIONS__STATE_DIR": str(tmp_path / "state"),
-        "LANNER__COLLECTOR__ACTIONS__PROCESSOR_KEY_FILES": f"[{tmp_path}/processor.pub]",
-        "LANNER__COLLECTOR__ACTIONS__PEOPLE_KEY_FILES": f"[{tmp_path}/ann.pub]",
-    }
+    settings = settings_of_host(tmp_path, "kill") | {"LANNER__ACTIONS__KEY_FILE": f"{tmp_path}/processor.pem"}
     executor = processes.start(connection, "actions", "serve", environment=settings)
     collector = processes.start(connection, "collector", rules=rules, environment=settings)
     processor = processes.start(connection, "processor", rules=rules, environment=settings)
@@ -199,3 +210,39 @@ def test_a_process_is_killed_through_the_fleet(connection: Connection, processes
     assert about == [f"kill process {victim.pid} (lanner-mark): done | killed 1 process"]
     assert (collector.stop(), processor.stop(), executor.stop()) == (0, 0, 0)
     assert "Traceback" not in collector.errors + processor.errors + executor.errors
+
+
+@pytest.mark.live
+def test_a_lease_ends_although_broker_and_executor_are_gone(
+    own_broker: Broker, processes: Processes, tmp_path: Path
+) -> None:
+    """The container is thawed on time, and once both are back, the fleet learns that."""
+    connection = with_topics(own_broker, 1)
+    key = written_key(tmp_path, "processor.pem")
+    written_key(tmp_path, "ann.pem")
+    settings = settings_of_host(tmp_path, "freeze")
+    rules = rules_file(tmp_path)
+    executor = processes.start(connection, "actions", "serve", environment=settings)
+    collector = processes.start(connection, "collector", rules=rules, environment=settings)
+    executor.wait_for("Stop: Ctrl-C")
+    collector.wait_for("Stop: Ctrl-C")
+    records = TopicActionRecords(connection, key)
+    host = this_host("", "")
+    with frozen_soon(secrets.token_hex(32)) as (container, folder):
+        intent = ActionIntent("i", "freeze", "container", host.id, host.name, "do", "container web", 1, "Freeze")
+        records.write(replace(intent, container_id=container.id, lease=6_000_000_000))
+        wait(lambda: is_frozen(folder), 20)
+        own_broker.stop()
+        executor.kill()
+        assert is_frozen(folder)
+        wait(lambda: not is_frozen(folder), 15)
+    own_broker.start()
+    again = processes.start(connection, "actions", "serve", environment=settings)
+    book = ActionBook()
+
+    def has_ended() -> bool:
+        records.update(book)
+        return [each.status(time.time_ns()) for each in book.actions] == ["ended"]
+
+    wait(has_ended, 60)
+    assert (collector.stop(), again.stop()) == (0, 0)

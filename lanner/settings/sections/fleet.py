@@ -183,6 +183,12 @@ class HostActionsSettings:
         "Names of containers that are never frozen or isolated, whatever a policy states; * is any text.", ()
     )
     max_lease: str = about("An action that ends by itself lasts at most so long.", "1d", form=forms.duration)
+    host_approvals: int = about(
+        "How many persons have to agree before the whole host is isolated, whatever a policy states; who requests it\n"
+        "by hand is one of them.",
+        0,
+        form=forms.number,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,7 @@ def action_service(settings: Settings, note: OnNote) -> ActionService:
         never_users=section.never_users,
         never_containers=section.never_containers,
         max_lease=parse_sum(section.max_lease) or 0,
+        host_approvals=section.host_approvals,
     )
     state_dir = Path(section.state_dir)
     try:

@@ -122,13 +122,13 @@ class Host:
 
 def freeze(**changes: object) -> ActionIntent:
     """Return an intent to freeze a container."""
-    base = ActionIntent("i", "freeze", "container", "h", "web-3", "do", "container web", BROKER, lease=15 * MINUTE)
+    base = ActionIntent("i", "freeze", "container", "h", "web-3", "do", "container web", BROKER, "p", lease=15 * MINUTE)
     return replace(replace(base, container_id=CONTAINER), **changes)  # type: ignore[arg-type]
 
 
 def kill(**changes: object) -> ActionIntent:
     """Return an intent to kill a process."""
-    base = ActionIntent("k", "kill", "process", "h", "web-3", "do", "process 7 (sh)", BROKER, pid=7, start_time=8)
+    base = ActionIntent("k", "kill", "process", "h", "web-3", "do", "process 7 (sh)", BROKER, "p", pid=7, start_time=8)
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
@@ -183,6 +183,22 @@ def test_two_approvals_are_of_two_persons_whatever_they_state(host: Host) -> Non
     assert host.freeze.calls == []
     host.decide(decision("approve", "bob", comment="again"), key=console)
     assert host.freeze.calls == ["do i 900"]
+
+
+def test_isolating_a_host_takes_as_many_persons_as_it_demands(host: Host) -> None:
+    """Whatever the intent states; one by hand counts as its person's agreement, and a processor makes none by hand."""
+    people = PeopleKeys((("ann", PERSON.public_key()),), (STRANGER.public_key(),))
+    host.rights = replace(host.rights, processor_keys=(PROCESSOR.public_key(),), people=people, host_approvals=2)
+    host.open()
+    host.executor._actions = {"isolate": host.freeze}  # type: ignore[dict-item]
+    intent = freeze(type="isolate", target="host", by="bob", policy="")
+    with pytest.raises(BadPacket, match="none of the accepted keys signed it"):
+        host.intent(intent, key=PROCESSOR)
+    host.intent(intent, key=PERSON)
+    host.decide(decision("approve", "ann"), key=PERSON)
+    assert [each.outcome for each in host.results] == ["received"]
+    host.decide(decision("approve", "bob"), key=STRANGER)
+    assert [each.outcome for each in host.results] == ["received", "done"]
 
 
 def test_a_signed_intent_needs_keys_to_check_it(host: Host) -> None:

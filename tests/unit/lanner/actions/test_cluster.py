@@ -19,8 +19,8 @@ from tests.unit.collector.kubernetes.test_acting import CORDONED, EVICTED, LABEL
 
 SECOND = 1_000_000_000
 NOW = 1_800_000_000 * SECOND
-CORDON = replace(CORDONED, id="04a21b55-2bbe-8d2a-9f0e-1c6f4a7d3b21", cluster="c", lease=60 * SECOND)
-LABEL = replace(LABELED, cluster="c", lease=60 * SECOND)
+CORDON = replace(CORDONED, id="04a21b55-2bbe-8d2a-9f0e-1c6f4a7d3b21", cluster="c", policy="p", lease=60 * SECOND)
+LABEL = replace(LABELED, cluster="c", policy="p", lease=60 * SECOND)
 
 
 class Elected:
