@@ -84,8 +84,8 @@ def blocks(page: str) -> list[Block]:
 class Reader:
     """Somebody at a terminal who follows a page in a folder of his own."""
 
-    def __init__(self, folder: Path, *, replaced: Mapping[str, str] | None = None) -> None:
-        """Replace texts of the page, such as addresses, by those of the test."""
+    def __init__(self, folder: Path, *, replaced: Mapping[str, str] | None = None, columns: int = 80) -> None:
+        """Replace texts of the page, such as addresses, by those of the test. columns: the width of the terminal."""
         self._folder = folder
         self._replaced = dict(replaced or {})
         programs = folder / ".bin"
@@ -99,6 +99,7 @@ class Reader:
             "LC_ALL": "C.UTF-8",
             "NO_COLOR": "1",
             "TERM": "xterm",
+            "COLUMNS": str(columns),
             "LANNER_HOSTNAME": "web-1",
             "LANNER__KEEP__FOLDER": f"{folder}/.state/kept",
             "LANNER__MEMORY__FILENAME": f"{folder}/.state/memory",

@@ -244,12 +244,15 @@ class Bundles:
                 if process.name.isdigit():
                     self.learn(int(process.name))
 
-    def learn(self, pid: int) -> bool:
-        """Learn where a runtime stores bundles, if this process is its shim; return whether it is containerd's."""
+    def learn(self, pid: int) -> str | None:
+        """Learn where a runtime stores bundles, if this process is its shim.
+
+        Return containerd's namespace; None if it is no shim of containerd.
+        """
         shim = shim_at(pid, self._proc)
         if shim is not None:
             self._beside(shim, None)
-        return shim is not None and shim.socket is not None
+        return None if shim is None or shim.socket is None else shim.namespace
 
     def _beside(self, shim: Shim, name: ContainerName | None) -> Bundle | None:
         """Read a bundle in the folder that a shim reveals, and remember the folder."""

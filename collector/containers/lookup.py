@@ -14,7 +14,7 @@ from functools import partial
 from queue import PriorityQueue, SimpleQueue
 from typing import Any
 
-from collector.containers.bundle_facts import FACTS, completed
+from collector.containers.bundle_facts import FACTS, MOBY, completed
 from collector.containers.bundles import Bundle, Bundles, with_config
 from collector.containers.decoding import ResponseTooLarge
 from collector.containers.protocol import ContainerNotFound, ContainerRuntime
@@ -139,7 +139,7 @@ class KnownContainers:
         self._responses: SimpleQueue[_Answer] = SimpleQueue()
         self._questions: list[_Questions] = [PriorityQueue() for _ in self._lookups]
         """By the runtime that is queried first, so that one that hangs delays no other's containers."""
-        self._has_shims = threading.Event()
+        self._has_shims, self._has_docker = threading.Event(), False
         self._is_closed = False
         targets: list[Callable[[], None]] = [self._read_bundles, self._survey]
         targets += [partial(self._ask_runtimes, questions) for questions in self._questions for _ in range(workers)]
@@ -314,7 +314,8 @@ class KnownContainers:
             # A bug must not end the thread for all containers.
             if isinstance(query, int):
                 with suppress(Exception):
-                    if self._bundles.learn(query):
+                    if (namespace := self._bundles.learn(query)) is not None:
+                        self._has_docker |= namespace == MOBY
                         self._has_shims.set()
                 continue
             bundle, failure = None, None
@@ -333,7 +334,9 @@ class KnownContainers:
             self._bundles.survey()
         self._has_shims.wait()
         if not self._is_closed:
-            # Takes longer than a container may live.
+            # Both take longer than a container may live.
+            if self._has_docker:
+                import collector.containers.unix_http  # noqa: PLC0415
             import collector.containers.grpc  # noqa: F401, PLC0415
 
     def _ask_runtimes(self, questions: _Questions) -> None:

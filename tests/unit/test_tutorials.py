@@ -30,7 +30,7 @@ def test_a_tutorial_works_as_far_as_it_needs_no_kernel(name: str, tmp_path: Path
 def test_the_tutorial_on_actions_goes_from_would_to_an_accepted_do(tmp_path: Path) -> None:
     """On recorded actions in place of a month's archive."""
     recorded = {"/var/lib/lanner-archive": f"{Path('rules/acts.avro').resolve()}", "--since 30d": "--since 2026-01-01"}
-    with Reader(tmp_path, replaced=recorded) as reader:
+    with Reader(tmp_path, replaced=recorded, columns=110) as reader:
         reader.follow((PAGES / "would-to-do.md").read_text(), live=False)
 
 

@@ -51,22 +51,22 @@ def lanner(*words: str) -> str:
 def pending(flags: list[str]) -> str:
     """Return the id of the action that waits for approval, once there is one."""
     for _ in range(200):
-        if found := json.loads(lanner("actions", "pending", "--format", "json", *flags)):
-            return str(found[0]["id"])
+        if line := lanner("actions", "pending", "--format", "json", *flags):
+            return str(json.loads(line)["id"])
         time.sleep(0.1)
     raise AssertionError
 
 
 def test_a_process_is_killed_once_somebody_approves_it(flags: list[str], tmp_path: Path) -> None:
     """On one host, without a broker; after all actions were stopped, an approval changes nothing."""
-    with subprocess.Popen([tmp_path / "lanner-mark", "60"]) as process:
+    with subprocess.Popen([tmp_path / "lanner-mark", "20"]) as process:
         id_ = pending(flags)
         assert process.poll() is None
         assert "killed 1 process" in lanner("actions", "approve", id_, *flags)
         assert process.wait(10) == -signal.SIGKILL
 
     lanner("actions", "stop", "--yes", *flags)
-    with subprocess.Popen([tmp_path / "lanner-mark", "60"]) as process:
+    with subprocess.Popen([tmp_path / "lanner-mark", "20"]) as process:
         id_ = pending(flags)
         assert "stopped all actions" in lanner("actions", "approve", id_, *flags)
         assert process.poll() is None
