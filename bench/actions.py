@@ -112,6 +112,10 @@ def _until_hit(program: Path, action: str) -> float:
             for each in folders:
                 (each / "cgroup.procs").write_text(str(os.getpid()))
 
+        if folders:
+            # A container's first event waits for what its runtime knows of it.
+            subprocess.run(["/usr/bin/true"], preexec_fn=enter, check=True)
+            time.sleep(0.5)
         begun = time.perf_counter()
         with subprocess.Popen([program, "5"], preexec_fn=enter) as process:  # noqa: PLW1509  nothing else runs here
             while process.poll() is None and not (folders and is_frozen(folders[-1])):
