@@ -25,6 +25,8 @@ DecisionType = Literal["approve", "reject", "undo", "extend", "stop", "resume", 
 _CLUSTER_TARGETS: tuple[TargetType, ...] = ("pod", "node")
 Outcome = Literal["received", "done", "gone", "refused", "failed", "extended", "undone", "ended"]
 
+ACTION_TAKEN = "Lanner internal: action"
+"""The rule of alerts about what was done."""
 DEFAULT_LEASE = 900_000_000_000
 """How long an action lasts that ends by itself, ns."""
 MAX_LEASE = 7 * 86_400_000_000_000

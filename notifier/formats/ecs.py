@@ -24,6 +24,7 @@ from notifier.formats.kinds import (
     resolved,
     types,
 )
+from schemas.action import ACTION_TAKEN
 from schemas.alert import ARGUMENTS, Alert, Value
 from schemas.catalog.attack import TECHNIQUE_TAGS as TECHNIQUES
 from schemas.catalog.attack import link, tactics, techniques
@@ -52,11 +53,16 @@ _NAMES = ("fd.cip.name", "fd.sip.name", "dns.question.name", "tls.client.server_
 
 def _action(alert: Alert) -> Value:
     """Return the action, by the names that Elastic's agents use: Session View shows `exec` and `fork`."""
+    if alert.rule == ACTION_TAKEN:
+        return alert.output_fields.get("action.type")
     event = alert.event.get("evt.type")
     return "exec" if event in EXECS else "fork" if event in CLONES else event
 
 
 def _outcome(alert: Alert) -> str | None:
+    if alert.rule == ACTION_TAKEN:
+        outcome = alert.output_fields.get("action.outcome")
+        return "failure" if outcome in ("failed", "refused") else "unknown" if outcome == "gone" else "success"
     failed = False if is_login(alert) else has_failed(alert)
     return None if failed is None else "failure" if failed else "success"
 

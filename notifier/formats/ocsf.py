@@ -12,6 +12,7 @@ from urllib.parse import urljoin
 from foundation.times import from_rfc3339
 from notifier.formats.facts import ancestors, entity_id
 from notifier.formats.kinds import dns_answers, file_path, indicator
+from schemas.action import ACTION_TAKEN
 from schemas.alert import Alert, Value
 from schemas.catalog.attack import TECHNIQUE_TAGS as TECHNIQUES
 from schemas.catalog.attack import tactics, techniques
@@ -59,6 +60,14 @@ _OBSERVABLES: tuple[tuple[str, int, str], ...] = (
     ("evidences[].container.uid", 10, "Resource UID"),
 )
 """Path in the finding, number and name of the type."""
+_REMEDIATION = 7001
+_ACTIVITIES = {
+    **dict.fromkeys(("freeze", "isolate", "quarantine", "cordon", "label"), (1, "Isolate")),
+    **dict.fromkeys(("kill", "lock", "evict"), (2, "Evict")),
+    "collect": (5, "Detect"),
+}
+"""By type of action, number and name of the activity. Source: OCSF, class remediation_activity."""
+_STATUSES = {"failed": (6, "Error"), "refused": (2, "Failure"), "gone": (3, "Does Not Exist")}
 _MAPPED = frozenset(
     {
         *("evt.hostname", "proc.pid", "proc.pid.ts", "proc.name", "proc.exepath", "proc.cmdline", "proc.cwd"),
@@ -90,6 +99,8 @@ def document(alert: Alert, *, version: str = "0", console: str = "") -> dict[str
         version: of Lanner.
         console: its URL; empty if none is known.
     """
+    if alert.rule == ACTION_TAKEN:
+        return _remediation(alert, version)
     activity = UPDATE if alert.repeats else CREATE
     severity_id, severity = SEVERITY[alert.priority]
     time = alert.time // _MS
@@ -152,6 +163,45 @@ def document(alert: Alert, *, version: str = "0", console: str = "") -> dict[str
     if observables:
         made["observables"] = observables
     return _known(made)
+
+
+def _remediation(alert: Alert, version: str) -> dict[str, Any]:
+    """Return what was done because of an alert, or by a person: an event of class Remediation Activity."""
+    stated = alert.output_fields
+    outcome = stated.get("action.outcome")
+    is_undone = outcome in ("undone", "ended")
+    activity, name = (3, "Restore") if is_undone else _ACTIVITIES.get(str(stated.get("action.type")), (99, "Other"))
+    status_id, status = _STATUSES.get(str(outcome), (1, "Success"))
+    severity_id, severity = SEVERITY[alert.priority]
+    return _known(
+        {
+            "activity_id": activity,
+            "activity_name": name,
+            "category_uid": 7,
+            "category_name": "Remediation",
+            "class_uid": _REMEDIATION,
+            "class_name": "Remediation Activity",
+            "type_uid": _REMEDIATION * 100 + activity,
+            "type_name": f"Remediation Activity: {name}",
+            "command_uid": stated.get("action.id"),
+            "time": alert.time // _MS,
+            "severity_id": severity_id,
+            "severity": severity,
+            "status_id": status_id,
+            "status": status,
+            "status_detail": outcome,
+            "message": alert.output,
+            "metadata": {
+                "version": OCSF_VERSION,
+                "uid": alert.id,
+                "correlation_uid": stated.get("action.alert"),
+                "profiles": ["host"],
+                "product": {"name": "Lanner", "vendor_name": "Lanner", "version": version},
+            },
+            "device": _device(alert),
+            "unmapped": {name: value for name, value in stated.items() if value is not None},
+        }
+    )
 
 
 def _is_mapped(alert: Alert, name: str, value: Value) -> bool:

@@ -13,6 +13,7 @@ from processor.actions.planning import ActionTarget, target_of
 from processor.actions.policies import DEFAULT_BUDGET, ActionBudget
 from schemas.action import (
     ACTION_KINDS,
+    ACTION_TAKEN,
     MAX_RECORD_BYTES,
     ActionIntent,
     ActionResult,
@@ -23,7 +24,6 @@ from schemas.action import (
 from schemas.alert import Alert, Value, alert_id
 
 ACTIONS_STOPPED = "Lanner internal: actions stopped"
-ACTION_TAKEN = "Lanner internal: action"
 _PRIORITIES: Mapping[str, str] = {"failed": "Error", "refused": "Warning"}
 _HOUR = 3_600_000_000_000
 _MAX_TARGETS = 10_000

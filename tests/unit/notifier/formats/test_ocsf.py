@@ -5,7 +5,9 @@ import jsonschema
 import pytest
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
+from notifier.formats import ecs
 from notifier.formats.ocsf import OCSF_VERSION, document
+from schemas.action import ACTION_TAKEN
 from tests.unit.alerts import TIME, alert
 from tests.unit.notifier.formats.corpus import CORPUS, LATER, LOADED
 
@@ -30,6 +32,30 @@ def test_every_document_is_a_detection_finding(validators: dict[bool, Any]) -> N
         assert problems == []
         assert made["type_uid"] == 200400 + made["activity_id"]
         json.dumps(made)
+
+
+@pytest.mark.parametrize(
+    ("type_", "outcome", "activity", "status"),
+    [
+        ("kill", "done", "Evict", "Success"),
+        ("freeze", "ended", "Restore", "Success"),
+        ("isolate", "refused", "Isolate", "Failure"),
+        ("collect", "gone", "Detect", "Does Not Exist"),
+        ("later", "failed", "Other", "Error"),
+    ],
+)
+def test_an_action_is_a_remediation(type_: str, outcome: str, activity: str, status: str) -> None:
+    """By the schema of its class, with the id of the alert that it is about; ECS has action and outcome."""
+    fields = {"action.id": "i", "action.type": type_, "action.outcome": outcome, "action.alert": "a", "action.by": None}
+    made = document(found := alert(rule=ACTION_TAKEN, source="internal", output_fields=fields))
+    schema = OcsfJsonSchemaEmbedded(get_ocsf_schema(OCSF_VERSION)).get_class_schema(
+        "remediation_activity", profiles=["host"]
+    )
+    assert [error.message for error in jsonschema.Draft202012Validator(schema).iter_errors(made)] == []
+    assert (made["activity_name"], made["status"], made["metadata"]["correlation_uid"]) == (activity, status, "a")
+    event = ecs.document(found)["event"]
+    assert event["action"] == type_
+    assert event["outcome"] == {"Failure": "failure", "Error": "failure", "Success": "success"}.get(status, "unknown")
 
 
 def test_a_finding_that_was_made_later_has_the_time_of_its_event() -> None:
