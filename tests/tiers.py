@@ -51,6 +51,7 @@ COMPUTING = (
 LIVE = ("tests/live", "tests/e2e", "tests/adversary/host")
 """They watch the kernel, or run a container daemon or a cluster, and go by their own processes' events."""
 ALONE = (
+    "tests/adversary/host/test_decoys.py",
     "tests/adversary/host/test_hostile_containers.py",
     "tests/adversary/host/test_hostile_user.py",
     "tests/live/collector/test_faults.py",

@@ -84,8 +84,11 @@ def blocks(page: str) -> list[Block]:
 class Reader:
     """Somebody at a terminal who follows a page in a folder of his own."""
 
-    def __init__(self, folder: Path, *, replaced: Mapping[str, str] | None = None, columns: int = 80) -> None:
-        """Replace texts of the page, such as addresses, by those of the test. columns: the width of the terminal."""
+    def __init__(self, folder: Path, *, replaced: Mapping[str, str] | None = None, columns: int = 0) -> None:
+        """Replace texts of the page, such as addresses, by those of the test.
+
+        columns: the width of the terminal; 0 for one that doesn't know its width.
+        """
         self._folder = folder
         self._replaced = dict(replaced or {})
         programs = folder / ".bin"
@@ -99,13 +102,14 @@ class Reader:
             "LC_ALL": "C.UTF-8",
             "NO_COLOR": "1",
             "TERM": "xterm",
-            "COLUMNS": str(columns),
             "LANNER_HOSTNAME": "web-1",
             "LANNER__KEEP__FOLDER": f"{folder}/.state/kept",
             "LANNER__MEMORY__FILENAME": f"{folder}/.state/memory",
             "LANNER__ACTIONS__SIMULATIONS_DIR": f"{folder}/.state/simulations",
             "LANNER__NOTIFIER__STATE_DIR": f"{folder}/.state/outboxes",
         }
+        if columns:
+            self._environment["COLUMNS"] = str(columns)
         self._running: _Terminal | None = None
 
     def __enter__(self) -> Self:
