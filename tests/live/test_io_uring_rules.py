@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,14 @@ def test_shadow_read_behind_a_link(watch: Watch, program: Path, tmp_path: Path) 
     assert reported(READ, f"acts polled open {link}", watch).output_fields["fd.name"] == "/etc/shadow"
 
 
+@pytest.fixture(scope="module")
+def started_before(watch: Watch, docker: Docker) -> None:  # noqa: ARG001  it has to watch before
+    """Start a container: the rules about what starting one does are compiled then, which takes longer than it lives."""
+    docker.run(docker.busybox(), "true")
+    time.sleep(1)
+
+
+@pytest.mark.usefixtures("started_before")
 @pytest.mark.parametrize("variant", ["plain", "polled"])
 def test_shadow_read_in_a_container(watch: Watch, docker: Docker, program: Path, variant: str) -> None:
     """Both the ring and its actions are reported, with the container."""
