@@ -6,7 +6,7 @@ checked here. A record counts only with the signature of somebody who may write 
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
@@ -150,6 +150,12 @@ class ActionIntent:
 def person_of(by: str) -> str:
     """Return who decided or requested something, without the machine."""
     return by.partition("@")[0].partition(" (as ")[0].strip().casefold()
+
+
+def is_agreed(intent: ActionIntent, persons: Iterable[str], least: int = 0) -> bool:
+    """Return whether enough persons agree to an intent, with whoever requests it by hand. least: their number."""
+    agreeing = {*persons, *((person_of(intent.by),) if intent.by and not intent.policy else ())}
+    return len(agreeing) >= max(intent.approvals, intent.state == "ask", least)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,6 @@ from schemas.action import (
     ActionDecision,
     ActionIntent,
     ActionResult,
-    BadActionRecord,
     Outcome,
     decode_action_record,
     encode_action_record,
@@ -142,7 +141,7 @@ class ActionCourier:
                 self._take_intent(decode_action_record(value, ActionIntent), raw)
             else:
                 self._take_decision(decode_action_record(value, ActionDecision), raw)
-        except BadActionRecord as error:
+        except Exception as error:  # noqa: BLE001  no record may keep the next ones from being read
             self.refused += 1
             self._on_note(f"{topic} at {message.offset()}: ignored: {printable(str(error))}.", "warning")
 

@@ -24,7 +24,7 @@ from schemas.action import (
     BadActionRecord,
     Outcome,
     decode_action_record,
-    person_of,
+    is_agreed,
     why_protected,
 )
 from schemas.limits import clipped
@@ -253,10 +253,8 @@ class Executor:
             for each, stored in decisions
             if each.type == "approve" and stored <= action.stored + intent.wait
         }
-        if not intent.policy:
-            # A person who requests it by hand agrees to it.
-            approvers.add(person_of(intent.by))
-        if not reason and len(approvers) < self._needed(intent):
+        least = self.rights.host_approvals if intent.target == "host" and intent.type != "collect" else 0
+        if not reason and not is_agreed(intent, approvers, least):
             return
         if not reason and not self._rate.take(None, times.boot / SECOND):
             reason = f"this host did {AT_ONCE} actions within a minute"
@@ -264,11 +262,6 @@ class Executor:
             self._close(action, "refused", reason, times)
         else:
             self._do(action, times)
-
-    def _needed(self, intent: ActionIntent) -> int:
-        """Return how many persons have to agree."""
-        own = self.rights.host_approvals if intent.target == "host" and intent.type != "collect" else 0
-        return max(intent.approvals, intent.state == "ask", own)
 
     def _same(self, intent: ActionIntent) -> JournaledAction | None:
         """Return the action by which the same was done to the same target, and which isn't over."""

@@ -11,7 +11,7 @@ from typing import Literal, Protocol, TypeVar
 from foundation.caches import BoundedMap
 from foundation.times import iso8601_zulu
 from processor.actions.fuse import BLOWN
-from schemas.action import ActionDecision, ActionIntent, ActionResult, Outcome
+from schemas.action import ActionDecision, ActionIntent, ActionResult, Outcome, is_agreed
 
 ActionStatus = Literal[
     "would",
@@ -81,7 +81,7 @@ class TrackedAction:
             return "would"
         if any(each.type == "reject" for each in self.decisions):
             return "rejected"
-        is_approved = len(self.approvers) >= self.intent.approvals
+        is_approved = is_agreed(self.intent, self.approvers)
         if now > self.stored + self.intent.wait and not (is_approved and last):
             return "expired"
         return ("received" if last else "sent") if is_approved else "waiting"

@@ -35,6 +35,7 @@ from schemas.action import (
     ClusterActionType,
     Outcome,
     decode_action_record,
+    is_agreed,
     why_protected,
 )
 from schemas.limits import clipped
@@ -166,7 +167,7 @@ class ClusterExecutor:
         if against is not None:
             verb = "rejected" if against.type == "reject" else "undone before it began"
             return await self._report(intent, "refused", f"{verb} by {against.by}", now, by=against.by)
-        if len(action.approvers) < intent.approvals:
+        if not is_agreed(intent, action.approvers):
             return None
         at = self._echoes.get(intent.id)
         if at is None:

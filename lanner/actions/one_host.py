@@ -8,12 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from lanner.actions.book import ActionBook, ActionRecords
+from foundation.text import OnNote, printable
+from lanner.actions.book import ActionBook, ActionRecord, ActionRecords
 from processor.actions.planning import Planner
 from processor.actions.policies import ActionPolicy
 from processor.actions.requests import ActionRequest, PolicyBudgets, action_result, fuse_blown
-from schemas.action import ActionDecision, ActionIntent, ActionResult, encode_action_record
+from schemas.action import ActionDecision, ActionIntent, ActionResult, BadActionRecord, encode_action_record
 from schemas.alert import Alert
+
+_FAILURE_SECONDS = 60.0
 
 
 class Courier(Protocol):
@@ -35,13 +38,16 @@ class Courier(Protocol):
 class OneHostActions:
     """Takes the alerts of `lanner run`."""
 
-    def __init__(self, records: ActionRecords, courier: Courier) -> None:
+    def __init__(self, records: ActionRecords, courier: Courier, on_note: OnNote) -> None:
         """Begin without policies.
 
         Args:
             records: where intents, decisions and results are recorded.
             courier: the executor.
+            on_note: receives messages for an operator.
         """
+        self._on_note = on_note
+        self._failed_at = -_FAILURE_SECONDS
         self._records = records
         self._courier = courier
         self._planner = Planner({})
@@ -74,8 +80,9 @@ class OneHostActions:
             intent = self._budgets.take(ActionRequest(planned.intent, planned.policy.budget, hosts=1), now)
             if intent is None:
                 continue
+            if not self._recorded(intent):
+                continue
             self._own.add(intent.id)
-            self._records.write(intent)
             self._send_intent(intent, now, now)
             if (why := self._budgets.blown(planned.policy.name)) and not was_blown:
                 yield fuse_blown(intent, why)
@@ -83,17 +90,38 @@ class OneHostActions:
     def poll(self) -> Iterator[Alert]:
         """Pass what people recorded to the executor, record its results, and yield alerts about them."""
         now = time.time_ns()
-        for record in self._records.update(self.book):
+        for record in self._update():
             if isinstance(record, ActionDecision):
                 self._decide(record, now)
             elif isinstance(record, ActionIntent) and record.id not in self._own:
                 self._send_intent(record, now, now)
         self._own.clear()
         for result in self._courier.poll() if self._has_sent else ():
-            self._records.write(result)
+            self._recorded(result)
             if result.outcome != "received":
                 action = self.book.find(result.intent)
                 yield action_result(result, None if action is None else action.intent)
+
+    def _recorded(self, record: ActionRecord) -> bool:
+        """Record something; return False if that failed, so that it isn't begun: no alert may end this process."""
+        try:
+            self._records.write(record)
+        except (OSError, BadActionRecord) as error:
+            self._report(f"an action can't be recorded, and isn't begun: {printable(str(error))}.")
+            return False
+        return True
+
+    def _update(self) -> Sequence[ActionRecord]:
+        try:
+            return self._records.update(self.book)
+        except OSError as error:
+            self._report(f"records of actions can't be read: {printable(str(error))}.")
+            return ()
+
+    def _report(self, text: str) -> None:
+        if time.monotonic() >= self._failed_at + _FAILURE_SECONDS:
+            self._failed_at = time.monotonic()
+            self._on_note(text, "error")
 
     def close(self) -> None:
         """Close the records and the connection."""
@@ -102,7 +130,7 @@ class OneHostActions:
 
     def _resume(self) -> None:
         """Send what the executor may have missed while this process didn't run."""
-        self._records.update(self.book)
+        self._update()
         now = time.time_ns()
         if self.book.stop is not None:
             self._decide(self.book.stop, now)

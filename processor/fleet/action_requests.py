@@ -77,7 +77,7 @@ class ActionRequests:
             in_use: returns the active rules.
             hosts: returns the number of hosts in the fleet.
         """
-        shipping.requests = lambda alert: list(self._of(alert, in_use(), hosts()))
+        shipping.requests = lambda alert: list(self._of(alert, in_use(), hosts))
         loop = asyncio.get_running_loop()
 
         def take(topic: str, message: Message) -> None:
@@ -96,7 +96,7 @@ class ActionRequests:
         """Return key, value and headers of an intent's message. Raises BadActionRecord."""
         return action_message(intent, self._key)
 
-    def _of(self, alert: Alert, in_use: RulesInUse, hosts: int) -> Iterator[Request]:
+    def _of(self, alert: Alert, in_use: RulesInUse, hosts: Callable[[], int]) -> Iterator[Request]:
         if in_use is not self._in_use:
             self._in_use = in_use
             self._planner = Planner(policies_by_rule(in_use.rules.actions, in_use.rules.rules))
@@ -108,7 +108,7 @@ class ActionRequests:
             version = "" if in_use.published is None else in_use.version
             intent = replace(planned.intent, by=self._worker, rules_version=version)
             try:
-                value = encode_request(ActionRequest(intent, planned.policy.budget, hosts))
+                value = encode_request(ActionRequest(intent, planned.policy.budget, hosts()))
             except BadActionRecord as error:
                 self.refused += 1
                 self._on_note(f"alert {alert.id} requests no action {printable(intent.policy)}: {error}.", "warning")
@@ -130,7 +130,7 @@ class ActionRequests:
                 if decision.type == "reset":
                     verified(value, signature_of(message), ActionDecision, self._people)
                     return ACTION_REQUESTS, decision.subject.encode(), encode_reset(stored), JSON_HEADERS
-        except BadActionRecord as error:
+        except Exception as error:  # noqa: BLE001  no record may keep the next ones from being read
             self.refused += 1
             self._on_note(f"{topic} at {message.offset()}: ignored: {printable(str(error))}.", "warning")
         return None

@@ -25,8 +25,9 @@ from lanner.terminal.output import note
 if TYPE_CHECKING:
     from lanner.actions.one_host import OneHostActions
     from lanner.ruleset.compile import CompiledDetection
+    from lanner.wiring.stages.collector import Source
     from lanner.wiring.stages.consoles import HostConsole
-    from lanner.wiring.stages.single_host import Pipeline, Source
+    from lanner.wiring.stages.single_host import Pipeline
     from processor.detection.rule_timing import RuleTiming
     from schemas.batch import EventBatch
 
@@ -136,7 +137,7 @@ def _actions(settings: Settings) -> "OneHostActions":
     from lanner.actions.one_host import OneHostActions
 
     records = LocalActionRecords(Path(settings.actions.state_dir), creates=True)
-    return OneHostActions(records, ActionsClient(Path(settings.collector.actions.socket), note=note))
+    return OneHostActions(records, ActionsClient(Path(settings.collector.actions.socket), note=note), note)
 
 
 @contextmanager

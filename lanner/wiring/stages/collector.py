@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import lanner
 from collector.agent import Collector
@@ -19,6 +19,47 @@ from schemas.host_keys import BadHostKey, check_host_id
 
 if TYPE_CHECKING:
     from collector.publishing.identity import HostIdentity
+
+
+class Source(Protocol):
+    """A source of events: what a pipeline needs of the collector."""
+
+    @property
+    def kernel(self) -> str:
+        """The kernel's release."""
+
+    @property
+    def hostname(self) -> str:
+        """The host's name."""
+
+    @property
+    def off(self) -> Mapping[str, str]:
+        """The features that are off under this kernel, each with the reason."""
+
+    @property
+    def emitted_until(self) -> int:
+        """Boot-clock time up to which all events have been emitted, ns."""
+
+    def start(self) -> None:
+        """Start collecting. Raises EnvironmentLacks."""
+
+    def poll(self, timeout: float) -> None:
+        """Deliver events on this thread for about timeout seconds."""
+
+    def rest(self, seconds: float, until_readable: int) -> bool:
+        """Sleep until there is something to do, if nothing has come for a while; return whether it slept."""
+
+    def watch(
+        self,
+        event_types: frozenset[str],
+        pushdown_filter: PushdownFilter | None = None,
+        *,
+        variables: frozenset[str] | None = None,
+    ) -> None:
+        """Change the event types, the pushdown filter and the environment variables that are collected."""
+
+    def stop(self) -> None:
+        """Deliver the remaining events and detach."""
 
 
 def make_collector(

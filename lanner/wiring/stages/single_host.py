@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from foundation.errors import LannerError
 from foundation.files import FileWatch
 from foundation.histogram import Histogram
 from foundation.text import Level, count_of, ignore_note
@@ -45,12 +46,13 @@ from processor.sessions.sessions import Sessions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.encoding.batch import head_of
-from schemas.filter import PushdownFilter, union
+from schemas.filter import union
 
 if TYPE_CHECKING:
     from lanner.actions.one_host import OneHostActions
     from lanner.hunting.recorded_search import RecordedSearch
     from lanner.intake.local import LocalAuditLog
+    from lanner.wiring.stages.collector import Source
 
 POLL_SECONDS = 0.25
 REST_SECONDS = 1.0
@@ -62,47 +64,6 @@ REPORT_SECONDS = 5.0
 _FRESH_SECONDS = 15.0
 _MAX_NAMED = 5
 _MAX_CHANGES = 50
-
-
-class Source(Protocol):
-    """A source of events: what a pipeline needs of the collector."""
-
-    @property
-    def kernel(self) -> str:
-        """The kernel's release."""
-
-    @property
-    def hostname(self) -> str:
-        """The host's name."""
-
-    @property
-    def off(self) -> Mapping[str, str]:
-        """The features that are off under this kernel, each with the reason."""
-
-    @property
-    def emitted_until(self) -> int:
-        """Boot-clock time up to which all events have been emitted, ns."""
-
-    def start(self) -> None:
-        """Start collecting. Raises EnvironmentLacks."""
-
-    def poll(self, timeout: float) -> None:
-        """Deliver events on this thread for about timeout seconds."""
-
-    def rest(self, seconds: float, until_readable: int) -> bool:
-        """Sleep until there is something to do, if nothing has come for a while; return whether it slept."""
-
-    def watch(
-        self,
-        event_types: frozenset[str],
-        pushdown_filter: PushdownFilter | None = None,
-        *,
-        variables: frozenset[str] | None = None,
-    ) -> None:
-        """Change the event types, the pushdown filter and the environment variables that are collected."""
-
-    def stop(self) -> None:
-        """Deliver the remaining events and detach."""
 
 
 def pipeline_into(
@@ -119,7 +80,7 @@ def pipeline_into(
     """
     from lanner.wiring.stages.collector import make_collector
 
-    def source(detection: CompiledDetection, take: Callable[[EventBatch], None]) -> Source:
+    def source(detection: CompiledDetection, take: Callable[[EventBatch], None]) -> "Source":
         every = (detection, *recorded_for)
         return make_collector(
             settings,
@@ -144,7 +105,7 @@ class Pipeline:
         self,
         settings: Settings,
         detection: CompiledDetection,
-        make_source: Callable[[CompiledDetection, Callable[[EventBatch], None]], Source],
+        make_source: "Callable[[CompiledDetection, Callable[[EventBatch], None]], Source]",
         *,
         reload: Callable[[], tuple[Settings, CompiledDetection]],
         settings_file: Path | None = None,
@@ -376,7 +337,10 @@ class Pipeline:
     def _change_actions(self, detection: CompiledDetection) -> None:
         by_rule = policies_by_rule(detection.active_rules.actions, detection.active_rules.rules)
         if self._actions is None and by_rule and self._open_actions is not None:
-            self._actions = self._open_actions()
+            try:
+                self._actions = self._open_actions()
+            except LannerError as error:
+                self._note(f"actions are only stated: {error}.", "error")
         if self._actions is not None:
             self._actions.change_policies(by_rule)
 

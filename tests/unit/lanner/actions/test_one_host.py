@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from foundation.text import ignore_note
 from lanner.actions.local import LocalActionRecords
 from lanner.actions.one_host import OneHostActions
 from processor.actions.policies import ActionBudget, ActionPolicy, Never
@@ -43,7 +44,7 @@ class Passed:
 def begun(folder: Path, policy: ActionPolicy = KILL) -> tuple[OneHostActions, Passed]:
     """Return the actions of a host whose rule requests a policy, and what is passed on."""
     passed = Passed()
-    made = OneHostActions(LocalActionRecords(folder, creates=True), passed)
+    made = OneHostActions(LocalActionRecords(folder, creates=True), passed, ignore_note)
     made.change_policies({"A rule": (policy,)})
     return made, passed
 
@@ -89,3 +90,20 @@ def test_people_decide_in_another_process_and_results_become_alerts(tmp_path: Pa
     assert (found.rule, found.output) == ("Lanner internal: action", "kill process 100 (nc): done | killed 1 process")
     assert list(actions.poll()) == []
     assert [each.status(2) for each in actions.book.actions if each.intent == intent] == ["done"]
+
+
+def test_what_can_not_be_recorded_is_not_begun_and_ends_nothing(tmp_path: Path) -> None:
+    """An attacker chooses paths of any length, and disks get full; both are reported."""
+    notes: list[str] = []
+    passed = Passed()
+    records = LocalActionRecords(tmp_path, creates=True)
+    actions = OneHostActions(records, passed, lambda text, *_: notes.append(text))
+    move = replace(KILL, type="quarantine", target="file")
+    actions.change_policies({"A rule": (move,)})
+    long = alert(host_id="h", event={"fd.name": "/x" * 3000, "fd.type": "file"})
+    assert list(actions.take(long)) == []
+    assert "text of at most" in notes[0]
+    records.close()
+    assert list(actions.take(about(100))) == []
+    assert list(actions.poll()) == []
+    assert passed.intents == []

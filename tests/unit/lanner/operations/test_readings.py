@@ -13,7 +13,8 @@ from lanner.settings import Settings
 from lanner.settings.sections.model import StateFileSettings
 from lanner.settings.sections.services import KubernetesAuditSettings
 from lanner.wiring.rules import load_detection
-from lanner.wiring.stages.single_host import Pipeline, Source
+from lanner.wiring.stages.collector import Source
+from lanner.wiring.stages.single_host import Pipeline
 from processor.detection.rule_timing import RuleTiming
 from processor.loading import RuleFile, load_rules
 from schemas.alert import Alert

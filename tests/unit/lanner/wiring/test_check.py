@@ -10,7 +10,8 @@ from lanner.cli.app import Options, lanner_command
 from lanner.errors import BadInput
 from lanner.ruleset.compile import CompiledDetection
 from lanner.wiring.check import check_settings
-from lanner.wiring.stages.single_host import Pipeline, Source
+from lanner.wiring.stages.collector import Source
+from lanner.wiring.stages.single_host import Pipeline
 from schemas.batch import EventBatch
 from tests.unit.lanner.operations.test_readings import NoEvents
 from tests.unit.lanner.wiring.stages.wrong_settings import RIGHT, WRONG
