@@ -403,7 +403,7 @@ class Collector:
         look_ups = self.own_look_ups(_PROGRAM_SECONDS)
         # As above.
         look_ups.start()
-        self._programs = KnownPrograms(look_ups, self.settings.cache / "programs.json")
+        self._programs = KnownPrograms(look_ups, self.settings.cache / "programs.json", self._table.first_in_container)
         self._programs.has_opened = OPENED_FILES in kinds
         self.intake.use_programs(self._programs)
 

@@ -8,7 +8,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -72,6 +72,12 @@ class _Known:
     is_pending: bool = False
     until: float = _FOREVER
     """When it is looked up again, monotonic s."""
+    asked: tuple[str, bool] | None = None
+    """The container through which it was looked up, and whether its layer was known; None outside of containers."""
+
+
+def _none(_: TrackedProcess) -> None:
+    """Return no process."""
 
 
 class KnownPrograms:
@@ -80,9 +86,16 @@ class KnownPrograms:
     Args:
         look_ups: used on a thread of its own.
         store: the file in which results survive a restart.
+        first_in_container: returns the living first process of a process's container: a program of a health check has
+            ended before its file is looked up.
     """
 
-    def __init__(self, look_ups: ProgramLookUp, store: Path) -> None:
+    def __init__(
+        self,
+        look_ups: ProgramLookUp,
+        store: Path,
+        first_in_container: Callable[[TrackedProcess], TrackedProcess | None] = _none,
+    ) -> None:
         self.version = 0
         """Increases whenever more becomes known."""
         self.has_opened = False
@@ -91,6 +104,7 @@ class KnownPrograms:
         """Look-ups that have ended, by outcome."""
         self._look_ups = look_ups
         self._store = store
+        self._first = first_in_container
         self._known: BoundedMap[Key, _Known] = BoundedMap(MAX_KNOWN)
         self._writers: BoundedMap[tuple[int, int], _Writer] = BoundedMap(MAX_WRITERS)
         self._questions: SimpleQueue[tuple[Key, dict[str, Any]] | None] = SimpleQueue()
@@ -120,9 +134,14 @@ class KnownPrograms:
 
     def started(self, entry: TrackedProcess) -> None:
         """Begin to look up a program that starts, and its script: either may delete its file before its first event."""
-        self.is_pending(self.key(entry), entry)
+        key = self.key(entry)
+        known = None if key is None else self._known.get(key)
+        if known is not None and _may_find_more(known, entry):
+            known.is_pending, known.until = True, 0.0
+        self.is_pending(key, entry)
         script = entry.program.script
-        entry.script_file = None if script is None else _located(entry, script, entry.exec_time or 0)
+        first = self._first(entry)
+        entry.script_file = None if script is None else _located(entry, first, script, entry.exec_time or 0)
         self.is_pending(self.script_key(entry), entry, entry.script_file)
 
     @staticmethod
@@ -141,10 +160,10 @@ class KnownPrograms:
         at = call.who.time + entry.start_epoch - entry.start_time
         # Who isn't root may have chosen another root directory.
         if not inode or credentials.uid != 0:
-            return _located(entry, file.path, at, inode)
+            return _located(entry, self._first(entry), file.path, at, inode)
         container = None if entry.container is None else entry.container.key
         same = file.dev, inode, file.path, container, entry.context.mount_namespace
-        found = self._located.get(same) or _located(entry, file.path, at, inode)
+        found = self._located.get(same) or _located(entry, self._first(entry), file.path, at, inode)
         if found is None or found.ctime > at + CLOCK_SLACK:
             return None
         self._located[same] = found
@@ -175,10 +194,10 @@ class KnownPrograms:
             return known.is_pending
         if self._in_flight >= MAX_IN_FLIGHT:
             return False
-        known.until = _FOREVER
+        known.until, known.asked = _FOREVER, _asked(entry)
         self._known.put(key, known)
         self._in_flight += 1
-        self._questions.put((key, _question(entry, key, file)))
+        self._questions.put((key, _question(entry, key, file, _pids(entry, self._first(entry)))))
         return known.is_pending
 
     def file(self, entry: TrackedProcess) -> ProgramFile | None:
@@ -302,18 +321,21 @@ def _read(store: Path) -> dict[Key, ProgramFile]:
     return {}
 
 
-def _located(entry: TrackedProcess, path: str, at: int, inode: int = 0) -> LocatedFile | None:
+def _located(
+    entry: TrackedProcess, first: TrackedProcess | None, path: str, at: int, inode: int = 0
+) -> LocatedFile | None:
     """Return the file at a path, without waiting for a file system.
 
     Every process can have its paths lead elsewhere a moment later, so they are looked up at once.
 
     Args:
         entry: the process.
+        first: the first process of its container.
         path: the path, as the process has it.
         at: when it was used, epoch ns; a file that was changed later is none.
         inode: the number of the file's inode; 0 if it is unknown.
     """
-    for pid in _pids(entry):
+    for pid in _pids(entry, first):
         with (
             suppress(OSError),
             closing(os.open(f"/proc/{pid}/root", os.O_PATH | os.O_CLOEXEC)) as root,
@@ -337,8 +359,12 @@ def _is_made_by_root(path: str, pid: int, found: Attributes) -> bool:
     return False
 
 
-def _pids(entry: TrackedProcess) -> list[int]:
-    """Return pids through which files can be reached: its own first, then living relatives with the same mounts."""
+def _pids(entry: TrackedProcess, first: TrackedProcess | None) -> list[int]:
+    """Return pids through which files can be reached: its own, then living relatives with the same mounts.
+
+    The last one is the container's first process, if that has the same mounts: it is the least likely to have changed
+    its root directory.
+    """
     container, namespace = entry.container, entry.context.mount_namespace
     pids = [entry.pid]
     for each in ancestors(entry):
@@ -346,16 +372,35 @@ def _pids(entry: TrackedProcess) -> list[int]:
             break
         if each.exited_at is None and each.context.mount_namespace == namespace:
             pids[1:] = [*pids[1:], each.pid][-MAX_PIDS:]
+    if container is not None and first is not None and first.context.mount_namespace == namespace:
+        pids = [*(pid for pid in pids if pid != first.pid), first.pid]
     return pids
 
 
-def _question(entry: TrackedProcess, key: Key, file: LocatedFile | None) -> dict[str, Any]:
+def _asked(entry: TrackedProcess) -> tuple[str, bool] | None:
+    program, container = entry.program, entry.container
+    return None if container is None else (container.key, bool(program.is_lower_layer or program.is_upper_layer))
+
+
+def _may_find_more(known: _Known, entry: TrackedProcess) -> bool:
+    """Return whether another look-up of a container's program may find what an earlier one could not.
+
+    That one's process may have ended before, or it started before this collector, so that its layer was unknown. It may
+    have been of another container: those of one image have what looks like the same file, if the second one's overlay
+    gets the number that the first one's device had.
+    """
+    is_vague = known.file.sha256 is None or known.file.origin == "unknown"
+    is_over = not known.is_pending and known.until == _FOREVER
+    return is_vague and is_over and entry.container is not None and known.asked != _asked(entry)
+
+
+def _question(entry: TrackedProcess, key: Key, file: LocatedFile | None, pids: list[int]) -> dict[str, Any]:
     """Return a query about a process's program, or another file, as ProgramQuery has it."""
     program, container = entry.program, entry.container
     device, inode, ctime, mtime, is_host = key
     is_script = file is not None
     return {
-        "pids": _pids(entry),
+        "pids": pids,
         "path": (program.exepath or "") if file is None else file.path,
         "device": device,
         "inode": inode,

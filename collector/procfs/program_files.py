@@ -91,7 +91,7 @@ class ProgramFiles:
         """
         begin = time.process_time()
         mounts = _MountTables(self._proc, query.pids)
-        if query.is_script and query.is_contained:
+        if query.is_contained and (query.is_script or (query.is_running and self._has_its_path(query, mounts))):
             query = self._with_layer(query, mounts)
         answer: dict[str, Any] = {"origin": _by_kernel(query), "bytes": 0}
         for file in self._files(query, mounts):
@@ -187,8 +187,21 @@ class ProgramFiles:
             with suppress(OSError):
                 yield os.readlink(f"{self._proc}/{pid}/root").rstrip("/") + query.path  # noqa: PTH115
 
+    def _has_its_path(self, query: ProgramQuery, mounts: "_MountTables") -> bool:
+        """Return whether a running program is still what its path leads to: it may have been replaced, or deleted."""
+        if not mounts.are_local(query.path, next(filter(None, mounts.all()), ())):
+            return False
+        for pid in query.pids:
+            with (
+                suppress(OSError),
+                closing(os.open(f"{self._proc}/{pid}/root", os.O_PATH | os.O_CLOEXEC)) as root,
+                closing(open_below(root, query.path, links=False)) as file,
+            ):
+                return _is_it(cached_stat(file), query)
+        return False
+
     def _with_layer(self, query: ProgramQuery, mounts: "_MountTables") -> ProgramQuery:
-        """Return a query about a container's script with its layer of the overlay, which only programs' start shows.
+        """Return a query about a container's file with its layer of the overlay, which only a program's start shows.
 
         A file is in the upper layer if it exists in that directory of the host.
         """

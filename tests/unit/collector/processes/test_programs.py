@@ -349,6 +349,43 @@ def test_a_query_that_hangs_costs_what_it_took_and_is_not_repeated_soon(
     assert slept[0] >= 0.3 / programs.SHARE - 0.3
 
 
+def test_what_could_not_be_found_in_one_container_is_looked_up_in_the_next(tmp_path: Path) -> None:
+    """Its overlay may have the number of one that is gone; the container's first process leads to the files."""
+    questions: list[dict[str, Any]] = []
+    answers = iter(({"origin": "image"}, {"origin": "package", "sha256": "a", "package": "coreutils"}))
+
+    class Answering:
+        def program(self, question: dict[str, Any]) -> Any:
+            questions.append(question)
+            return {"bytes": 0, "seconds": 0.0} | next(answers)
+
+        def close(self) -> None:
+            pass
+
+    def started(digit: str) -> TrackedProcess:
+        entry = process(Path("/usr/bin/true"), ContainerName("docker", digit * 64))
+        entry.program = replace(entry.program, is_lower_layer=True)
+        made.started(entry)
+        return entry
+
+    first = process(Path("/usr/bin/true"), ContainerName("docker", "b" * 64))
+    first.pid = 7
+    made = KnownPrograms(
+        Answering(), tmp_path / "none.json", lambda entry: first if entry.container == first.container else None
+    )
+    before = started("a")
+    settle(made)
+    assert made.file(before) == ProgramFile(origin="image")
+    assert not made.is_pending(made.key(started("a")), before)
+    entry = started("b")
+    assert made.is_pending(made.key(entry), entry)
+    settle(made)
+    assert made.file(entry) == ProgramFile(origin="package", sha256="a", package="coreutils")
+    assert not made.is_pending(made.key(started("c")), entry)
+    assert [each["pids"] for each in questions] == [[before.pid], [entry.pid, 7]]
+    made.close()
+
+
 def test_a_program_of_a_container_is_another_than_the_same_of_the_host() -> None:
     """So that no container decides what a program of the host is."""
     inside = process(Path("/usr/bin/true"), ContainerName("docker", "3d09256e" + "0" * 56))

@@ -178,7 +178,7 @@ _IN_ROOT = "import os, sys; os.chroot(sys.argv[1]); print(flush=True); sys.stdin
 
 @pytest.mark.skipif("CI" not in os.environ and os.geteuid() != 0, reason="needs root")
 def test_files_of_a_real_overlay_are_what_their_layer_is(tmp_path: Path) -> None:
-    """A program and a script of the image, a script made in the container, and one of the image's packages."""
+    """Programs and scripts of the image, made in the container, and of the image's packages."""
     lower, upper, merged = (tmp_path / name for name in ("lower", "upper", "merged"))
     for folder in (upper, tmp_path / "work", merged):
         folder.mkdir()
@@ -205,6 +205,12 @@ def test_files_of_a_real_overlay_are_what_their_layer_is(tmp_path: Path) -> None
             ]
             assert look_inside("listed", is_lower_layer=True) == "package"
             assert look_inside("made", is_upper_layer=True) == "dropped"
+            # One that started before is in the layer that has it, unless it was replaced since then.
+            assert [look_inside(name, is_running=True) for name in ("image", "listed", "made")] == [
+                *("image", "package", "dropped")
+            ]
+            deleted = query(merged / "usr/bin/made", "/usr/bin/made (deleted)", **facts, is_running=True)
+            assert files.look(deleted)["origin"] == "unknown"
             (merged / "usr/bin/listed").write_bytes(b"other")
             assert look_inside("listed", is_script=True) == "dropped"
     finally:
