@@ -1,7 +1,8 @@
 """Work on a Kubernetes node of its own: services with probes, rollouts, jobs.
 
-`python -m bench.noise.kubernetes` prints the socket of the node's runtime as soon as the node is ready, and works until
-it is terminated. All processes of the node descend from it, also those that daemons leave behind.
+`python -m bench.noise.kubernetes` prints the socket of the node's runtime and the folder of its layers as soon as the
+node is ready, and works until it is terminated. All processes of the node descend from it, also those that daemons
+leave behind.
 """
 
 import contextlib
@@ -30,8 +31,8 @@ def adopt_orphans() -> None:
 
 
 @contextlib.contextmanager
-def kubernetes_work(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", Path]]:
-    """Work on a node until the end of the block; yields the process and the runtime's socket.
+def kubernetes_work(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", Path, Path]]:
+    """Work on a node until the end of the block; yields the process, the runtime's socket and the folder of its layers.
 
     Args:
         folder: for the node's files.
@@ -42,17 +43,33 @@ def kubernetes_work(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", P
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
-            yield process, Path(process.stdout.readline().decode().strip())
+            socket, layers = map(Path, process.stdout.readline().decode().split())
+            yield process, socket, layers
         finally:
             process.terminate()
 
 
-def names_of_node() -> Iterator[tuple[str, str]]:
+def names_of_node(layers: Path) -> Iterator[tuple[str, str]]:
     """Yield paths of the node's programs, and where packages put them, which decides whether rules trust them."""
     folder = programs()
+    yield str(layers), "/var/lib/containerd"
     yield str(folder / "cni"), "/opt/cni/bin"
     yield str(folder), "/usr/bin"
     yield "https://kubernetes.default.svc", "kubernetes.default.svc"
+
+
+PACKAGES = {
+    "/usr/bin/kubelet": "kubelet",
+    "/usr/bin/kubectl": "kubectl",
+    "/usr/bin/crictl": "cri-tools",
+    "/usr/bin/etcd": "etcd-server",
+    "/opt/cni/bin/bridge": "kubernetes-cni",
+    "/opt/cni/bin/host-local": "kubernetes-cni",
+    "/opt/cni/bin/loopback": "kubernetes-cni",
+    "/opt/cni/bin/portmap": "kubernetes-cni",
+    **{f"/usr/bin/kube-{name}": "kubernetes-master" for name in ("apiserver", "controller-manager", "scheduler")},
+}
+"""The packages that bring a node's programs, by the paths that they have there; here, they are compiled."""
 
 
 def main() -> None:
@@ -64,7 +81,7 @@ def main() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with Node(found) as node:
             node.load(archives)
-            subprocess.run(node.command("bash", KINDS / "kubernetes.sh", node.socket), check=True)
+            subprocess.run(node.command("bash", KINDS / "kubernetes.sh", node.socket, node.layers), check=True)
 
 
 if __name__ == "__main__":

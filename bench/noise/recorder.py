@@ -19,7 +19,7 @@ from pathlib import Path
 from bench.noise.containers import work_with_containers
 from bench.noise.count import compiled_rules
 from bench.noise.host import KINDS, host_to_record
-from bench.noise.kubernetes import adopt_orphans, kubernetes_work, names_of_node
+from bench.noise.kubernetes import PACKAGES, adopt_orphans, kubernetes_work, names_of_node
 from collector.agent import Collector
 from collector.processes.container_names import ContainerName, Isolation, host_mount_namespaces
 from collector.processes.parts import ProcessContext
@@ -194,7 +194,7 @@ def record(folder: Path, minutes: float, rules: Iterable[Sequence[Path]], kinds:
         if docker is not None:
             docker.debian()
             docker.busybox()
-        node, socket = stack.enter_context(kubernetes_work(temporary)) if KUBERNETES in kinds else (None, None)
+        node, socket, layers = stack.enter_context(kubernetes_work(temporary)) if KUBERNETES in kinds else (None,) * 3
         batches: list[EventBatch] = []
         # No environment: a recording is public.
         variables = frozenset({PROGRAM_FILES})
@@ -233,9 +233,9 @@ def record(folder: Path, minutes: float, rules: Iterable[Sequence[Path]], kinds:
             (str(Path.cwd()), "/srv/lanner"),
         ]
         names += _names_of_users(host)
-        names += names_of_node() if node else []
+        names += names_of_node(layers) if layers else []
         names += [(str(daemon.base), "/run/docker")] if daemon else []
-        split = _Split(files, tuple(names), host)
+        split = _Split(files, tuple(names), host, dict(PACKAGES) if node else {})
         deadline = time.monotonic() + 60 * minutes
         while time.monotonic() < deadline:
             collector.poll(0.1)

@@ -1,6 +1,8 @@
 """A node: etcd, the control plane, kubelet and containerd in a network and a mount namespace of their own.
 
-Nothing outside changes: no interface, no firewall rule, no sysctl. Inside, all paths are the usual ones.
+Nothing outside changes: no interface, no firewall rule, no sysctl. Inside, all paths are the usual ones, except that of
+containerd's layers. Those and what containers mount have the same paths outside as any host has, because only then
+does a collector know that looking at their files never waits.
 """
 
 import os
@@ -20,7 +22,7 @@ from tests.live.dockerd import unmount_below
 from tests.roots import ROOTS
 
 _BOUND = {
-    "containerd": "/var/lib/containerd",
+    "opt": "/var/lib/containerd/opt",
     "kubelet": "/var/lib/kubelet",
     "pods": "/var/log/pods",
     "containers": "/var/log/containers",
@@ -32,10 +34,14 @@ _SYSCTLS = {"vm/overcommit_memory": "1", "kernel/panic": "10", "kernel/panic_on_
 """What the kubelet would set for the whole machine: it finds these values in files of the node's own."""
 _SETUP = """
 set -e
+awk '$5 != "{state}" {{ print $5 }}' /proc/self/mountinfo |
+    while read -r point; do mount --make-private "$point" || :; done
 mount --make-rshared /
 for pair in {bound}; do mount --bind "{data}/${{pair%%:*}}" "${{pair#*:}}"; done
 mount --make-shared --bind /var/lib/kubelet /var/lib/kubelet
-for folder in /run/containerd /run/netns; do mkdir -p $folder; mount -t tmpfs -o mode=755 tmpfs $folder; done
+mkdir -p /run/containerd /run/netns
+mount --bind "{state}" /run/containerd
+mount -t tmpfs -o mode=755 tmpfs /run/netns
 for name in {sysctls}; do mount --bind "{data}/sysctl/$name" /proc/sys/$name; done
 ip link set lo up
 ip address add {service}/32 dev lo
@@ -110,6 +116,11 @@ class Node:
     def static_pods(self) -> Path:
         """The folder from which the kubelet runs pods by itself."""
         return self._folder / "static"
+
+    @property
+    def layers(self) -> Path:
+        """The folder that is /var/lib/containerd on other nodes."""
+        return self._folder / "data/containerd"
 
     @property
     def socket(self) -> Path:
@@ -217,9 +228,14 @@ class Node:
             file = data / "sysctl" / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(f"{value}\n")
+        state = data / "run"
+        state.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=711", "tmpfs", state], check=True)
+        subprocess.run(["mount", "--make-shared", state], check=True)
         bound = " ".join(f"{name}:{place}" for name, place in _BOUND.items())
-        script = _SETUP.format(bound=bound, data=data, sysctls=" ".join(_SYSCTLS), address=ADDRESS, service=SERVICE)
-        self._spawn("node", ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-c", script])
+        names = {"state": state, "sysctls": " ".join(_SYSCTLS), "address": ADDRESS, "service": SERVICE}
+        script = _SETUP.format(bound=bound, data=data, **names)
+        self._spawn("node", ["unshare", "--mount", "--net", "--propagation", "unchanged", "sh", "-c", script])
         comm = Path(f"/proc/{self._daemons['node'].pid}/comm")
         self._until("node", lambda: _check(comm.read_text() == "sleep\n"))
 

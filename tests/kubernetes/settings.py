@@ -116,7 +116,7 @@ _NETWORK = {
 }
 _CONTAINERD = """
 version = 2
-root = "/var/lib/containerd"
+root = "{folder}/data/containerd"
 state = "/run/containerd"
 [grpc]
   address = "/run/containerd/containerd.sock"

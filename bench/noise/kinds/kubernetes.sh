@@ -1,6 +1,6 @@
-# Deployments, rollouts, scaling, jobs and looks at pods, in the namespaces of a node: kubernetes.sh SOCKET
-# The recording begins when the socket is read, so entering the node is not part of it.
-echo "$1"
+# Deployments, rollouts, scaling, jobs and looks at pods, in the namespaces of a node: kubernetes.sh SOCKET LAYERS
+# The recording begins when these are read, so entering the node is not part of it.
+echo "$@"
 exec > /dev/null 2>&1
 manifest=$(dirname "$0")/kubernetes.yaml
 kubectl apply --filename "$manifest"
