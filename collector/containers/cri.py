@@ -181,12 +181,16 @@ def container_of_status(name: ContainerName, response: StatusResponse, sandbox: 
 
 
 def container_of_sandbox(name: ContainerName, response: StatusResponse) -> Container:
-    """Build the facts of a pod sandbox's own container, which are those of its pod."""
+    """Build the facts of a pod sandbox's own container, which are those of its pod.
+
+    Its image is among what containerd and CRI-O add to a verbose response.
+    """
     status = response.status
     metadata = status.message(2)
+    base = _base(name, response)
     return _with_sandbox(
         replace(
-            _base(name, response),
+            base if base.image is not None else with_image(base, text(response.info, "image")),
             name=metadata.text(1) or None,
             start_ts=_clock(status.integer(4)),
             labels=tuple(sorted(bounded_labels(status.mapping(7)).items())),

@@ -47,9 +47,10 @@ def test_mounts_are_those_that_the_kubelet_requested() -> None:
 
 
 @with_answers
-def test_a_sandbox_is_its_pod() -> None:
-    """Name, namespace, labels and address."""
-    answer = recorded("pod_sandbox_status_prod_web_nginx.json")
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_sandbox_is_its_pod(runtime: str) -> None:
+    """Name, namespace, labels, address, and the image that holds its namespaces."""
+    answer = recorded(f"{RUNTIMES[runtime][1]}.json")
     name = ContainerName("containerd", answer["status"]["id"])
 
     found = container_of_sandbox(name, StatusResponse(sandbox_status(answer)))
@@ -57,6 +58,7 @@ def test_a_sandbox_is_its_pod() -> None:
     assert found.name == found.pod_name == answer["status"]["metadata"]["name"]
     assert (found.pod_namespace, found.ip) == ("prod", answer["status"]["network"]["ip"])
     assert found.pod_sandbox_id == name.full_id
+    assert found.image == "registry.k8s.io/pause:3.10"
 
 
 def test_a_forgotten_sandbox_leaves_the_container_its_own_facts() -> None:
