@@ -58,7 +58,11 @@ def main(recording: str, rules: Sequence[str]) -> None:
     _report("encoding", encode_batch, built)
     _report("  Avro", EVENT_BATCH_FORMAT.encode, datums)
     _report("  texts", lambda batch: pack_texts(TextTable(batch.strings).texts), built)
-    _report("  processes", lambda batch: pack_processes(batch.processes, TextTable(batch.strings), {None: 0}), built)
+    _report(
+        "  processes",
+        lambda batch: pack_processes(batch.processes, TextTable(batch.strings), {id(None): 0}, {None: 0}),
+        built,
+    )
 
 
 def _with_prefix(datum: dict[str, Any], prefix: str, names: Iterable[str]) -> dict[str, bytes]:

@@ -391,21 +391,21 @@ class Collector:
 
     def _use_programs(self, kinds: frozenset[str]) -> None:
         """Begin or end to look up what files of these kinds are; the look-ups have a process of their own."""
+        former = self._programs
+        if kinds and former is None:
+            look_ups = self.own_look_ups(_PROGRAM_SECONDS)
+            # As above.
+            look_ups.start()
+            self._programs = KnownPrograms(
+                look_ups, self.settings.cache / "programs.json", self._table.first_in_container
+            )
+        elif not kinds:
+            self._programs = None
         if self._programs is not None:
             self._programs.has_opened = OPENED_FILES in kinds
-        if bool(kinds) == (self._programs is not None):
-            return
-        if self._programs is not None:
-            self.intake.use_programs(None)
-            self._programs.close()
-            self._programs = None
-            return
-        look_ups = self.own_look_ups(_PROGRAM_SECONDS)
-        # As above.
-        look_ups.start()
-        self._programs = KnownPrograms(look_ups, self.settings.cache / "programs.json", self._table.first_in_container)
-        self._programs.has_opened = OPENED_FILES in kinds
         self.intake.use_programs(self._programs)
+        if former is not None and self._programs is None:
+            former.close()
 
     def _given_up_servers(self) -> int:
         return 0 if self._servers is None else self._servers.given_up

@@ -9,17 +9,9 @@ from functools import partial
 
 from collector.containers.lookup import KnownContainers
 from collector.events.batch_builder import BatchBuilder
-from collector.events.build import (
-    EventSource,
-    add_exec,
-    add_exit,
-    add_syscall,
-    begins_to_listen,
-    exchanged_back,
-    opens_for_writing,
-)
+from collector.events.build import EventSource, add_exec, add_exit, add_syscall, begins_to_listen, exchanged_back
 from collector.events.looked_up import LookedUpNames
-from collector.events.repeat_cache import RepeatCache
+from collector.events.repeat_cache import OnWrite, RepeatCache
 from collector.events.server_names import ServerNames
 from collector.host import HostFacts, host_addresses
 from collector.processes.host_mounts import HostMounts
@@ -30,7 +22,7 @@ from collector.processes.servers import KnownServers
 from collector.processes.table import ProcessTable
 from collector.processes.users import UserFiles
 from collector.procfs.reading import read_file
-from collector.records.types import Exec, Exit, Syscall
+from collector.records.types import Exec, Exit, File, Syscall
 from collector.settings import CollectorSettings
 from schemas.batch import EventBatch, Process
 from schemas.filter import PushdownFilter, encode_filter
@@ -152,6 +144,8 @@ class BatchAssembler:
     def use_programs(self, programs: KnownPrograms | None) -> None:
         """Put what programs are into the rows of processes from now on."""
         self._rows.programs = programs
+        self._repeated.is_code_looked_up = programs is not None and programs.has_opened
+        self._repeated.clear()
 
     def use_servers(self, servers: KnownServers) -> None:
         """Put which processes listen on the network into their rows from now on."""
@@ -161,16 +155,15 @@ class BatchAssembler:
         """Read now what may be gone when the row of a process is written."""
         self._rows.prepare(entry)
 
-    def note_writer(self, call: Syscall, entry: TrackedProcess) -> None:
-        """Note who opens a file for writing, before the event waits: others may use the file until it is known."""
-        if self._rows.programs is not None and call.file is not None and opens_for_writing(call):
-            user = self._users.names(entry.credentials.uid, None, None, entry.container, (entry.pid,)).user
-            at = call.who.time + self._table.boot_to_epoch
-            self._rows.programs.wrote((call.file.dev, call.file.ino), entry, user, at)
+    def note_writer(self, call: Syscall, file: File, entry: TrackedProcess, programs: KnownPrograms) -> OnWrite:
+        """Note who opens a file for writing, before the event waits: others may use the file until it is known.
 
-    def _notes_writer(self, call: Syscall) -> bool:
-        """Return whether a call makes its process a file's writer: each such call counts, however similar."""
-        return self._rows.programs is not None and call.file is not None and opens_for_writing(call)
+        Return a function that does so for a similar call.
+        """
+        user = self._users.names(entry.credentials.uid, None, None, entry.container, (entry.pid,)).user
+        on_write = programs.writer(file.dev, entry, user)
+        on_write(file.ino, call.who.time + self._table.boot_to_epoch)
+        return on_write
 
     def repeat(self, records: Sequence[bytes], start: int) -> int:
         """Add the events of consecutive records, from an index on, by reusing earlier ones.
@@ -191,8 +184,17 @@ class BatchAssembler:
             self._flush_if_full()
         return done
 
-    def add(self, record: Syscall | Exec | Exit, entry: TrackedProcess, raw: bytes = b"") -> None:
-        """Add the event of a decoded record. raw: the record's bytes if later events may repeat it."""
+    def add(
+        self, record: Syscall | Exec | Exit, entry: TrackedProcess, raw: bytes = b"", on_write: OnWrite | None = None
+    ) -> None:
+        """Add the event of a decoded record.
+
+        Args:
+            record: the record.
+            entry: its process.
+            raw: the record's bytes if later events may repeat it.
+            on_write: what note_writer() returned for it.
+        """
         row = self._rows.row(entry)
         origin = self._origins.get(row)
         if origin is None:
@@ -229,8 +231,8 @@ class BatchAssembler:
             if back is not None:
                 add_syscall(self._builder, back, origin, time_of_event, outer)
                 self.events += 1 + back.repeats
-            elif raw and not entry.is_stale and not is_hello and file is None and not self._notes_writer(record):
-                self._repeated.remember(self._builder, raw, record, event, entry, names=names)
+            elif raw and not entry.is_stale and not is_hello and file is None:
+                self._repeated.remember(self._builder, raw, record, event, entry, names=names, on_write=on_write)
             has_contents = bool(answers) or is_hello
             self.with_contents += has_contents
             self.is_urgent |= not has_contents or self.has_urgent_contents

@@ -3,12 +3,13 @@
 import time
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Mapping
+from stat import S_ISREG
 from typing import Generic, TypeVar
 
 from collector.batch_assembler import BatchAssembler
 from collector.containers.bundles import is_roots_program, is_shim
 from collector.containers.lookup import KnownContainers
-from collector.events.build import PROCEXIT, loads_code
+from collector.events.build import PROCEXIT, loads_code, opens_for_writing
 from collector.events.io_uring import PendingRequests
 from collector.processes.files import ProcessFiles
 from collector.processes.process import TrackedProcess
@@ -273,11 +274,16 @@ class RecordIntake:
             self._batch.add(record, entry, raw)
             return
         # What is known of a script comes after what is known of its interpreter.
-        file = None
+        file = on_write = None
         if isinstance(record, Syscall):
-            self._batch.note_writer(record, entry)
-            if programs.has_opened and loads_code(record):
+            # A device such as /dev/null is opened often, and never run.
+            if record.file is not None and S_ISREG(record.file.mode) and opens_for_writing(record):
+                on_write = self._batch.note_writer(record, record.file, entry, programs)
+            elif programs.has_opened and loads_code(record):
                 file = record.located = programs.opened(record, entry)
+        if file is None and not self._unidentified and programs.is_settled(entry):
+            self._batch.add(record, entry, raw, on_write)
+            return
         own = programs.key(entry)
         for key, other in ((file and file.key, file), (programs.script_key(entry), entry.script_file), (own, None)):
             if key and self._unidentified.should_hold(key, is_pending=programs.is_pending(key, entry, other)):
@@ -285,4 +291,4 @@ class RecordIntake:
                 for held in self._unidentified.hold(key, waiting, time.monotonic_ns()):
                     self._batch.add(*held)
                 return
-        self._batch.add(record, entry, raw)
+        self._batch.add(record, entry, raw, on_write)

@@ -55,7 +55,10 @@ _EXECVE_NAMES = (*_EXEC_NAMES, "filename")
 _EXIT_NAMES = ("status", "ret", "sig", "core")
 _MAPS = frozenset({"mmap", "mmap2"})
 _PROT_EXEC = 4
-_CODE = re.compile(r"\.(?:so|ko|node|jar|py|pyc|pm|rb|lua|php|mo?js)(?:\.[0-9.]+)?$")
+_CODE_NAME = r"\.(?:so|ko|node|jar|py|pyc|pm|rb|lua|php|mo?js)(?:\.[0-9.]+)?"
+_CODE = re.compile(rf"{_CODE_NAME}$")
+NAMED_LIKE_CODE = re.compile(rf"{_CODE_NAME}\n?(?:\0|\Z)".encode())
+"""Searched in a path of a record, it finds at least the names that loads_code() does."""
 _NOT_COLLECTED = (None,) * 6
 PROCEXIT = "procexit"
 """The end of a process's last thread. Not named after a system call, because exit never returns."""

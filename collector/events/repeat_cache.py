@@ -6,11 +6,12 @@ their ports. Each costs a fraction of decoding and describing the events separat
 
 import stat
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from collector.events.batch_builder import BatchBuilder, Event, EventParts, FileArguments, Intern, OpenedFile
+from collector.events.build import NAMED_LIKE_CODE
 from collector.events.looked_up import Account, NamesOf, is_piece
 from collector.events.system_calls import BY_EVENT, CALLS
 from collector.events.texts import absolute, socket_address
@@ -129,6 +130,7 @@ _U64 = struct.Struct("<Q")
 """The time, with which every record begins."""
 _OPEN = BY_EVENT["openat"]
 _EVENT = struct.pack("<H", _OPEN.number)
+_INODE = SYSCALL.reader("inode")
 _FILE = SYSCALL.reader("inode", "real_path", "path1", "directory1")
 _TEXTS_AT = SYSCALL.end
 # All of an openat's record but time, inode, and lengths and texts of its paths. The kernel side leaves out the register
@@ -148,8 +150,11 @@ _U32 = 0xFFFFFFFF
 _FIXED_BYTES = 300
 """The bytes that an open may add to a batch, beside each of its paths twice."""
 
-_Known = tuple[Event, TrackedProcess, int]
-"""An event, its process, and the process's version at that event."""
+OnWrite = Callable[[int, int], None]
+"""Notes who opened a file for writing, given its inode and the time, epoch ns."""
+
+_Known = tuple[Event, TrackedProcess, int, OnWrite | None]
+"""An event, its process, and the process's version at that event; and what else an open for writing does."""
 
 
 class _Versioned(Protocol):
@@ -167,7 +172,9 @@ class RepeatCache:
         self._stamp = -1
         self._same: dict[bytes, _Known] = {}
         """By all bytes of their records but the time."""
-        self._alike: dict[bytes, tuple[OpenedFile | EventParts, TrackedProcess, int]] = {}
+        self.is_code_looked_up = False
+        """Whether files of code are looked up: then the open of one is like that of no other file."""
+        self._alike: dict[bytes, tuple[OpenedFile | EventParts, TrackedProcess, int, OnWrite | None]] = {}
         """Opens, by all bytes but those about the file; those that failed as EventParts."""
         self._connections: dict[bytes, tuple[SimilarConnections, TrackedProcess, int]] = {}
         """By all that similar ones share."""
@@ -218,10 +225,13 @@ class RepeatCache:
                 # Asked first, because each has another port.
                 pass
             elif (known := same.get(rest := record[_U64.size :])) is not None:
-                event, entry, version = known
+                event, entry, version, on_write = known
                 if entry.version != version:
                     return index
-                builder.repeat(_U64.unpack_from(record)[0] + boot_to_epoch, event)
+                time = _U64.unpack_from(record)[0] + boot_to_epoch
+                builder.repeat(time, event)
+                if on_write is not None:
+                    on_write(_INODE.unpack_from(record)[0], time)
             elif record[_EVENT_AT] != _EVENT:
                 return index
             else:
@@ -238,13 +248,17 @@ class RepeatCache:
                         return index
                     head, middle = record[_HEAD_TO_INODE], record[_INODE_TO_LENGTHS]
                     path2_length, others = record[_PATH2_LENGTH], record[_OTHER_LENGTHS]
-                opened, entry, version = alike
+                opened, entry, version, on_write = alike
                 if entry.version != version:
                     return index
-                added = _add_alike(builder, opened, record, _U64.unpack_from(record)[0] + boot_to_epoch)
+                time = _U64.unpack_from(record)[0] + boot_to_epoch
+                is_own = self.is_code_looked_up and NAMED_LIKE_CODE.search(record, _TEXTS_AT) is not None
+                added = None if is_own else _add_alike(builder, opened, record, time)
                 if added is None:
                     return index
-                same[rest] = (added, entry, version)
+                same[rest] = (added, entry, version, on_write)
+                if on_write is not None:
+                    on_write(_INODE.unpack_from(record)[0], time)
             # An upper bound, because the exact size takes as long as everything else about an open.
             size += 2 * len(record) + _FIXED_BYTES
             if size >= room:
@@ -262,6 +276,7 @@ class RepeatCache:
         entry: TrackedProcess,
         *,
         names: NamesOf | None = None,
+        on_write: OnWrite | None = None,
     ) -> None:
         """Remember an event just added, for reuse.
 
@@ -272,6 +287,7 @@ class RepeatCache:
             event: what was added.
             entry: its process.
             names: gave the event the names of an address; None if none are known.
+            on_write: called for each event that is reused, if the call opened a file for writing.
         """
         # Mounts decide about its paths, too; and what a piece of an answer means depends on those before.
         if call.is_below_other_root or is_piece(call):
@@ -280,7 +296,7 @@ class RepeatCache:
         if stamp != self._stamp:
             self._stamp = stamp
             self.clear()
-        self._same[record[_U64.size :]] = (event, entry, entry.version)
+        self._same[record[_U64.size :]] = (event, entry, entry.version, on_write)
         keys = None
         if names is not None and names.address is not None:
             keys = self._named.setdefault(names.address, {}).setdefault(names.account, [])
@@ -294,7 +310,7 @@ class RepeatCache:
                 opened = builder.opened_file(event, _FILE_ARGUMENTS)
             else:
                 return
-            self._alike[_but_file(record)] = (opened, entry, entry.version)
+            self._alike[_but_file(record)] = (opened, entry, entry.version, on_write)
         elif (key := similarity(record)) is not None:
             like = connection_of(record, call, builder.parts(event), builder.intern)
             if like is not None:

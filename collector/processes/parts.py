@@ -4,8 +4,8 @@ A fork copies references only; an exec replaces one part, a setuid another. They
 be changed: creating a frozen one takes twice as long.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from collector.records.types import Exec, ExecParts, State
 from foundation.caches import BoundedMap
@@ -49,6 +49,8 @@ class ExecutedProgram:
     is_start_seen: bool = False
     script: str | None = None
     """The path of the script that it was asked to run, if its start was seen."""
+    known: Any = field(default=None, compare=False, repr=False)
+    """What KnownPrograms knows of its file, so that it isn't looked up for each event."""
 
 
 @dataclass(slots=True, unsafe_hash=True)

@@ -66,8 +66,11 @@ class ProgramLookUp(Protocol):
         """End that process."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Known:
+    home: "KnownPrograms"
+    """Whose it is: programs refer to it for longer than that."""
+    key: Key
     file: ProgramFile
     is_pending: bool = False
     until: float = _FOREVER
@@ -114,7 +117,7 @@ class KnownPrograms:
         """Files of code that were found in this turn, by device, inode, path, container and mount namespace."""
         self._stored = _read(store)
         for key, file in self._stored.items():
-            self._known.put(key, _Known(file))
+            self._known.put(key, _Known(self, key, file))
         self._thread = Thread(target=self._run, name="programs", daemon=True)
         self._thread.start()
 
@@ -140,8 +143,8 @@ class KnownPrograms:
             known.is_pending, known.until = True, 0.0
         self.is_pending(key, entry)
         script = entry.program.script
-        first = self._first(entry)
-        entry.script_file = None if script is None else _located(entry, first, script, entry.exec_time or 0)
+        at = entry.exec_time or 0
+        entry.script_file = None if script is None else _located(entry, self._first(entry), script, at)
         self.is_pending(self.script_key(entry), entry, entry.script_file)
 
     @staticmethod
@@ -175,11 +178,17 @@ class KnownPrograms:
         Many programs that start at about the same time map the same libraries. What one of these records led to can't
         be older than any of them.
         """
-        self._located.clear()
+        if self._located:
+            self._located.clear()
 
     def opened_text(self, file: LocatedFile) -> str:
         """Return what is known so far of the file that a call opened or mapped, as batches have it."""
         return file_text(self._certain(file))
+
+    def is_settled(self, entry: TrackedProcess) -> bool:
+        """Return whether no event of a process has to wait: its program is known, and it runs no script."""
+        known = self._of(entry)
+        return known is not None and not known.is_pending and known.until == _FOREVER and entry.script_file is None
 
     def is_pending(self, key: Key | None, entry: TrackedProcess, file: LocatedFile | None = None) -> bool:
         """Return whether a program, or another file, is still looked up for the first time; begin if it is new."""
@@ -189,7 +198,7 @@ class KnownPrograms:
         if known is None:
             # So much is known without the file, which its process may take with it before it is looked up.
             in_memory = file is None and entry.program.is_from_memfd
-            known = _Known(ProgramFile(origin="memory") if in_memory else _UNKNOWN, is_pending=True)
+            known = _Known(self, key, ProgramFile(origin="memory") if in_memory else _UNKNOWN, is_pending=True)
         elif known.until == _FOREVER or time.monotonic() < known.until:
             return known.is_pending
         if self._in_flight >= MAX_IN_FLIGHT:
@@ -202,7 +211,18 @@ class KnownPrograms:
 
     def file(self, entry: TrackedProcess) -> ProgramFile | None:
         """Return what is known of a process's program so far."""
-        return self._file(self.key(entry))
+        known = self._of(entry)
+        return self._file(self.key(entry)) if known is None else self._written(known.key, known.file)
+
+    def _of(self, entry: TrackedProcess) -> _Known | None:
+        """Return what is known of a process's program; its program refers to it from then on."""
+        known: _Known | None = entry.program.known
+        if known is None or known.home is not self or known.key[-1] is not (entry.container is None):
+            key = self.key(entry)
+            known = None if key is None else self._known.get(key)
+            if known is not None:
+                entry.program.known = known
+        return known
 
     def script(self, entry: TrackedProcess) -> ProgramFile | None:
         """Return what is known of the script that it runs so far; None if it runs none, or started earlier."""
@@ -219,9 +239,15 @@ class KnownPrograms:
     def _file(self, key: Key | None) -> ProgramFile | None:
         if key is None:
             return None
-        known, writer = self._known.get(key), self._writers.get(key[:2])
-        file = None if known is None else known.file
-        if writer is None or (file is not None and file.origin in {"package", "image"}):
+        known = self._known.get(key)
+        return self._written(key, None if known is None else known.file)
+
+    def _written(self, key: Key, file: ProgramFile | None) -> ProgramFile | None:
+        """Return what is known of a file with who wrote it, which nobody did whose files come with packages."""
+        if file is not None and file.origin in {"package", "image"}:
+            return file
+        writer = self._writers.get(key[:2])
+        if writer is None:
             return file
         name, user, at, is_installer = writer
         file = file or _UNKNOWN
@@ -231,6 +257,8 @@ class KnownPrograms:
 
     def poll(self) -> list[Key]:
         """Take in responses; return the programs that are no longer pending."""
+        if not self._in_flight:
+            return []
         settled = []
         while not self._answers.empty():
             key, answer, seconds = self._answers.get()
@@ -250,17 +278,19 @@ class KnownPrograms:
                 self.version += 1
         return settled
 
-    def wrote(self, file: tuple[int, int], entry: TrackedProcess, user: str | None, at: int) -> None:
-        """Remember who opened a file for writing last.
+    def writer(self, device: int, entry: TrackedProcess, user: str | None) -> Callable[[int, int], None]:
+        """Return a function that remembers who opened a file for writing last.
+
+        It gets the number of the file's inode, and the time, nanoseconds since the epoch.
 
         Args:
-            file: its device and inode.
+            device: the file's.
             entry: the process.
             user: its user.
-            at: nanoseconds since the epoch.
         """
+        name, put = entry.program.name, self._writers.put
         is_installer = entry.container is None and entry.program.exepath in _INSTALLERS and entry.credentials.uid == 0
-        self._writers.put(file, (entry.program.name, user, at, is_installer))
+        return lambda inode, at: put((device, inode), (name, user, at, is_installer))
 
     def _run(self) -> None:
         credit, at = BURST, time.monotonic()

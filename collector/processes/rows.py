@@ -84,9 +84,6 @@ class ProgramFacts(Protocol):
     def opened_text(self, file: LocatedFile) -> str:
         """Return what is known so far of the file that a call opened or mapped, as batches have it."""
 
-    def wrote(self, file: tuple[int, int], entry: TrackedProcess, user: str | None, at: int) -> None:
-        """Remember who opened a file for writing last."""
-
 
 class ServerFacts(Protocol):
     """The parts of the look-up of servers that rows need."""

@@ -6,6 +6,7 @@ column for many batches at once, and texts are compared once for each batch, not
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,16 @@ from schemas.batch import (
     NetworkServer,
     ProgramFile,
 )
-from schemas.encoding.columns import FILES, KNOWN_BITS, LISTS, PROCESS_COLUMNS, SERVER, TEXTS, pack_processes
+from schemas.encoding.columns import (
+    FILES,
+    KNOWN_BITS,
+    LISTS,
+    PROCESS_COLUMNS,
+    SERVER,
+    TEXTS,
+    numbered_files,
+    pack_processes,
+)
 from schemas.encoding.limits import TextTable
 
 MAX_ROW_BYTES = 512 << 20
@@ -230,14 +240,12 @@ class _Events:
 
     def _read_processes(self, batches: Sequence[EventBatch]) -> None:
         """Read the processes of all batches, numbered throughout; likewise the containers."""
-        files: dict[ProgramFile | None, int] = {None: 0}
+        files, numbers = numbered_files(chain.from_iterable(each.processes for each in batches))
         servers: dict[NetworkServer | None, int] = {None: 0}
         for batch in batches:
             for process in batch.processes:
-                files.setdefault(process.file, len(files))
-                files.setdefault(process.script, len(files))
                 servers.setdefault(process.server, len(servers))
-        packed = [pack_processes(each.processes, self._columns.texts, files, servers) for each in batches]
+        packed = [pack_processes(each.processes, self._columns.texts, numbers, servers) for each in batches]
         sizes = [len(each.processes) for each in batches]
         starts = np.concatenate(([0], np.cumsum(sizes)))
         containers = np.concatenate(([0], np.cumsum([len(each.containers) for each in batches])))
@@ -248,9 +256,7 @@ class _Events:
             first = int(starts[owner])
             self.lineages.add(batches[owner], row - first, first, int(containers[owner]))
         columns = self._columns
-        self._processes = _processes(
-            packed, sizes, columns, _files(list(files), columns), _servers(list(servers), columns)
-        )
+        self._processes = _processes(packed, sizes, columns, _files(files, columns), _servers(list(servers), columns))
         self._related = {
             name: _lists(rows, pa.array([row for each in rows for row in each], pa.int64()))
             for name, rows in (("ancestors", self.lineages.ancestors), ("relatives", self.lineages.relatives))

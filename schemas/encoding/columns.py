@@ -196,15 +196,27 @@ _NUMBERS = tuple(name for name in PROCESS_COLUMNS if name not in LISTS)
 _FLAGS = (*(name for name, code in NULLABLE.items() if code == "B"), *MARKS)
 
 
+def numbered_files(processes: Iterable[Process]) -> tuple[list[ProgramFile | None], dict[int, int]]:
+    """Return the files of programs and scripts by number, the first None, and the numbers as pack_processes needs them.
+
+    Most processes have the same few objects, and a hash of one takes longer than all else that is done with it.
+    """
+    found = {id(file): file for each in processes for file in (each.file, each.script)}
+    numbers: dict[ProgramFile | None, int] = {None: 0}
+    by_id = {each: numbers.setdefault(file, len(numbers)) for each, file in found.items()}
+    return list(numbers), by_id
+
+
 def pack_processes(
     processes: Sequence[Process],
     texts: TextTable,
-    files: Mapping[ProgramFile | None, int],
+    files: Mapping[int, int],
     servers: Mapping[NetworkServer | None, int],
 ) -> dict[str, bytes]:
     """Return the columns of a table of processes; an empty column is all 0. Adds new texts to the table of texts.
 
-    files, servers: numbers of the files of programs, and of servers, from 1 on, and 0 for None.
+    files: numbers of the files of programs by the identity of the object, as numbered_files returns them.
+    servers: numbers of servers from 1 on, and 0 for None.
     """
     if not processes:
         return dict.fromkeys(PROCESS_COLUMNS, b"")
@@ -232,7 +244,7 @@ def pack_processes(
     made["pid"] = array("q", facts["pid"]).tobytes()
     made["known"] = _packed("I", known)
     for name in FILES:
-        made[name] = _packed("i", list(map(files.__getitem__, facts[name]))) if len(files) > 1 else b""
+        made[name] = _packed("i", list(map(files.__getitem__, map(id, facts[name])))) if any(files.values()) else b""
     made[SERVER] = _packed("i", list(map(servers.__getitem__, facts[SERVER]))) if len(servers) > 1 else b""
     return made
 

@@ -31,6 +31,8 @@ class ReusingBatch:
         self.builder = BatchBuilder()
         self.repeated = RepeatCache(world, world)
         self.looked_up = LookedUpNames(self.repeated.forget)
+        self.written: list[tuple[int, int]] = []
+        """Inode and time of each event that was reused, as if all were opens for writing."""
 
     def take(self, record: bytes) -> bool:
         """Add a record; return whether an earlier event was reused."""
@@ -57,7 +59,8 @@ class ReusingBatch:
         assert isinstance(call, Syscall)
         names = self.looked_up.reader(call, None)
         event = add_syscall(self.builder, call, ORIGIN, call.who.time, names=names)
-        self.repeated.remember(self.builder, record, call, event, self.world.entry, names=names)
+        on_write = lambda inode, at: self.written.append((inode, at))  # noqa: E731
+        self.repeated.remember(self.builder, record, call, event, self.world.entry, names=names, on_write=on_write)
 
 
 def reported(builder: BatchBuilder) -> list[Any]:

@@ -50,6 +50,22 @@ def test_an_open_of_another_file_is_like_the_first(batch: ReusingBatch) -> None:
     assert second[1][-1] == ("ino", str(2**64 - 1), -1)
 
 
+def test_each_similar_open_for_writing_makes_its_process_the_writer(batch: ReusingBatch) -> None:
+    """Its file is the event's own, although the event is reused."""
+    batch.take(opened())
+    assert all(map(batch.take, (opened(ino=78), opened(), opened(ino=78))))
+    assert batch.written == [(78, 111), (77, 111), (78, 111)]
+
+
+def test_an_open_of_code_is_like_no_other_if_its_file_is_looked_up(batch: ReusingBatch) -> None:
+    """The facts about the first file are not those about the second."""
+    batch.repeated.is_code_looked_up = True
+    code = {"kernel_path": b"/srv/lib/b.so.1\0", "path1": b"b\0", "ino": 78}
+    batch.take(opened())
+    assert not batch.take(opened(**code))
+    assert batch.take(opened(kernel_path=b"/srv/so\0", ino=79))
+
+
 def test_an_open_below_another_root_is_like_no_other(batch: ReusingBatch) -> None:
     """Whether the root is before its name depends on mounts; a thread may have a root of its own."""
     batch.take(opened())

@@ -146,7 +146,7 @@ def test_who_wrote_a_program_is_known_from_the_open(tmp_path: Path, known: Calla
     for each in (entry, packaged):
         key = programs.key(each)
         assert key is not None
-        programs.wrote(key[:2], writer("curl", "/usr/bin/curl"), "ann", 7)
+        programs.writer(key[0], writer("curl", "/usr/bin/curl"), "ann")(key[1], 7)
     assert settled(programs, entry) == ProgramFile(
         origin="dropped", written_by="curl", written_by_user="ann", written_at=7
     )
@@ -161,7 +161,7 @@ def test_who_wrote_a_program_is_known_from_the_open(tmp_path: Path, known: Calla
     ):
         key = programs.key(entry)
         assert key is not None
-        programs.wrote(key[:2], writer("dpkg", path, uid), "root", 8)
+        programs.writer(key[0], writer("dpkg", path, uid), "root")(key[1], 8)
         assert (programs.file(entry) or ProgramFile()).origin == origin
 
 
