@@ -29,6 +29,7 @@ Key = FileKey
 
 MAX_KNOWN = 2048
 MAX_WRITERS = 4096
+MAX_EARLIER = 512
 MAX_IN_FLIGHT = 64
 """Queries that wait; a program beyond them is unknown until it runs again."""
 MAX_PIDS = 4
@@ -51,6 +52,9 @@ _UNKNOWN = ProgramFile(origin="unknown")
 _INSTALLERS = frozenset({"/usr/bin/dpkg", "/usr/bin/rpm", "/usr/sbin/apk", "/sbin/apk"})
 """Programs that write files of packages; only root of the host can put another program there."""
 
+
+_Place = tuple[int, int, str, str | None, int | None]
+"""Device, inode, path, container and mount namespace of a file of code."""
 
 _Writer = tuple[str | None, str | None, int, bool]
 """Name and user of the process, when it opened the file, ns since the epoch, and whether it installs packages."""
@@ -113,8 +117,10 @@ class KnownPrograms:
         self._questions: SimpleQueue[tuple[Key, dict[str, Any]] | None] = SimpleQueue()
         self._answers: SimpleQueue[tuple[Key, dict[str, Any] | None, float]] = SimpleQueue()
         self._in_flight = 0
-        self._located: dict[tuple[int, int, str, str | None, int | None], LocatedFile] = {}
-        """Files of code that were found in this turn, by device, inode, path, container and mount namespace."""
+        self._located: dict[_Place, LocatedFile] = {}
+        """Files of code that were found in this turn."""
+        self._earlier: BoundedMap[_Place, LocatedFile] = BoundedMap(MAX_EARLIER)
+        """Those of earlier turns, which may have changed since."""
         self._stored = _read(store)
         for key, file in self._stored.items():
             self._known.put(key, _Known(self, key, file))
@@ -163,14 +169,19 @@ class KnownPrograms:
         at = call.who.time + entry.start_epoch - entry.start_time
         # Who isn't root may have chosen another root directory.
         if not inode or credentials.uid != 0:
-            return _located(entry, self._first(entry), file.path, at, inode)
+            return _located(entry, self._first(entry), file.path, at, inode=inode)
         container = None if entry.container is None else entry.container.key
         same = file.dev, inode, file.path, container, entry.context.mount_namespace
-        found = self._located.get(same) or _located(entry, self._first(entry), file.path, at, inode)
-        if found is None or found.ctime > at + CLOCK_SLACK:
-            return None
-        self._located[same] = found
-        return found
+        found = self._located.get(same)
+        if found is None:
+            earlier = self._earlier.get(same)
+            found = _located(entry, self._first(entry), file.path, at, inode=inode, earlier=earlier)
+            if found is None:
+                return None
+            self._located[same] = found
+            if found is not earlier:
+                self._earlier.put(same, found)
+        return None if found.ctime > at + CLOCK_SLACK else found
 
     def begin_turn(self) -> None:
         """Look each file up again from now on: call it once the records are read whose calls opened() is called with.
@@ -352,7 +363,13 @@ def _read(store: Path) -> dict[Key, ProgramFile]:
 
 
 def _located(
-    entry: TrackedProcess, first: TrackedProcess | None, path: str, at: int, inode: int = 0
+    entry: TrackedProcess,
+    first: TrackedProcess | None,
+    path: str,
+    at: int,
+    *,
+    inode: int = 0,
+    earlier: LocatedFile | None = None,
 ) -> LocatedFile | None:
     """Return the file at a path, without waiting for a file system.
 
@@ -364,6 +381,7 @@ def _located(
         path: the path, as the process has it.
         at: when it was used, epoch ns; a file that was changed later is none.
         inode: the number of the file's inode; 0 if it is unknown.
+        earlier: what was found at that path before.
     """
     for pid in _pids(entry, first):
         with (
@@ -378,6 +396,8 @@ def _located(
                 return None
             device = os.major(found.device) << 20 | os.minor(found.device)
             key = device, found.inode, found.ctime, found.mtime, entry.container is None
+            if earlier is not None and earlier.key == key and earlier.path == path:
+                return earlier
             resolved = path_below(root, file)
             return LocatedFile(key, resolved, path == resolved or _is_made_by_root(path, pid, found))
     return None
