@@ -19,6 +19,8 @@ from schemas.alert import Alert
 from schemas.batch import EventBatch
 
 RULES = Path(__file__).parents[2] / "rules"
+_REPEATS_SECONDS = 0.05
+_SETTLE_SECONDS = 60
 
 
 class Watch:
@@ -47,7 +49,12 @@ class Watch:
         chosen = [rule for rule in loaded.rules if every_rule or rule.enabled]
         ruleset = compile_ruleset(chosen, loaded.macros, RulesetOptions(rule_matching="all"))
         self._rules, self._evaluator = ruleset, Evaluator(ruleset)
-        settings = CollectorSettings(docker_socket=docker_socket, cache=cache, unknown_containers=unknown_containers)
+        settings = CollectorSettings(
+            docker_socket=docker_socket,
+            cache=cache,
+            unknown_containers=unknown_containers,
+            repeats_seconds=_REPEATS_SECONDS,
+        )
         # As in `lanner run`: these tests must not miss anything that the kernel filters.
         pushdown_filter = derive(ruleset.conditions, ruleset.event_types)
         self._collector = Collector(
@@ -96,11 +103,16 @@ class Watch:
         return dict(self._collector.losses)
 
     @property
+    def described(self) -> int:
+        """How many look-ups of containers their runtime has answered so far."""
+        return self._collector.containers.outcomes["runtime"]
+
+    @property
     def rule_faults(self) -> dict[str, int]:
         """Rules that raised."""
         return dict(self._rules.faults())
 
-    def find(self, matches: Callable[[Alert], bool], timeout: float = 5.0) -> Alert:
+    def find(self, matches: Callable[[Alert], bool], timeout: float = 30) -> Alert:
         """Wait for an alert, one that is there already included; raises AssertionError with what came instead."""
         deadline = time.monotonic() + timeout
         while True:
@@ -111,9 +123,18 @@ class Watch:
                 raise AssertionError("no such alert; there were:\n" + "\n".join(each.output for each in self.alerts))
             time.sleep(0.02)
 
-    def settle(self, seconds: float = 1.5) -> None:
-        """Wait until what has happened must have been evaluated, including containers that are looked up."""
-        time.sleep(seconds)
+    def settle(self) -> None:
+        """Wait until all that has happened has been evaluated: counted repeats and what waits for its container too."""
+        # Counts are read at intervals, and released once the records before them have been read.
+        for seconds in (_REPEATS_SECONDS, 0.0):
+            self._evaluate_until(time.clock_gettime_ns(time.CLOCK_BOOTTIME) + int(seconds * 1e9))
+
+    def _evaluate_until(self, happened: int) -> None:
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while self._collector.emitted_until < happened:
+            assert self._thread.is_alive(), "the collector has failed"
+            assert time.monotonic() < deadline, "the collector does not catch up"
+            time.sleep(0.01)
 
     def _run(self) -> None:
         try:

@@ -1,5 +1,6 @@
 """Plays all chosen cases once, under one collector, and keeps what came of it."""
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from tests.live.evtgen.system_calls import Unplayable
 from tests.live.needs import lacking
 from tests.live.watching import RULES, Watch
 from tests.reference import present
+
+_FACTS_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def _perform(
     except EnvironmentUnsupported as missing:
         lacking(missing.reason)
     try:
-        played = _play(plans, actor, docker)
+        played = _play(plans, actor, docker, watch)
         watch.settle()
     finally:
         watch.__exit__(None, None, None)
@@ -88,15 +91,23 @@ def _plans(cases: list[Case]) -> tuple[list[Plan], dict[str, str]]:
     return plans, unplayable
 
 
-def _play(plans: list[Plan], actor: Path, docker: Docker) -> dict[str, Played]:
-    by_location = {where: [each for each in plans if each.where is where] for where in Where}
+def _play(plans: list[Plan], actor: Path, docker: Docker, watch: Watch) -> dict[str, Played]:
+    by_location = {where: chosen for where in Where if (chosen := [each for each in plans if each.where is where])}
+    all_described = watch.described + len(by_location.keys() - {Where.HOST})
+
+    def await_facts() -> None:
+        # The rules about each type of event are compiled at its first one, before any look-up's answer is taken.
+        deadline = time.monotonic() + _FACTS_SECONDS
+        while watch.described < all_described:
+            assert time.monotonic() < deadline, "Docker has not described the containers"
+            time.sleep(0.02)
+
     with ThreadPoolExecutor() as pool:
         runs = [
             pool.submit(play_on_host, chosen, actor)
             if where is Where.HOST
-            else pool.submit(play_in_container, chosen, actor, docker, where)
+            else pool.submit(play_in_container, chosen, actor, docker, where, await_facts)
             for where, chosen in by_location.items()
-            if chosen
         ]
     return {case_id: played for run in runs for case_id, played in run.result().items()}
 

@@ -10,7 +10,7 @@ import subprocess
 import tarfile
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -91,8 +91,13 @@ def play_on_host(plans: Sequence[Plan], actor: Path) -> dict[str, Played]:
     return _play(command, plans, host_users(), "")
 
 
-def play_in_container(plans: Sequence[Plan], actor: Path, docker: Docker, where: Where) -> dict[str, Played]:
-    """Play cases in one container of that kind, which has a loopback interface only."""
+def play_in_container(
+    plans: Sequence[Plan], actor: Path, docker: Docker, where: Where, await_facts: Callable[[], None]
+) -> dict[str, Played]:
+    """Play cases in one container of that kind, which has a loopback interface only.
+
+    await_facts: called once it runs; returns when the collector has its facts, which events wait for only so long.
+    """
     users = made_users({words[2] for plan in plans for words in plan.script if words[0] == "exec"})
     image = f"lanner-tests/evtgen:{where.name.lower()}"
     tar = docker.daemon.base / f"evtgen-{where.name.lower()}.tar"
@@ -109,6 +114,7 @@ def play_in_container(plans: Sequence[Plan], actor: Path, docker: Docker, where:
         for address in sorted(frozenset[str]().union(*(plan.addresses for plan in plans))):
             enter = ["nsenter", f"--net=/proc/{pid}/ns/net"]
             subprocess.run([*enter, "ip", "address", "add", address, "dev", "lo"], check=True, timeout=10)
+        await_facts()
         return _play(docker.daemon.client_command("attach", name), plans, users, full_id)
     finally:
         docker.daemon.client("rm", "--force", "--volumes", name, check=False)
