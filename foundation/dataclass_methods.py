@@ -8,6 +8,8 @@ import dataclasses
 import reprlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import FrozenInstanceError
+from functools import partial
+from inspect import Parameter, Signature
 from typing import Any
 
 _Method = Callable[..., Any]
@@ -29,20 +31,16 @@ def make_methods_late(packages: Collection[str]) -> None:
     def are_late(variables: Mapping[str, Any]) -> bool:
         return str(variables.get("__name__")).partition(".")[0] in packages
 
-    def late_init(*given: Any) -> _Method:
+    def late_init(*given: Any) -> Any:
         *_, variables, _ = given
-        return _late("__init__", lambda: init(*given)) if are_late(variables) else init(*given)
+        return _Late("__init__", init, given) if are_late(variables) else init(*given)
 
-    def late_comparison(name: str, *given: Any, globals: dict[str, Any]) -> _Method:  # noqa: A002  its name there
-        def make() -> Any:
-            return comparison(name, *given, globals=globals)
+    def late_comparison(name: str, *given: Any, globals: dict[str, Any]) -> Any:  # noqa: A002  its name there
+        every = (name, *given, globals)
+        return _Late(name, comparison, every) if are_late(globals) else comparison(*every)
 
-        return _late(name, make) if are_late(globals) else make()
-
-    def late_digest(fields: Any, variables: dict[str, Any]) -> _Method:
-        return (
-            _late("__hash__", lambda: digest(fields, variables)) if are_late(variables) else digest(fields, variables)
-        )
+    def late_digest(fields: Any, variables: dict[str, Any]) -> Any:
+        return _Late("__hash__", digest, (fields, variables)) if are_late(variables) else digest(fields, variables)
 
     own.update(
         _init_fn=late_init,
@@ -55,27 +53,36 @@ def make_methods_late(packages: Collection[str]) -> None:
     )
 
 
-def _late(name: str, make: Callable[[], _Method]) -> _Method:
-    """Return a method that makes another when it is first called, and puts it in its own place in the class."""
-    made: _Method | None = None
+class _Late:
+    """A method that is made when it is first called, and then takes the place of this in its class.
 
-    def method(self: Any, /, *values: Any, **named: Any) -> Any:
-        nonlocal made
-        if made is None:
-            made = make()
-            made.__qualname__ = method.__qualname__
-            # None if a decorator has wrapped this method.
-            if (owner := _owner(self, name, method)) is not None:
-                setattr(owner, name, made)
-        return made(self, *values, **named)
+    It is an object, since a function with what it refers to takes several times as much memory.
+    """
 
-    method.__name__ = name
-    return method
+    __slots__ = ("_given", "_made", "_make", "_name")
+    __signature__ = Signature([Parameter("self", Parameter.POSITIONAL_ONLY)])
+    """For the docstrings that `dataclasses` writes."""
+
+    def __init__(self, name: str, make: Callable[..., _Method], given: tuple[Any, ...]) -> None:
+        self._name, self._make, self._given = name, make, given
+        self._made: _Method | None = None
+
+    def __get__(self, value: Any, owner: type) -> _Method:
+        return self if value is None else partial(self, value)
+
+    def __call__(self, value: Any, /, *values: Any, **named: Any) -> Any:
+        if self._made is None:
+            made = self._made = self._make(*self._given)
+            # Looked for only now, since `slots=True` makes a class again. None if a decorator has wrapped this method.
+            if (owner := _owner(type(value), self._name, self)) is not None:
+                made.__qualname__ = f"{owner.__qualname__}.{self._name}"
+                setattr(owner, self._name, made)
+        return self._made(value, *values, **named)
 
 
-def _owner(value: object, name: str, method: _Method) -> type | None:
-    """Return the class that a value has a method from; `slots=True` makes a class again, so that none is remembered."""
-    return next((each for each in type(value).__mro__ if each.__dict__.get(name) is method), None)
+def _owner(kind: type, name: str, method: object) -> type | None:
+    """Return the class that a class has a method from."""
+    return next((each for each in kind.__mro__ if each.__dict__.get(name) is method), None)
 
 
 # The classes share these, as they are called for messages and errors alone.
@@ -83,19 +90,19 @@ def _owner(value: object, name: str, method: _Method) -> type | None:
 
 @reprlib.recursive_repr()
 def __repr__(self: Any) -> str:  # noqa: N807
-    owner = _owner(self, "__repr__", __repr__) or type(self)
+    owner = _owner(type(self), "__repr__", __repr__) or type(self)
     shown = (f"{each.name}={getattr(self, each.name)!r}" for each in dataclasses.fields(owner) if each.repr)
     return f"{type(self).__qualname__}({', '.join(shown)})"
 
 
 def __setattr__(self: Any, name: str, value: object) -> None:  # noqa: N807
-    if _is_frozen(self, name, _owner(self, "__setattr__", __setattr__)):
+    if _is_frozen(self, name, _owner(type(self), "__setattr__", __setattr__)):
         raise FrozenInstanceError(f"cannot assign to field {name!r}")
     object.__setattr__(self, name, value)
 
 
 def __delattr__(self: Any, name: str) -> None:  # noqa: N807
-    if _is_frozen(self, name, _owner(self, "__delattr__", __delattr__)):
+    if _is_frozen(self, name, _owner(type(self), "__delattr__", __delattr__)):
         raise FrozenInstanceError(f"cannot delete field {name!r}")
     object.__delattr__(self, name)
 

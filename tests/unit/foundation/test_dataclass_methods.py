@@ -3,7 +3,7 @@ import dataclasses
 import pickle
 import sys
 from collections.abc import Iterator
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -57,8 +57,8 @@ def modules() -> Iterator[list[Any]]:
     before = dict(vars(dataclasses))
     found = []
     try:
+        make_methods_late({"late_classes"})
         for name in ("plain_classes", "late_classes"):
-            make_methods_late({"late_classes"})
             module = sys.modules[name] = ModuleType(name)
             exec(_CLASSES, vars(module))  # noqa: S102
             found.append(module)
@@ -80,7 +80,7 @@ def _outcome(text: str, module: ModuleType) -> object:
 def test_classes_do_the_same_with_late_methods(modules: list[Any]) -> None:
     """Also those that derive from others, and what they refuse."""
     plain, late = modules
-    assert late.Point.__init__.__code__ is late.Open.__init__.__code__
+    assert not isinstance(vars(late.Point)["__init__"], FunctionType)
     texts = (
         *("repr(Point(1))", "repr(Deep(1, z=[1]))", "repr(Open(1))", "repr(Own('a'))", "Point()", "Open(1, 2)"),
         *("Point(1) == Point(1, 2, ('a',))", "Point(1) == Deep(1)", "Point(1) == 3", "Deep(1, z=[]) == Deep(1)"),
@@ -97,7 +97,7 @@ def test_classes_do_the_same_with_late_methods(modules: list[Any]) -> None:
         *("Point.__match_args__", "Point.__init__.__qualname__", "Deep.__eq__.__qualname__", "Open(1, other=4).double"),
     )
     assert {each: _outcome(each, late) for each in texts} == {each: _outcome(each, plain) for each in texts}
-    assert late.Point.__init__.__code__ is not late.Open.__init__.__code__
+    assert isinstance(vars(late.Point)["__init__"], FunctionType)
 
 
 def test_a_value_that_contains_itself_is_shown(modules: list[Any]) -> None:
