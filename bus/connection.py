@@ -1,6 +1,5 @@
 """Addresses and credentials of a broker: one description for every client, including Faust's."""
 
-import logging
 import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -82,6 +81,9 @@ def client_config(connection: Connection, client_id: str) -> dict[str, Any]:
         # librdkafka writes to standard error otherwise; error_cb receives what matters.
         "log_level": 0,
     }
+    # Imported here, because `lanner run` needs no broker: 0.6 MiB.
+    import logging  # noqa: PLC0415
+
     log = logging.getLogger(CLIENT_LOG)
     if log.isEnabledFor(logging.INFO):
         config |= {"logger": log, "log_level": 6}

@@ -9,7 +9,6 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
@@ -81,25 +80,29 @@ class ProgramLoading:
     def __init__(self, cache: Path, sizes: RingSizes) -> None:
         """Begin, if it is compiled already; the arguments are those of KernelFeed.open()."""
         self._from = cache, sizes
-        self._loaded: Future[_Loaded | None] = Future()
+        self._loaded: _Loaded | None = None
+        self._error: BaseException | None = None
         # Each of some hundred system calls gives Python's lock to the other threads, and has to wait for it afterwards.
         self._switch_interval = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_SECONDS)
         # Nobody waits for a daemon, so that an error in the rules ends the process at once.
-        threading.Thread(target=self._begin, name="bpf-load", daemon=True).start()
+        self._thread = threading.Thread(target=self._begin, name="bpf-load", daemon=True)
+        self._thread.start()
 
     def _begin(self) -> None:
         try:
-            self._loaded.set_result(None if find_compiled(self._from[0])[0] is None else _load(*self._from))
+            self._loaded = None if find_compiled(self._from[0])[0] is None else _load(*self._from)
         except BaseException as error:  # noqa: BLE001  raised where the result is needed
-            self._loaded.set_exception(error)
+            self._error = error
         finally:
             sys.setswitchinterval(self._switch_interval)
 
     def result(self) -> _Loaded:
         """Return the program, once; compile it if necessary. Raises EnvironmentUnsupported."""
-        found, self._loaded = self._loaded.result(), Future()
-        self._loaded.set_result(None)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        found, self._loaded = self._loaded, None
         return found or _load(*self._from)
 
 

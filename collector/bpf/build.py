@@ -12,11 +12,9 @@ import json
 import struct
 import subprocess
 import sys
-import tempfile
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import astuple
 from pathlib import Path
@@ -128,6 +126,9 @@ def _source() -> str:
 
 
 def _compile() -> dict[str, Any]:
+    # Imported here, because most starts compile nothing: 0.2 MiB.
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
+
     with ThreadPoolExecutor(2) as pool:
         typed, untyped = pool.map(_compile_with, ([f"-DCAST_CALL={CAST_CALL}"], []))
     variants = {
@@ -154,6 +155,9 @@ def _linked(program: Mapping[str, Any], functions: Mapping[str, Any]) -> dict[st
 
 
 def _compile_with(flags: list[str]) -> dict[str, Any]:
+    # Imported here, because most starts compile nothing: 0.4 MiB.
+    import tempfile  # noqa: PLC0415
+
     try:
         with tempfile.TemporaryDirectory(prefix="lanner-bpf-") as folder:
             return _compile_in(Path(folder), flags)

@@ -3,9 +3,7 @@
 import ctypes
 import errno
 import os
-import platform
 import re
-import secrets
 import struct
 import threading
 import zlib
@@ -123,7 +121,7 @@ class PathCopies:
         return {(event, at) for event, number in numbers.items() for at in self._copied(number, _CALLS[event])}
 
     def _copied(self, number: int, places: tuple[int, ...]) -> set[int]:
-        paths = {at: f"/{secrets.token_hex(16)}/{at}".encode() for at in places}
+        paths = {at: f"/{os.urandom(16).hex()}/{at}".encode() for at in places}
         watched, copied = self._maps["watched"], self._maps["copied_names"]
         thread, key = _U32.pack(threading.get_native_id()), _U32.pack(number)
         before = bpf_syscall.lookup(watched, key, 1)
@@ -377,14 +375,14 @@ def check_rights() -> None:
 
 def _release() -> tuple[int, ...]:
     """Return the first two numbers of the kernel's release."""
-    return tuple(int(part) for part in re.findall(r"\d+", platform.release())[:2])
+    return tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
 
 
 def _refusal(error: OSError) -> tuple[str, str]:
     # Some distributions add to older kernels what the programs need; before 5.11, too large maps give EPERM.
     if _release() < HERE.OLDEST and (error.errno != errno.EPERM or not os.geteuid()):
         return (
-            f"this kernel ({platform.release()}) is too old for the BPF program",
+            f"this kernel ({os.uname().release}) is too old for the BPF program",
             "use a kernel from {}.{} on".format(*HERE.OLDEST),
         )
     if error.errno == errno.EPERM:

@@ -4,7 +4,6 @@ A command's module is imported when the command is called, so that `--help` and 
 without BCC.
 """
 
-import difflib
 import functools
 import importlib
 import os
@@ -162,7 +161,10 @@ class Group(Command, click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find a command; the error about an unknown one has the nearest name."""
         if args and not args[0].startswith("-") and args[0] not in self.lazy:
-            nearest = difflib.get_close_matches(args[0], [*self.lazy, *ELSEWHERE], n=1)
+            # Imported here, because hints are for errors alone.
+            from difflib import get_close_matches  # noqa: PLC0415
+
+            nearest = get_close_matches(args[0], [*self.lazy, *ELSEWHERE], n=1)
             meant = [f"{ctx.command_path} {name}" if name in self.lazy else ELSEWHERE[name] for name in nearest]
             hint = f" Did you mean '{meant[0]}'?" if meant else ""
             raise click.UsageError(f"No such command '{args[0]}'.{hint}", ctx)

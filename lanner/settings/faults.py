@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 
 from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceLocation
 from foundation.yaml.text import Piece, TracedText, excerpt
@@ -53,6 +52,9 @@ class BadSettings(BadInput):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint with the closest known name; empty if none is close."""
+    # Imported here, because hints are for errors alone.
+    from difflib import get_close_matches  # noqa: PLC0415
+
     close = get_close_matches(name.lower(), list(known), n=1)
     return f"did you mean {close[0]}?" if close else ""
 

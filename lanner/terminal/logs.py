@@ -33,7 +33,7 @@ def log_to_stderr(level_name: str, form: str | None, stage: str) -> None:
     # Without a handler, Python prints warnings of other libraries.
     logging.root.addHandler(logging.NullHandler())
     for logger, least in (
-        (LOGGER, level),
+        (logging.getLogger(LOGGER), level),
         # Verbose and meant for its developers; what an operator needs is reported through callbacks.
         (logging.getLogger(CLIENT_LOG), level if level == logging.DEBUG else logging.CRITICAL),
     ):
@@ -69,7 +69,7 @@ def _timestamp(record: logging.LogRecord) -> str:
 
 
 def _journal_lines(record: logging.LogRecord, level: str, text: str) -> str:
-    name = "" if record.name == LOGGER.name else f"{record.name}: "
+    name = "" if record.name == LOGGER else f"{record.name}: "
     prefix = journal_prefix(SYSLOG.get(level, 6))
     return "\n".join(f"{prefix}{name}{line}" for line in text.split("\n"))
 

@@ -1,6 +1,5 @@
 """A list of indicators: a file and its table, which is replaced as a whole when the file changes."""
 
-import gzip
 import os
 import stat
 import threading
@@ -161,6 +160,8 @@ class IndicatorList:
         """Return the compressed content of the file, to be published. Raises OSError."""
         if not isinstance(self._file, Path):
             return self._file.content
+        import gzip  # noqa: PLC0415
+
         with closing(_open(self._file, self._folders)) as file:
             return gzip.compress(file.read(MAX_BYTES + 1), mtime=0)
 
@@ -214,6 +215,8 @@ class IndicatorList:
 
 def unpacked(content: bytes) -> bytes:
     """Return the content of a file that was published. Raises OSError."""
+    import gzip  # noqa: PLC0415
+
     try:
         return gzip.GzipFile(fileobj=BytesIO(content)).read(MAX_BYTES)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -252,6 +255,8 @@ def _check_below(path: Path, folders: tuple[Path, ...] | None) -> None:
 
 
 def _unpacked(file: PackedFile, spec: IndicatorSpec) -> Contents:
+    import gzip  # noqa: PLC0415
+
     try:
         return _read(gzip.GzipFile(fileobj=BytesIO(file.content)), spec, file.dated)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

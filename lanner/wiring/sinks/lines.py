@@ -1,6 +1,5 @@
 """Sinks that write lines: standard output, files and syslog."""
 
-import shutil
 import sys
 from dataclasses import replace
 from functools import partial
@@ -31,11 +30,18 @@ def alert_lines(settings: Settings, stream: TextIO) -> Line:
     if form is None:
         form = "text" if stream.isatty() else "line"
     if form == "text":
-        width = (lambda: shutil.get_terminal_size().columns) if stream.isatty() else (lambda: 0)
+        width = _terminal_width if stream.isatty() else (lambda: 0)
         return AlertText(width, is_coloured=coloured(stream), is_iso=settings.time_format_iso_8601)
     line = line_of(replace(line_style(settings), json_output=form == "json"))
     is_painted = form == "line" and coloured(stream)
     return (lambda alert: paint(line(alert), alert.priority)) if is_painted else line
+
+
+def _terminal_width() -> int:
+    # Imported here, because a service has no terminal: 0.1 MiB.
+    from shutil import get_terminal_size
+
+    return get_terminal_size().columns
 
 
 MAX_UDP_BYTES = 2048

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -176,6 +175,8 @@ def worker_of(
     sink: str, queue: AlertQueue, opened: Sink, router: Router, *, stats: SinkStats, report: OnNote
 ) -> Worker:
     """Return a worker with the standard retry policy."""
+    import random
+
     return Worker(sink, queue, opened, RetryPolicy(Backoff(), random.random), router, stats=stats, report=report)
 
 
