@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import platform
 import re
 import struct
 import threading
@@ -375,14 +376,14 @@ def check_rights() -> None:
 
 def _release() -> tuple[int, ...]:
     """Return the first two numbers of the kernel's release."""
-    return tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
+    return tuple(int(part) for part in re.findall(r"\d+", platform.release())[:2])
 
 
 def _refusal(error: OSError) -> tuple[str, str]:
     # Some distributions add to older kernels what the programs need; before 5.11, too large maps give EPERM.
     if _release() < HERE.OLDEST and (error.errno != errno.EPERM or not os.geteuid()):
         return (
-            f"this kernel ({os.uname().release}) is too old for the BPF program",
+            f"this kernel ({platform.release()}) is too old for the BPF program",
             "use a kernel from {}.{} on".format(*HERE.OLDEST),
         )
     if error.errno == errno.EPERM:
