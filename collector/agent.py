@@ -411,11 +411,11 @@ class Collector:
         return 0 if self._servers is None else self._servers.given_up
 
     def own_look_ups(self, timeout: float) -> LookUps:
-        """Return look-ups for another part of this program; the events of their server are not collected.
+        """Return look-ups for a thread of another part of this program; the events of their server are not collected.
 
         timeout: seconds until a query is abandoned.
         """
-        return LookUps(timeout=timeout, on_start=self._ignore, on_end=self._unignore)
+        return LookUps(timeout=timeout, blocks=False, on_start=self._ignore, on_end=self._unignore)
 
     def _ignore(self, pid: int) -> None:
         if self._feed is not None:

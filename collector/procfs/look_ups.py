@@ -48,6 +48,7 @@ class LookUps:
         proc: where procfs is mounted.
         host_root: the host's root directory.
         timeout: seconds until a query is abandoned.
+        blocks: whether the collector waits for the responses. Without it, no query is skipped because others took long.
         on_start: called with the pid of each server.
         on_end: likewise, before another process can get that pid.
         command: starts a server; by default this interpreter, or this frozen program.
@@ -59,6 +60,7 @@ class LookUps:
         host_root: Path = Path("/proc/1/root"),
         *,
         timeout: float = TIMEOUT,
+        blocks: bool = True,
         on_start: Callable[[int], None] = lambda _: None,
         on_end: Callable[[int], None] = lambda _: None,
         command: list[str] | None = None,
@@ -67,6 +69,7 @@ class LookUps:
         """Queries that timed out, or were skipped because too many had timed out before."""
         self._command = [*(command or child_command(main, ARGUMENT)), str(proc), str(host_root)]
         self._timeout = timeout
+        self._blocks = blocks
         self._on_start = on_start
         self._on_end = on_end
         self._server: subprocess.Popen[bytes] | None = None
@@ -178,7 +181,7 @@ class LookUps:
         now = time.monotonic()
         self._patience = min(PATIENCE, self._patience + (now - self._patience_at) * PATIENCE_REGAINED)
         self._patience_at = now
-        if self._patience <= 0 or self.left_behind >= may_leave:
+        if (self._blocks and self._patience <= 0) or self.left_behind >= may_leave:
             self.given_up += 1
             return None
         answer = None

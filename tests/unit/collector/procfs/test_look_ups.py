@@ -145,6 +145,14 @@ def test_patience_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
         assert found.memory(1) == (b"ok", None)
 
 
+def test_a_thread_of_its_own_is_as_patient_with_the_next_query(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program whose file hangs doesn't leave those unknown that start in the minutes after it."""
+    monkeypatch.setattr(look_ups, "PATIENCE", 0.1)
+    with asking(timeout=0.2, blocks=False) as found:
+        assert found.memory(13) == (None, None)
+        assert found.memory(1) == (b"ok", None)
+
+
 def test_servers_that_can_not_be_ended_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit for file queries is lower, so that command lines can still be read."""
     monkeypatch.setattr(look_ups, "PATIENCE", 100.0)
