@@ -63,11 +63,13 @@ class Docker:
         return self.daemon.client("exec", *flags, *options, container, *command, check=False, timeout=180).stdout
 
     @contextmanager
-    def running(self, image: str, *options: str, name: str | None = None) -> Iterator[str]:
-        """Keep an idle container until the end of the block; yield its name."""
+    def running(
+        self, image: str, *options: str, name: str | None = None, command: tuple[str, ...] = ()
+    ) -> Iterator[str]:
+        """Run a container until the end of the block; yield its name. command: its first process, if it isn't idle."""
         name = name or f"idle-{uuid.uuid4().hex[:8]}"
-        flags = ("--detach", "--init", "--name", name, "--network", "host", *options)
-        self.daemon.client("run", *flags, image, "sleep", "3600")
+        flags = ("--detach", *(() if command else ("--init",)), "--name", name, "--network", "host", *options)
+        self.daemon.client("run", *flags, image, *(command or ("sleep", "3600")))
         try:
             yield name
         finally:

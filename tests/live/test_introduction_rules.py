@@ -57,12 +57,14 @@ class TestTerminalShell:
     def test_shell_as_first_process(self, watch: Watch, docker: Docker) -> None:
         """The alert for docker run -t IMAGE sh shows who, where, from which image and on which terminal."""
         image = docker.busybox()
-        # The daemon has just loaded the image: while it is busy, it may answer too late for a container's name.
+        # The rules about what starting a container does are compiled at the first one, while its events wait.
         docker.run(image, "true")
+        watch.settle()
 
-        docker.run(image, "sh", "-c", ": run", tty=True, options=("--name", "first-shell"))
+        # It runs until the alert is there: nothing is known of a container that is removed before it is looked up.
+        with docker.running(image, "--tty", name="first-shell", command=("sh", "-c", ": run; sleep 3600")):
+            alert = watch.find(of(TERMINAL_SHELL, "sh -c : run; sleep 3600"))
 
-        alert = watch.find(of(TERMINAL_SHELL, "sh -c : run"))
         assert alert.priority == "Notice"
         assert {"T1059", "mitre_execution", "container"} <= set(alert.tags)
         repository, tag = image.split(":")
@@ -111,9 +113,9 @@ class TestTerminalShell:
         )
         options = tuple(word for label in labels for word in ("--label", label))
 
-        docker.run(docker.busybox(), "sh", "-c", ": pod", tty=True, options=options)
+        with docker.running(docker.busybox(), "--tty", *options, command=("sh", "-c", ": pod; sleep 3600")):
+            alert = watch.find(of(TERMINAL_SHELL, "sh -c : pod; sleep 3600"))
 
-        alert = watch.find(of(TERMINAL_SHELL, "sh -c : pod"))
         assert alert.output_fields["k8s.pod.name"] == "web-0"
         assert alert.output_fields["k8s.ns.name"] == "shop"
 

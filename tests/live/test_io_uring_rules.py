@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -54,23 +53,18 @@ def test_shadow_read_behind_a_link(watch: Watch, program: Path, tmp_path: Path) 
     assert reported(READ, f"acts polled open {link}", watch).output_fields["fd.name"] == "/etc/shadow"
 
 
-@pytest.fixture(scope="module")
-def started_before(watch: Watch, docker: Docker) -> None:  # noqa: ARG001  it has to watch before
-    """Start a container: the rules about what starting one does are compiled then, which takes longer than it lives."""
-    docker.run(docker.busybox(), "true")
-    time.sleep(1)
-
-
-@pytest.mark.usefixtures("started_before")
 @pytest.mark.parametrize("variant", ["plain", "polled"])
 def test_shadow_read_in_a_container(watch: Watch, docker: Docker, program: Path, variant: str) -> None:
     """Both the ring and its actions are reported, with the container."""
     name = f"ring-{variant}"
-    volume = ("--volume", f"{program.parent}:/acts:ro", "--name", name)
+    volume = ("--volume", f"{program.parent}:/acts:ro")
 
-    out = docker.run(docker.busybox(), "/acts/acts", variant, "open", "/etc/shadow", options=volume)
+    with docker.running(docker.busybox(), *volume, name=name):
+        # The rules about what starting a container does are compiled at the first one, while its events wait.
+        watch.settle()
+        out = docker.exec(name, "/acts/acts", variant, "open", "/etc/shadow")
 
-    assert int(out) >= 0
-    for rule in (SET_UP, READ):
-        alert = reported(rule, f"acts {variant} open /etc/shadow", watch, container=name)
-        assert alert.event["evt.io_uring"] is (rule == READ)
+        assert int(out) >= 0
+        for rule in (SET_UP, READ):
+            alert = reported(rule, f"acts {variant} open /etc/shadow", watch, container=name)
+            assert alert.event["evt.io_uring"] is (rule == READ)
