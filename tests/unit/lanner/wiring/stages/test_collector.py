@@ -51,7 +51,7 @@ def test_what_can_not_be_used_is_reported_and_not_replaced(tmp_path: Path) -> No
     [
         (
             "lanner.wiring.stages.single_host, lanner.wiring.stages.collector, lanner.ruleset.compile",
-            "bus.signatures collector.publishing.identity",
+            "bus.signatures collector.publishing.identity concurrent.futures csv difflib gzip logging pickle tempfile",
         ),
         (
             "collector.publishing.publisher, lanner.wiring.stages.collector, lanner.wiring.stages.fleet_collector",
@@ -60,7 +60,7 @@ def test_what_can_not_be_used_is_reported_and_not_replaced(tmp_path: Path) -> No
     ],
 )
 def test_no_more_is_loaded_than_is_needed(modules: str, left_out: str) -> None:
-    """`lanner run` loads no library for signatures; a collector doesn't load the one for verification."""
+    """`lanner run` loads no library for signatures, nor for logs and lists; a collector none for verification."""
     code = f"import sys, {modules}; print(*(set('cryptography nacl {left_out}'.split()) & set(sys.modules)))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == ""
