@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from collector.batch_assembler import BatchAssembler, WatchReport, boot_to_epoch
 from collector.containers.lookup import KnownContainers
-from collector.containers.runtimes import can_start_containers, runtimes
+from collector.containers.runtimes import runtimes
 from collector.host import HostFacts, join_host_cgroup_namespace, this_host
 from collector.kernel_feed import KERNEL_LOSSES, URGENT, WITH_CONTENTS, KernelFeed, ProgramLoading
 from collector.processes.container_names import Isolation, Naming, host_mount_namespaces
@@ -92,7 +92,7 @@ class Collector:
             on_failure=on_note,
         )
         self._look_ups = LookUps(on_start=self._ignore, on_end=self._unignore)
-        self._expects_containers = can_start_containers()
+        self._has_containers = False
         self._programs: KnownPrograms | None = None
         """What the files of programs are, once a rule uses that."""
         self._servers: KnownServers | None = None
@@ -112,7 +112,15 @@ class Collector:
         )
         # Twice, because a slot may be reused before its last count has been read.
         repeating = min(2 * REPEAT_SLOTS * (os.cpu_count() or 1), _MAX_REPEATING)
-        self.intake = RecordIntake(self._table, self._reader, self.containers, self.batch, watched, repeating=repeating)
+        self.intake = RecordIntake(
+            self._table,
+            self._reader,
+            self.containers,
+            self.batch,
+            watched,
+            repeating=repeating,
+            on_engine=self._look_ups.expect_containers,
+        )
         self._last_flush = time.monotonic()
         self._report = WatchReport(watched, pushdown_filter, self.settings.heartbeat_seconds, self._last_flush)
         self._repeats = RepeatPoll(self.settings.repeats_seconds)
@@ -231,16 +239,17 @@ class Collector:
             self._on_note(f"off: {feature}: {reason}")
         # Attached first, so that a fork during the read of /proc comes as a record.
         self._table.seed(self._reader.read_all())
+        self._has_containers = any(each.container is not None for each in self._table.living.values())
         self._end_look_ups(0)
         self._last_flush = time.monotonic()
 
     def _end_look_ups(self, seconds: float) -> None:
-        """End the process for look-ups after so many seconds without any, on a host without containers.
+        """End the process for look-ups after so many seconds without any, until the first container is seen.
 
-        A short container may be gone before another one has started.
+        An event of a container often needs one, and would wait for the start of the process.
         """
-        self._expects_containers = self._expects_containers or self.containers.count > 0
-        if not self._expects_containers:
+        self._has_containers = self._has_containers or self.containers.count > 0
+        if not self._has_containers:
             self._look_ups.end_idle(seconds)
 
     def watch(

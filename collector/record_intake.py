@@ -2,13 +2,14 @@
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from stat import S_ISREG
 from typing import Generic, TypeVar
 
 from collector.batch_assembler import BatchAssembler
 from collector.containers.bundles import is_roots_program, is_shim
 from collector.containers.lookup import KnownContainers
+from collector.containers.runtimes import starts_containers
 from collector.events.build import PROCEXIT, loads_code, opens_for_writing
 from collector.events.io_uring import PendingRequests
 from collector.processes.files import ProcessFiles
@@ -112,6 +113,7 @@ class RecordIntake:
         batch: receives the events.
         event_types: event types to watch.
         repeating: how many repeated calls are counted at a time.
+        on_engine: called when a program starts that starts containers.
     """
 
     def __init__(
@@ -123,6 +125,7 @@ class RecordIntake:
         event_types: frozenset[str],
         *,
         repeating: int,
+        on_engine: Callable[[], None] = lambda: None,
     ) -> None:
         self.undecodable = 0
         """Records that could not be decoded."""
@@ -131,6 +134,7 @@ class RecordIntake:
         self._reader = reader
         self._containers = containers
         self._batch = batch
+        self._on_engine = on_engine
         self._waiting: PendingEvents[_Waiting] = PendingEvents()
         self._programs: KnownPrograms | None = None
         self._unidentified: PendingEvents[_Waiting] = PendingEvents()
@@ -238,6 +242,8 @@ class RecordIntake:
 
     def _started_program(self, record: Exec) -> None:
         entry = self._table.resolve(record.state.who)
+        if starts_containers(record.state.comm):
+            self._on_engine()
         if entry.container is not None:
             # By the time of its first relevant event, the container may be gone, and its files with it.
             self._batch.prepare(entry)

@@ -4,19 +4,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from shutil import which
 
+from collector.containers.bundles import is_shim
 from collector.containers.cri import SOCKETS, Containerd, Cri
 from collector.containers.docker import Docker
 from collector.containers.protocol import ContainerRuntime, RuntimeUnavailable
 
-ENGINES = ("conmon", "containerd", "crio", "crun", "dockerd", "lxc-start", "podman", "runc", "systemd-nspawn")
-"""Programs that start containers, or belong to one that does."""
+ENGINES = frozenset({"containerd", "crio", "crun", "dockerd", "lxc-start", "podman", "runc", "systemd-nspawn"})
+"""Programs that start containers; shims do, too."""
 
 
-def can_start_containers() -> bool:
-    """Return whether a program that starts containers is installed. A Kubernetes distribution may hide its own."""
-    return any(map(which, ENGINES))
+def starts_containers(comm: str) -> bool:
+    """Return whether a program of this name starts containers, or belongs to one that does."""
+    return comm in ENGINES or is_shim(comm)
 
 
 @dataclass(frozen=True, slots=True)

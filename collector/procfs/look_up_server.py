@@ -3,7 +3,7 @@
 It reads one query per line from standard input and writes one response per line to standard output, and ends when its
 input does. A number is a query for a process's command line and environment by its id; of each, the response is `=` and
 hexadecimal digits, or `-` if it is unknown. All else is JSON. It imports little, since every host has it in memory: the
-rest when a query first needs it.
+rest when a query first needs it, or what those about accounts need at an empty line, which has no response.
 """
 
 # `signal` imports 1 MiB more, for names of the numbers.
@@ -115,6 +115,12 @@ def serve(questions: "Iterable[bytes]", answers: "BinaryIO", proc: str, host_roo
         if line.strip().isdigit():
             parts = read_memory(proc, int(line))
             answer = " ".join("-" if part is None else f"={part.hex()}" for part in parts)
+        elif not line.strip():
+            import json  # noqa: F401, PLC0415 - for the first answer
+
+            if "" not in responders:
+                responders[""] = _responder("")(proc, host_root)
+            continue
         else:
             answer = _json_answer(line, responders, proc, host_root)
         answers.write(answer.encode() + b"\n")

@@ -73,11 +73,13 @@ class LookUps:
         self._on_start = on_start
         self._on_end = on_end
         self._server: subprocess.Popen[bytes] | None = None
-        self._is_ready = False
+        self._is_ready = self._expects_containers = False
         self._left_behind: list[subprocess.Popen[bytes]] = []
         self._patience = PATIENCE
         self._patience_at = time.monotonic()
         """When the last query began."""
+        self._used_at = self._patience_at
+        """When the last query began, or the server was last expected to get some."""
 
     @property
     def pid(self) -> int | None:
@@ -91,15 +93,36 @@ class LookUps:
         return len(self._left_behind)
 
     def start(self) -> None:
-        """Start a server ahead of the first query, which waits until it is ready."""
+        """Start a server, if none runs, ahead of queries; the first one waits until it is ready.
+
+        If that fails, the next query tries again.
+        """
+        self._used_at = time.monotonic()
         if self._server is not None and self._has_ended(self._server):
             self._leave()
         if self._server is None:
-            self._server = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd="/", start_new_session=True
-            )
-            self._is_ready = False
-            self._on_start(self._server.pid)
+            with contextlib.suppress(OSError):
+                self._server = subprocess.Popen(
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    bufsize=0,
+                    cwd="/",
+                    start_new_session=True,
+                )
+                self._is_ready = self._expects_containers = False
+                self._on_start(self._server.pid)
+
+    def expect_containers(self) -> None:
+        """Start a server, if none runs, and let it import what the first query about a container's accounts needs.
+
+        A short container is gone before that is done.
+        """
+        self.start()
+        if not self._expects_containers and self._server is not None and self._server.stdin is not None:
+            self._expects_containers = True
+            with contextlib.suppress(OSError):
+                self._server.stdin.write(b"\n")
 
     def _begin(self) -> None:
         """Start a server if none runs, and wait until it is ready."""
@@ -160,10 +183,10 @@ class LookUps:
         return self._ask_json({"code": {"pid": pid, "packages": packages}}, MAX_LEFT_BY_FILES)
 
     def end_idle(self, seconds: float) -> None:
-        """End the server if no query came for so many seconds; the next query starts another."""
+        """End the server if for so many seconds no query came and none was expected; the next one starts another."""
         if self._left_behind:
             self._reap()
-        if self._server is not None and time.monotonic() - self._patience_at >= seconds:
+        if self._server is not None and time.monotonic() - self._used_at >= seconds:
             self._leave(is_killed=True)
 
     def close(self) -> None:

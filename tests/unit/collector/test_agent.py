@@ -8,6 +8,8 @@ from bus.connection import Connection
 from collector.agent import Collector
 from collector.containers.lookup import OUTCOMES
 from collector.events.system_calls import BY_EVENT
+from collector.processes.files import ProcessFiles
+from collector.procfs.look_ups import IDLE_SECONDS
 from collector.publishing.publisher import Publisher
 from collector.publishing.spool import Spool
 from collector.records.dns import DnsAnswer, written
@@ -15,7 +17,7 @@ from collector.settings import CollectorSettings
 from lanner.operations.catalogue import METRICS
 from lanner.operations.collector import CollectorView
 from schemas.batch import EventBatch
-from tests.unit.collector.packed import socket_info, syscall
+from tests.unit.collector.packed import EXEC, process, socket_info, syscall
 
 
 @pytest.mark.parametrize(
@@ -33,7 +35,7 @@ class TestCollector:
     def collector(self, tmp_path: Path) -> None:
         """Set up a collector that is not attached."""
         self.batches: list[EventBatch] = []
-        settings = CollectorSettings(docker_socket=tmp_path / "docker.sock", flush_events=3)
+        settings = CollectorSettings(docker_socket=tmp_path / "docker.sock", flush_events=3, unknown_containers=False)
         self.collector = Collector(("openat",), on_batch=self.batches.append, settings=settings)
 
     def test_a_batch_is_emitted_when_it_is_full(self) -> None:
@@ -44,6 +46,21 @@ class TestCollector:
         assert [(batch.sequence, batch.first_number, batch.count) for batch in self.batches] == [(1, 1, 3), (2, 4, 3)]
         assert (self.batches[0].watched, self.batches[1].watched) == (["openat"], [])
         assert self.collector.events == 7
+
+    def test_a_program_that_starts_containers_starts_the_process_for_look_ups(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It runs once the container's first event comes; other programs start none, and at rest it ends."""
+        # Those of this machine that have the records' ids would be looked up.
+        monkeypatch.setattr(ProcessFiles, "read", lambda *_: None)
+        look_ups = self.collector._look_ups
+        for program, starts_it in ((b"bash", False), (b"runcs", False), (b"runc", True), (b"containerd-shim", True)):
+            self.collector.intake.take([process(EXEC, comm=program)])
+            look_ups.end_idle(IDLE_SECONDS)
+            assert (look_ups.pid is not None) is starts_it, program
+            look_ups.end_idle(0)
+            assert look_ups.pid is None
+        look_ups.close()
 
     def test_an_event_that_a_rule_may_match_waits_for_no_others_while_few_come(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -54,6 +54,20 @@ def test_command_line_and_environment_are_those_of_procfs() -> None:
         look_ups.close()
 
 
+def test_a_server_that_expects_containers_answers_as_before() -> None:
+    """It imports what reads their accounts ahead of the first query, once, and answers nothing to that."""
+    look_ups = LookUps()
+    try:
+        look_ups.expect_containers()
+        first = look_ups.pid
+        look_ups.expect_containers()
+        assert look_ups.memory(os.getpid())[0] == Path("/proc/self/cmdline").read_bytes()
+        assert look_ups.json("/nowhere") is None
+        assert (look_ups.pid, look_ups.given_up) == (first, 0)
+    finally:
+        look_ups.close()
+
+
 def test_the_process_for_look_ups_starts_without_modules_that_take_much_memory() -> None:
     """Every host has this process, so it imports what reads accounts and bundles only when it needs them."""
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {look_up_server.__name__}; print(*sys.modules)"
