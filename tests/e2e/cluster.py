@@ -144,16 +144,18 @@ class Cluster:
         form = "{{(index .IPAM.Config 0).Gateway}}"
         return self.daemon.client("network", "inspect", f"{self._project}_default", "-f", form).stdout.strip()
 
-    def containers(self, service: str) -> list[str]:
-        """Return the ids of a service's running containers."""
+    def containers(self, service: str, *options: str) -> list[str]:
+        """Return the ids of a service's running containers. options: further ones of `docker ps`."""
         labels = [f"label=com.docker.compose.{key}" for key in (f"project={self._project}", f"service={service}")]
         return self.daemon.client(
-            "ps", "-q", *(word for label in labels for word in ("--filter", label))
+            "ps", "-q", *options, *(word for label in labels for word in ("--filter", label))
         ).stdout.split()
 
     def log(self, service: str) -> str:
-        """Return what the containers of a service printed."""
-        return self.compose("logs", "--no-color", service)
+        """Return what the containers of a service printed, also those that have ended."""
+        # Not by compose, which takes a second to begin.
+        logs = [self.daemon.client("logs", each, check=False) for each in self.containers(service, "--all")]
+        return "".join(each.stdout + each.stderr for each in logs)
 
     def said(self, service: str, text: str) -> int:
         """Count how often the containers of a service printed a text."""
