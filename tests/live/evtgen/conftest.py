@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,11 +66,13 @@ def _perform(
         watch.__enter__()
     except EnvironmentUnsupported as missing:
         lacking(missing.reason)
-    try:
-        played = _play(plans, actor, docker, watch)
-        watch.settle()
-    finally:
-        watch.__exit__(None, None, None)
+    # The containers are there until all is evaluated: on a busy machine, they could be gone before they are looked up.
+    with ExitStack() as left:
+        try:
+            played = _play(plans, actor, docker, watch, left)
+            watch.settle()
+        finally:
+            watch.__exit__(None, None, None)
     return Performance(played, unplayable, watch.alerts, watch.lost, watch.rule_faults)
 
 
@@ -91,7 +94,7 @@ def _plans(cases: list[Case]) -> tuple[list[Plan], dict[str, str]]:
     return plans, unplayable
 
 
-def _play(plans: list[Plan], actor: Path, docker: Docker, watch: Watch) -> dict[str, Played]:
+def _play(plans: list[Plan], actor: Path, docker: Docker, watch: Watch, left: ExitStack) -> dict[str, Played]:
     by_location = {where: chosen for where in Where if (chosen := [each for each in plans if each.where is where])}
     all_described = watch.described + len(by_location.keys() - {Where.HOST})
 
@@ -106,7 +109,7 @@ def _play(plans: list[Plan], actor: Path, docker: Docker, watch: Watch) -> dict[
         runs = [
             pool.submit(play_on_host, chosen, actor)
             if where is Where.HOST
-            else pool.submit(play_in_container, chosen, actor, docker, where, await_facts)
+            else pool.submit(play_in_container, chosen, actor, docker, where, await_facts, left)
             for where, chosen in by_location.items()
         ]
     return {case_id: played for run in runs for case_id, played in run.result().items()}

@@ -8,12 +8,15 @@ with the stage.
 import pwd
 import subprocess
 import tarfile
+import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from tests.live.containers import BUSYBOX_PROGRAM, FILES, Docker
 from tests.live.dockerd import PRIVILEGED_RUNTIME
@@ -92,11 +95,17 @@ def play_on_host(plans: Sequence[Plan], actor: Path) -> dict[str, Played]:
 
 
 def play_in_container(
-    plans: Sequence[Plan], actor: Path, docker: Docker, where: Where, await_facts: Callable[[], None]
+    plans: Sequence[Plan], actor: Path, docker: Docker, where: Where, await_facts: Callable[[], None], left: ExitStack
 ) -> dict[str, Played]:
     """Play cases in one container of that kind, which has a loopback interface only.
 
-    await_facts: called once it runs; returns when the collector has its facts, which events wait for only so long.
+    Args:
+        plans: the cases.
+        actor: the program that plays them.
+        docker: runs the container.
+        where: its kind.
+        await_facts: called once it runs; returns when the collector has its facts, which events wait for only so long.
+        left: removes it, when nothing needs its files any more.
     """
     users = made_users({words[2] for plan in plans for words in plan.script if words[0] == "exec"})
     image = f"lanner-tests/evtgen:{where.name.lower()}"
@@ -107,41 +116,47 @@ def play_in_container(
     kind = ("--privileged", "--runtime", PRIVILEGED_RUNTIME) if where is Where.PRIVILEGED else ()
     network = ("--network", "none", "--sysctl", "net.ipv6.conf.all.disable_ipv6=0")
     docker.daemon.client("create", "--interactive", "--name", name, *network, *kind, image, f"{PROGRAMS}/.stage")
-    try:
-        # Attached only when it runs: the addresses have to be there before the first case comes.
-        docker.daemon.client("start", name)
-        pid, full_id = docker.inspect(name, "{{.State.Pid}} {{.Id}}").split()
-        for address in sorted(frozenset[str]().union(*(plan.addresses for plan in plans))):
-            enter = ["nsenter", f"--net=/proc/{pid}/ns/net"]
-            subprocess.run([*enter, "ip", "address", "add", address, "dev", "lo"], check=True, timeout=10)
-        await_facts()
-        return _play(docker.daemon.client_command("attach", name), plans, users, full_id)
-    finally:
-        docker.daemon.client("rm", "--force", "--volumes", name, check=False)
+    left.callback(docker.daemon.client, "rm", "--force", "--volumes", name, check=False)
+    # Attached only when it runs: the addresses have to be there before the first case comes.
+    docker.daemon.client("start", name)
+    pid, full_id = docker.inspect(name, "{{.State.Pid}} {{.Id}}").split()
+    for address in sorted(frozenset[str]().union(*(plan.addresses for plan in plans))):
+        enter = ["nsenter", f"--net=/proc/{pid}/ns/net"]
+        subprocess.run([*enter, "ip", "address", "add", address, "dev", "lo"], check=True, timeout=10)
+    await_facts()
+    return _play(docker.daemon.client_command("attach", name), plans, users, full_id)
 
 
 def _play(command: Sequence[str], plans: Sequence[Plan], users: Users, container: str) -> dict[str, Played]:
     # What sleeps goes first.
     order = sorted(plans, key=lambda plan: not plan.parallel)
     text = _CASE.join(_encode(plan, users) for plan in order)
-    done = subprocess.run(
-        command,
-        input=text.encode("utf-8", "surrogateescape"),
-        capture_output=True,
-        timeout=_LIMIT_SECONDS,
-        check=False,
-        cwd="/",
-    )
-    assert done.returncode == 0, f"the stage ended with {done.returncode}: {done.stderr.decode(errors='replace')}"
     played: dict[str, Played] = defaultdict(lambda: Played(container))
-    for line in done.stdout.decode(errors="replace").splitlines():
-        kind, case_id, what, number = line.split(" ")
-        if kind == "p":
-            played[case_id].pids.append(int(number))
-        elif kind == "c":
-            played[case_id].calls.append((what, int(number)))
-        else:
-            played[case_id].failures.append(f"{what}: errno {number}")
+    with TemporaryFile() as cases, TemporaryFile() as errors:
+        cases.write(text.encode("utf-8", "surrogateescape"))
+        cases.seek(0)
+        actor = subprocess.Popen(command, stdin=cases, stdout=subprocess.PIPE, stderr=errors, cwd="/")
+        limit = threading.Timer(_LIMIT_SECONDS, actor.kill)
+        limit.start()
+        try:
+            assert actor.stdout is not None
+            for line in actor.stdout:
+                kind, case_id, what, number = line.decode(errors="replace").split()
+                if kind == "p":
+                    played[case_id].pids.append(int(number))
+                elif kind == "c":
+                    played[case_id].calls.append((what, int(number)))
+                elif kind == "f":
+                    played[case_id].failures.append(f"{what}: errno {number}")
+                else:
+                    return dict(played)
+            code = actor.wait()
+        finally:
+            limit.cancel()
+            actor.kill()
+            actor.communicate()
+        errors.seek(0)
+        assert code == 0, f"the stage ended with {code}: {errors.read().decode(errors='replace')}"
     return dict(played)
 
 

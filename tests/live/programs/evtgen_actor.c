@@ -14,7 +14,8 @@
  *   exec PATH UID GID ARGV... start a process; the rest of the script is its
  *
  * An ARG is i:NUMBER, s:TEXT, b:HEX (bytes in memory), z:SIZE (a buffer) or v:SLOT.
- * Tells, a line each: "p ID - PID" process started, "c ID NAME RESULT" call made, "f ID WHAT ERRNO" failed.
+ * Tells, a line each: "p ID - PID" process started, "c ID NAME RESULT" call made, "f ID WHAT ERRNO" failed, and "e - - 0"
+ * if all are played and the stage, which is a container's first process, stays.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -322,6 +323,12 @@ static int stage(void)
 	}
 	while (wait(NULL) > 0 || errno == EINTR)
 		;
+	/* A container's files can be read while its first process lives, which ends with the container. */
+	if (getpid() == 1) {
+		dprintf(REPORT, "e - - 0\n");
+		for (;;)
+			pause();
+	}
 	return 0;
 }
 
