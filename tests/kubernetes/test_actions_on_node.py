@@ -178,7 +178,7 @@ def test_what_a_process_does_changes_its_pod_and_node(node: Node, tmp_path: Path
         finally:
             processes.end()
             broker.remove()
-            node.kubectl("delete", "namespace", "shop", "security", "--wait=false")
+            node.kubectl("delete", "namespace", "shop", "security")
             node.kubectl("delete", "node", "other", "--ignore-not-found")
 
 
