@@ -84,7 +84,7 @@ class Node:
         """Return a command that runs another one on the node."""
         inside = ("nsenter", "-t", str(self._daemons["node"].pid), "-m", "-n", "--")
         path = f"PATH={self._programs}:{os.environ['PATH']}"
-        return [*inside, "env", path, f"KUBECONFIG={self._folder}/admin.conf", *map(str, arguments)]
+        return [*inside, "env", path, f"KUBECONFIG={self.kubeconfig}", *map(str, arguments)]
 
     def run(self, *arguments: str | Path, check: bool = True, timeout: float = 120, given: str = "") -> str:
         """Run a command on the node and return its output."""
@@ -116,6 +116,11 @@ class Node:
     def static_pods(self) -> Path:
         """The folder from which the kubelet runs pods by itself."""
         return self._folder / "static"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The credentials of the cluster's administrator."""
+        return self._folder / "admin.conf"
 
     @property
     def layers(self) -> Path:
