@@ -153,7 +153,8 @@ def test_the_same_alerts_come_of_any_act_with_and_without_pushdown(
                 assert not [error for tree in trees for error in errors(tree)]
                 some = reported_by(watch, derive(trees, TYPES), program, plan, top)
                 every_alert, alerts = found_in(everything, plan, rules), found_in(some, plan, rules)
-                assert alerts == every_alert, f"seed {seed}: {every_alert - alerts}, {alerts - every_alert}"
+                lost = watch.collector.losses
+                assert alerts == every_alert, f"seed {seed}: {every_alert - alerts}, {alerts - every_alert}; {lost}"
                 for (rule, *_), count in alerts.items():
                     found[rule] += count
                 made += found_in(everything, plan, [ANY]).total()
