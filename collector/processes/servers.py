@@ -26,7 +26,7 @@ EVERY_SECONDS = 60.0
 """How often all processes are looked at; a call of listen that is seen hastens that."""
 REST_SECONDS = 2.0
 SHARE = 0.05
-"""Least time between two looks, and the share of a processor that they may take."""
+"""Least time between two looks, and the share of a processor that their reading may take."""
 KNOWN_SECONDS = 300.0
 """How long the packages of a server count as the same, unless it is another process or listens elsewhere."""
 MAX_SERVERS = 256
@@ -84,15 +84,17 @@ class KnownServers:
     def _run(self) -> None:
         while not self._end.is_set():
             self._hasten.clear()
-            begin = time.monotonic()
+            before = self._look_ups.processor_seconds
             # A bug must not end the thread.
             with suppress(Exception):
-                found = self._look(begin)
+                found = self._look(time.monotonic())
                 if found is not None and found != self._known:
                     self._known = found
                     self.version += 1
-            elapsed = time.monotonic() - begin
-            if not self._end.wait(max(REST_SECONDS, elapsed / SHARE)):
+            # Not the time that a look waits: on a busy host, the next one would come too late.
+            after = self._look_ups.processor_seconds
+            took = after - before if after >= before else after
+            if not self._end.wait(max(REST_SECONDS, took / SHARE)):
                 self._hasten.wait(EVERY_SECONDS)
         self._look_ups.close()
 

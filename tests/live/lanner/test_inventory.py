@@ -166,7 +166,7 @@ def test_an_alert_names_the_server_that_its_process_came_through(tmp_path: Path)
     unreached.touch()
     options = ("-r", tmp_path / "rules.yaml", "-o", "collector.server_packages=true", "--format", "text")
     quiet = ("-o", "repeated_alerts.enabled=false")
-    with Watching("run", *options, *quiet) as lanner, serving("127.0.0.1", unreached), serving("0.0.0.0", reached):
+    with serving("127.0.0.1", unreached), serving("0.0.0.0", reached), Watching("run", *options, *quiet) as lanner:
         line = lanner.out.wait_for("listens on")
         lanner.out.wait_for(str(unreached))
         assert lanner.end() == 0

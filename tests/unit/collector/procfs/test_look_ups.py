@@ -136,8 +136,9 @@ def test_a_server_that_nobody_asks_ends_and_the_next_query_starts_another() -> N
         first = found.pid
         found.end_idle(look_ups.IDLE_SECONDS)
         assert (found.pid, ended) == (first, [])
+        assert found.processor_seconds > 0
         found.end_idle(0)
-        assert found.pid is None
+        assert (found.pid, found.processor_seconds) == (None, 0)
         until(lambda: found.left_behind == 0)
         assert ended == [first]
         assert found.memory(1) == (b"ok", None)
