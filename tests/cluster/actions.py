@@ -15,6 +15,7 @@ from bus.topics import ALERTS, EVENTS
 from schemas.alert import Alert, decode_alert
 from schemas.batch import EventBatch
 from schemas.encoding.batch import encode_batch
+from tests.cluster.processes import ONE_IN_FLIGHT
 from tests.unit.processor.batches import batch_of
 
 RULE = "Marked action"
@@ -72,9 +73,7 @@ class Generator:
         self.hosts = [Host(f"host-{number}") for number in range(hosts)]
         self.actions: list[str] = []
         config = producer_config(connection, "generator", queue_bytes=64 << 20)
-        # So that batches of a host stay in order, and what a restarting broker refuses is sent again.
-        config["max.in.flight.requests.per.connection"] = 1
-        self._producer: Producer = make_producer(config)
+        self._producer: Producer = make_producer(config | ONE_IN_FLIGHT)
 
     def act(self, rounds: int) -> None:
         """Generate one action per host and round."""

@@ -12,6 +12,8 @@ from types import MappingProxyType
 from bus.connection import Connection
 from tests.unit.lanner.program import Stage, stage
 
+ONE_IN_FLIGHT = {"max.in.flight.requests.per.connection": 1}
+"""For a producer: messages stay in order, and what a broker refuses at first is sent again (see producer_config)."""
 FRESH = ("-m", "lanner")
 """The program from nothing, for what looks at the process's command line."""
 _SHOWN = 5000

@@ -12,7 +12,7 @@ from bus.messages import Headers
 from bus.results import NOT_FETCHED, dead_letter
 from bus.topics import ALERTS, EVENTS, NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS
 from schemas.alert import decode_alert, encode_alert
-from tests.cluster.processes import Processes
+from tests.cluster.processes import ONE_IN_FLIGHT, Processes
 from tests.cluster.test_notifier import lines, overrides, wait_for_lines
 from tests.live.notifier.slack_server import SlackServer
 from tests.unit.alerts import alert
@@ -21,7 +21,7 @@ from tests.unit.lanner.program import fresh as lanner
 
 def write_dead_letter(connection: Connection, topic: str, value: bytes, headers: Headers, key: bytes = b"k") -> None:
     """Write a dead letter as a stage does."""
-    producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20))
+    producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20) | ONE_IN_FLIGHT)
     producer.produce(connection.topic(topic), value, key, headers=list(headers))
     assert producer.flush(20) == 0
 
@@ -65,7 +65,7 @@ def test_what_a_sink_refused_is_listed_shown_and_replayed_to_that_sink_alone(
     settings = overrides(tmp_path)
     settings += ["-o", f"slack_output.token_file={tmp_path / 'token'}", "-o", "slack_output.channel=#alerts"]
     settings += ["-o", f"slack_output.api_url={slack.api}"]
-    producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20))
+    producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20) | ONE_IN_FLIGHT)
     producer.produce(connection.topic(ALERTS), encode_alert(alert(id="one", rule="A \x1b[2Jrule")), b"one")
     assert producer.flush(20) == 0
     try:
@@ -114,7 +114,7 @@ def test_a_processors_message_goes_back_into_its_own_partition_as_it_was(connect
 
 def test_a_dead_letter_without_its_message_is_replayed_from_the_original_topic(connection: Connection) -> None:
     """Dead letters without their message are replayed from the original topic; if that fails, they stay."""
-    producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20))
+    producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20) | ONE_IN_FLIGHT)
     producer.produce(connection.topic(EVENTS), b"before", b"a", partition=5)
     producer.produce(connection.topic(EVENTS), b"too large", b"host", headers=[("lanner_sent", b"1")], partition=5)
     producer.produce(connection.topic(ALERTS), encode_alert(alert(id="one")), b"one", partition=0)

@@ -15,7 +15,7 @@ from foundation.text import ignore_note
 from notifier.delivery import kafka_queue
 from notifier.sink import SinkStats
 from schemas.alert import encode_alert
-from tests.cluster.processes import FRESH, Processes
+from tests.cluster.processes import FRESH, ONE_IN_FLIGHT, Processes
 from tests.live.notifier.http_server import HttpServer
 from tests.live.notifier.slack_server import SlackServer
 from tests.unit.alerts import alert
@@ -33,7 +33,7 @@ def slack() -> Iterator[SlackServer]:
 
 def publish(connection: Connection, ids: list[str]) -> None:
     """Write alerts to their topic, across all partitions."""
-    producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20))
+    producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20) | ONE_IN_FLIGHT)
     for each in ids:
         data = encode_alert(alert(id=each, rule=f"Rule {each}", priority="Error"))
         producer.produce(connection.topic(ALERTS), data, each.encode())
@@ -195,7 +195,7 @@ def test_what_lies_behind_a_message_that_cannot_be_dealt_with_now_comes_again(
     dead_letters = connection.topic(NOTIFIER_DEAD_LETTERS)
     admin = AdminClient(client_config(connection, "test"))
     admin.delete_topics([dead_letters])[dead_letters].result()
-    producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20))
+    producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20) | ONE_IN_FLIGHT)
     for number in range(9):
         data = b"no alert" if number == 3 else encode_alert(alert(id=f"a{number}"))
         producer.produce(connection.topic(ALERTS), data, b"one", partition=0)

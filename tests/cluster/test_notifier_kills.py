@@ -14,7 +14,7 @@ from bus.clients.readers import committed
 from bus.connection import Connection
 from bus.topics import ALERTS
 from schemas.alert import encode_alert
-from tests.cluster.processes import Processes, Running
+from tests.cluster.processes import ONE_IN_FLIGHT, Processes, Running
 from tests.cluster.test_notifier import lines, overrides, publish, wait_for_lines
 from tests.live.notifier.http_server import HttpServer
 from tests.unit.alerts import alert
@@ -35,11 +35,11 @@ def ids_at(server: HttpServer) -> list[str]:
     return [json.loads(each.body)["id"] for each in list(server.taken)]
 
 
-def until(holds: Callable[[], bool], seconds: float = 40) -> None:
-    """Wait until a condition holds."""
+def until(holds: Callable[[], bool], seconds: float = 40, lacks: Callable[[], object] = lambda: "") -> None:
+    """Wait until a condition holds; lacks: returns what to show if it doesn't."""
     deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, lacks()
         time.sleep(0.01)
 
 
@@ -109,7 +109,7 @@ def test_killed_at_random_under_500_alerts_a_second_it_delivers_every_one(
 ) -> None:
     """A kill causes at most one duplicate, of the alert in flight."""
     ids = [f"mark-{number:05d}" for number in range(5000)]
-    producer = make_producer(producer_config(connection, "load", queue_bytes=8 << 20))
+    producer = make_producer(producer_config(connection, "load", queue_bytes=8 << 20) | ONE_IN_FLIGHT)
 
     def feed() -> None:
         began = time.monotonic()
@@ -130,7 +130,12 @@ def test_killed_at_random_under_500_alerts_a_second_it_delivers_every_one(
         notifier.kill()
         notifier = start(connection, processes, far_end, tmp_path)
     feeder.join()
-    until(lambda: len(far_end.taken) >= len(ids) and set(ids_at(far_end)) == set(ids), 120)
+
+    def lacks() -> str:
+        missing = sorted({*ids} - {*ids_at(far_end)})
+        return f"{len(missing)} of {len(ids)} alerts, such as {missing[:9]}; {position(connection)} are committed"
+
+    until(lambda: len(far_end.taken) >= len(ids) and set(ids_at(far_end)) == set(ids), 120, lacks)
     assert notifier.stop() == 0
     arrived = ids_at(far_end)
     twice = len(arrived) - len(ids)
