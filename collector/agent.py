@@ -38,8 +38,8 @@ _MANY_CONTENTS = 200
 _CONTENTS_POLL, _CONTENTS_WAIT = 0.003, 0.01
 """Seconds between two reads then, and for which they wait. The alert of another event waits until those before it are
 decoded and evaluated."""
-_BUSY_WAIT = 2
-"""On a busy host, a batch waits so many times as long: larger ones cost less."""
+_BUSY_WAIT = 0.1
+"""For which a batch waits at least on a busy host, seconds: larger ones cost less."""
 _HURRY_SECONDS, _HURRY_BURST = 0.02, 0.2
 """How often a batch is sent before its time because a rule may match: on average, and how much of that at once."""
 _LOSSES_SECONDS = 1.0
@@ -312,7 +312,7 @@ class Collector:
             waited = now - self._last_flush
             wait = self.settings.wait_seconds(self.batch.count, waited)
             if self._is_busy and self.settings.hurries:
-                wait = _BUSY_WAIT * self.settings.flush_seconds
+                wait = max(_BUSY_WAIT, self.settings.flush_seconds)
             elif self.batch.is_urgent and self._may_hurry(now):
                 self._hurried_until = max(self._hurried_until, now) + _HURRY_SECONDS
                 wait = 0

@@ -102,7 +102,8 @@ class CollectorSection:
     batch_events: int = about("A batch is sent at this many events,", 500)
     batch_ms: int = about(
         "or this many milliseconds after its first event; small, because batches are cheap in one process. While few\n"
-        "events come, one that a rule may match waits for no others.",
+        "events come, one that a rule may match waits for no others; from 1,000 a second on, a batch waits at least\n"
+        "100 ms.",
         20,
     )
     docker_socket: str = about("Docker's socket, to look up containers.", "/var/run/docker.sock")
