@@ -54,7 +54,7 @@ _OF_KIND = frozenset({"process", "c_bits", "c_res"})
 """The sources of what is equal for all calls of processes of a kind that have equal bits and results."""
 _MANY_OF_KIND = 8
 """So many rules take longer than finding out the kind of a process."""
-_MANY_OF_CALL = 3
+_MANY_OF_CALL = 2
 """So many rules take longer than finding out whether a call is like an earlier one."""
 _OF_EACH = frozenset({"name", "event", "c_time", "c_thread", "c_vthread", "c_cpu", "c_repeats", "c_local_port"})
 """The sources of what differs between calls that are otherwise alike, such as connections to one server."""
