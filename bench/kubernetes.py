@@ -12,9 +12,8 @@ from collections.abc import Callable
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from collector.kubernetes.api import ApiServer, credentials
+from collector.kubernetes.api import ApiServer, Watcher, credentials
 from collector.kubernetes.index import ClusterIndex, Reconciler
-from collector.kubernetes.watcher import Watcher
 from foundation.text import ignore_note
 from processor.hosts.arrival import PodRecords
 from tests.kubernetes_api import KubernetesApi, pod, thing

@@ -17,7 +17,7 @@ from collector.processes.sweep import Sweep
 from collector.processes.table import ProcessTable
 from collector.processes.users import UserFiles
 from collector.procfs.look_ups import IDLE_SECONDS, LookUps
-from collector.pushdown.layout import common_versions
+from collector.pushdown import common_versions
 from collector.record_intake import RecordIntake
 from collector.records.repeat_counts import REPEAT_SLOTS, RepeatPoll
 from collector.settings import CollectorSettings

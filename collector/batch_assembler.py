@@ -10,9 +10,8 @@ from functools import partial
 from collector.containers.lookup import KnownContainers
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_exit, add_syscall, begins_to_listen, exchanged_back
-from collector.events.looked_up import LookedUpNames
+from collector.events.network_names import LookedUpNames, ServerNames
 from collector.events.repeat_cache import OnWrite, RepeatCache
-from collector.events.server_names import ServerNames
 from collector.host import HostFacts, host_addresses
 from collector.processes.host_mounts import HostMounts
 from collector.processes.process import TrackedProcess

@@ -20,10 +20,9 @@ from collector.events.io_uring import uring_descriptors
 from collector.events.system_calls import CALLS, NO_DESCRIPTOR, PATHS_ONLY, descriptors, watched_numbers
 from collector.kernel import bpf_syscall
 from collector.kernel.offsets import PATH_COPIES_FEATURE, features_off, has_all_features
-from collector.pushdown.layout import FilterLayout, lay_out
-from collector.pushdown.maps import FilterMaps
+from collector.pushdown import FilterLayout, FilterMaps, lay_out
 from collector.records.decode import decode
-from collector.records.environment import VARIABLE_BYTES, kernel_keys
+from collector.records.exec_strings import VARIABLE_BYTES, kernel_keys
 from collector.records.repeat_counts import REPEAT_BYTES, REPEAT_SLOTS, RepeatSlots
 from collector.records.ring import Ring, RingUses
 from collector.records.types import Record, RepeatCount

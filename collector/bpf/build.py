@@ -1,6 +1,7 @@
-"""Finds the compiled BPF program, or compiles it, and reads the running kernel's numbers for it.
+"""Finds the compiled BPF program, or compiles and caches it, and reads the running kernel's numbers for it.
 
-A compiled program fits all kernels of x86-64 and arm64; a start that compiles nothing takes milliseconds. `make
+A compiled program fits all kernels of x86-64 and arm64; a start that compiles nothing takes milliseconds. A
+cached program is loaded into the kernel as root, so only files count that nobody else could have written. `make
 objects` compiles it for everything that is built of this checkout:
 
     python -m collector.bpf.build             print its file in the folder objects; compile it unless it's there
@@ -16,20 +17,19 @@ import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import astuple
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from collector.bpf import relocations
 from collector.bpf.program import CALLED, FUNCTIONS, TYPED, UNTYPED, Compilation, RingSizes, check_rights
-from collector.bpf.program_cache import BuildTarget, ProgramMismatch, find, read_object, write
 from collector.kernel import btf, offsets
 from collector.kernel.architecture import HERE
 from collector.kernel.offsets import CAST_CALL, fingerprint, numbers_of
-from collector.pushdown.layout import MASK_BITS, MAX_ROWS, MAX_TESTS
+from collector.pushdown import MASK_BITS, MAX_ROWS, MAX_TESTS
 from collector.records.repeat_counts import REPEAT_BYTES, REPEAT_SLOTS
-from foundation.errors import EnvironmentUnsupported
-from foundation.files import write_atomically
+from foundation.errors import EnvironmentUnsupported, LannerError
+from foundation.files import UntrustedFile, read_trusted, write_atomically
 from schemas.filter import CLASSES, MAX_PREFIX, MAX_VALUES
 
 SOURCE = Path(__file__).with_name("lanner.bpf.c")
@@ -47,6 +47,26 @@ _ELSEWHERE = f"or run `make objects` in a checkout of this version on another ho
 _REMEDY = f"apt-get install python3-bpfcc linux-headers-amd64; {_ELSEWHERE}"
 _TOO_SLOW = f"start it again when this host is less busy; {_ELSEWHERE}"
 
+_MAX_REPORTED = 3
+"""Maximum number of files that don't fit named in an error."""
+
+
+class ProgramMismatch(LannerError):
+    """A cached program is not for this host, or not trustworthy; the message gives the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildTarget:
+    """The facts that a compiled program depends on; it fits if all of them are equal."""
+
+    program: str
+    """Digest of source, compiler and sizes."""
+
+    @property
+    def file_name(self) -> str:
+        """Name of its file."""
+        return f"bpf-{self.program[:12]}.json"
+
 
 def compiled(cache: Path) -> Compilation:
     """Return the compiled program, from OBJECTS or the cache or else compiled and cached, with this kernel's numbers.
@@ -60,7 +80,7 @@ def compiled(cache: Path) -> Compilation:
     check_rights()
     numbers = _numbers(cache)
     fit = build_target()
-    found, unfit = find([OBJECTS, cache / fit.file_name], fit)
+    found, unfit = find_program([OBJECTS, cache / fit.file_name], fit)
     if found is not None:
         return _with(numbers, found[1])
     try:
@@ -69,14 +89,14 @@ def compiled(cache: Path) -> Compilation:
         lacking = f"{error.reason}; and no program compiled elsewhere fits: {'; '.join(unfit) or 'there is none'}"
         raise EnvironmentUnsupported(lacking, error.remedy) from error
     with suppress(OSError):
-        write(cache / fit.file_name, result, fit)
+        store_program(cache / fit.file_name, result, fit)
     return _with(numbers, result)
 
 
 def find_compiled(cache: Path) -> tuple[Path | None, list[str]]:
     """Return the compiled program that a start would use, and why others don't fit."""
     fit = build_target()
-    found, unfit = find([OBJECTS, cache / fit.file_name], fit)
+    found, unfit = find_program([OBJECTS, cache / fit.file_name], fit)
     return None if found is None else found[0], unfit
 
 
@@ -181,10 +201,81 @@ def _compile_in(folder: Path, flags: list[str]) -> dict[str, Any]:
     return result
 
 
+def find_program(paths: Sequence[Path], target: BuildTarget) -> tuple[tuple[Path, dict[str, Any]] | None, list[str]]:
+    """Find a program that was compiled for a target.
+
+    Args:
+        paths: files, or folders of them; the first that fits is used.
+        target: the required target.
+
+    Returns:
+        File and compilation, if there is one, and the first few that don't fit with the reasons.
+    """
+    unfit: list[str] = []
+    for searched in paths:
+        try:
+            inside = searched.glob("*.json") if searched.is_dir() else [searched]
+            files = sorted(inside, key=lambda path: path.name != target.file_name)
+        except PermissionError as error:
+            unfit.append(f"{searched}: can't be read: {error.strerror}")
+            continue
+        for path in files:
+            try:
+                return (path, read_program(path, target)), unfit
+            except FileNotFoundError:
+                continue
+            except ProgramMismatch as reason:
+                unfit.append(f"{path}: {reason}")
+    return None, unfit[:_MAX_REPORTED]
+
+
+def read_program(path: Path, target: BuildTarget) -> dict[str, Any]:
+    """Read a program if it fits and can be trusted. Raises ProgramMismatch, OSError."""
+    found = read_object(path)
+    try:
+        made_for = BuildTarget(**found["made_for"])
+        programs = bool(found["maps"]) and all(found["variants"].values())
+    except (AttributeError, KeyError, TypeError):
+        raise ProgramMismatch("not a compiled program of this version of Lanner") from None
+    if not programs:
+        raise ProgramMismatch("empty file")
+    if made_for.program != target.program:
+        raise ProgramMismatch("compiled by another version of Lanner")
+    return found
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object that only root, this user or the owner of this code can have written.
+
+    Raises:
+        ProgramMismatch: it can't be read, or others can have written it.
+        FileNotFoundError: there is no file.
+    """
+    try:
+        found = json.loads(read_trusted(path))
+    except UntrustedFile as error:
+        raise ProgramMismatch(str(error)) from None
+    except ValueError:
+        raise ProgramMismatch("not a compiled program, or truncated") from None
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ProgramMismatch(f"can't be read: {error.strerror}") from None
+    if not isinstance(found, dict):
+        raise ProgramMismatch("not a compiled program, or truncated")
+    return found
+
+
+def store_program(path: Path, compilation: dict[str, Any], made_for: BuildTarget) -> None:
+    """Store a program atomically. Raises OSError."""
+    stored = {"made_for": asdict(made_for), **compilation}
+    write_atomically(path, [json.dumps(stored).encode()], is_shared=True)
+
+
 def main(arguments: Sequence[str]) -> None:
     """Print the file of the program in OBJECTS, compiled now unless it's there; with --find, only look for it."""
     fit = build_target()
-    found, _ = find([OBJECTS], fit)
+    found, _ = find_program([OBJECTS], fit)
     if found is None and arguments == ["--find"]:
         sys.exit(1)
     if found is None:
@@ -192,7 +283,7 @@ def main(arguments: Sequence[str]) -> None:
         path = OBJECTS / fit.file_name
         try:
             check_rights()
-            write(path, _compile(), fit)
+            store_program(path, _compile(), fit)
         except EnvironmentUnsupported as error:
             sys.exit(f"lanner: {error}: {error.remedy}")
         # Users may look for it as well; without it, `make run` would install a compiler.

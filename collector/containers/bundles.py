@@ -20,8 +20,7 @@ from collector.containers.bundle_facts import (
     parsed_records,
     with_storage_record,
 )
-from collector.containers.decoding import MAX_AT_ONCE, MAX_BYTES, decoded
-from collector.containers.values import Json
+from collector.containers.values import MAX_AT_ONCE, MAX_BYTES, Json, decoded
 from collector.processes.container_names import ContainerName, container_of, host_mount_namespaces, processes
 from collector.procfs.foreign_files import cached_stat, closing, open_made_by_root, read_below
 from collector.procfs.parse import parse_cgroup, parse_cmdline, parse_stat, parse_status

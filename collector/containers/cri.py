@@ -11,13 +11,14 @@ from typing import TypeVar
 
 from collector.containers.bundle_facts import container_from, pod_labels, with_image
 from collector.containers.bundles import Bundle
-from collector.containers.decoding import ResponseTooLarge, decoded
 from collector.containers.protobuf import Message, encode
 from collector.containers.protocol import ContainerNotFound, ContainerRuntime, RuntimeUnavailable, confirms
 from collector.containers.values import (
     Json,
+    ResponseTooLarge,
     bounded_labels,
     bounded_mounts,
+    decoded,
     flag,
     is_image_id,
     object_of,

@@ -12,13 +12,14 @@ from urllib.parse import quote
 
 from collector.containers.bundle_facts import MOBY, pod_labels
 from collector.containers.bundles import Bundle
-from collector.containers.decoding import ResponseTooLarge, decoded
 from collector.containers.protocol import ContainerNotFound, RuntimeUnavailable, confirms
 from collector.containers.values import (
     ImageName,
     Json,
+    ResponseTooLarge,
     bounded_labels,
     bounded_mounts,
+    decoded,
     flag,
     object_of,
     objects,

@@ -12,8 +12,8 @@ from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, ResponseReceived, StreamEnded, StreamReset, TrailersReceived
 from h2.exceptions import ProtocolError
 
-from collector.containers.decoding import ResponseTooLarge
 from collector.containers.protocol import ContainerNotFound, RuntimeConnection, RuntimeUnavailable
+from collector.containers.values import ResponseTooLarge
 
 _CHUNK = 1 << 16
 _PREFIX = 5

@@ -16,8 +16,8 @@ from typing import Any
 
 from collector.containers.bundle_facts import FACTS, MOBY, completed
 from collector.containers.bundles import Bundle, Bundles, with_config
-from collector.containers.decoding import ResponseTooLarge
 from collector.containers.protocol import ContainerNotFound, ContainerRuntime
+from collector.containers.values import ResponseTooLarge
 from collector.processes.container_names import ContainerName, container_of, exists
 from foundation.caches import BoundedMap
 from schemas.batch import Container

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from collector.containers.bundles import Bundle
-from collector.containers.decoding import MAX_BYTES, ResponseTooLarge
+from collector.containers.values import MAX_BYTES, ResponseTooLarge
 from collector.processes.container_names import ContainerName
 from collector.procfs.foreign_files import closing, open_made_by_root
 from collector.procfs.parse import parse_cgroup

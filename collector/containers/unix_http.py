@@ -3,8 +3,8 @@
 import http.client
 from pathlib import Path
 
-from collector.containers.decoding import MAX_BYTES
 from collector.containers.protocol import RuntimeConnection
+from collector.containers.values import MAX_BYTES
 
 
 def get(socket: Path, path: str, timeout: float, *, is_configured: bool) -> tuple[int, bytes]:

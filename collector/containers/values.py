@@ -1,13 +1,71 @@
-"""Values of parsed JSON by type: whoever built an image or wrote a manifest chooses them, so none is trusted."""
+"""JSON that whoever creates a container can make large or wrong: decoded within limits, and its values read by type.
 
+Decoding lets no other thread run, and may need thirty times the memory of its input. A large text is therefore decoded
+in a process of its own with limited memory, one at a time, which returns only what facts are made of. Whoever built an
+image or wrote a manifest chooses the values, so none is trusted.
+"""
+
+import json
+import os
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from collector.procfs.look_ups import LookUps
+from foundation.errors import LannerError
 from schemas.batch import Mount
+
+MAX_BYTES = 16 << 20
+"""Limit of a specification or an answer. A program's arguments and environment have at most 6 MiB, and containerd's
+messages at most 16 MiB."""
+MAX_AT_ONCE = 1 << 20
+"""Bytes that are decoded at once; it takes about 10 ms."""
+TIMEOUT = 5.0
+"""Seconds that decoding may take."""
+
+_one_at_a_time = threading.Lock()
 
 _DEFAULT_REGISTRY = "docker.io"
 _OFFICIAL = "library"
+MAX_LABELS = 128
+MAX_LABEL_BYTES = 1024
+MAX_MOUNTS = 256
+MAX_MOUNT_CHARACTERS = 64 << 10
+"""Limit of the paths of a container's mounts together. A pod's author chooses them, and an event's batch has to
+remain small enough for the broker."""
+Json = Mapping[str, Any]
+
+
+class ResponseTooLarge(LannerError):
+    """A runtime's file or answer is larger than the part of it that is read."""
+
+
+def decoded(text: bytes) -> object:
+    """Decode JSON; a large one lacks long texts, and long lists of texts are cut.
+
+    Raises:
+        ResponseTooLarge: it has more than MAX_BYTES bytes, or needs too much memory or time.
+        ValueError: it is not JSON.
+    """
+    if len(text) > MAX_BYTES:
+        raise ResponseTooLarge(f"more than {MAX_BYTES} bytes")
+    if len(text) <= MAX_AT_ONCE:
+        try:
+            return json.loads(text)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
+    with _one_at_a_time, os.fdopen(os.memfd_create("lanner-json"), "wb", buffering=0) as file:
+        file.write(text)
+        look_ups = LookUps(timeout=TIMEOUT)
+        try:
+            found = look_ups.json(f"/proc/{os.getpid()}/fd/{file.fileno()}")
+        finally:
+            # What it needed for one text is more than it should have until the next.
+            look_ups.close()
+    if found is None:
+        raise ResponseTooLarge(f"{len(text)} bytes can't be decoded within limits")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +116,6 @@ def is_image_id(reference: str) -> bool:
     """Return whether a reference is only an image's id, which no person would write into an exception."""
     bare = reference.removeprefix("sha256:")
     return len(bare) == 64 and all(digit in "0123456789abcdef" for digit in bare)
-
-
-MAX_LABELS = 128
-MAX_LABEL_BYTES = 1024
-MAX_MOUNTS = 256
-MAX_MOUNT_CHARACTERS = 64 << 10
-"""Limit of the paths of a container's mounts together. A pod's author chooses them, and an event's batch has to
-remain small enough for the broker."""
-
-Json = Mapping[str, Any]
 
 
 def object_of(json: Json, key: str) -> Json:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from collector.events.batch_builder import BatchBuilder, Event, EventParts, FileArguments, Intern, OpenedFile
 from collector.events.build import NAMED_LIKE_CODE
-from collector.events.looked_up import Account, NamesOf, is_piece
+from collector.events.network_names import Account, NamesOf, is_piece
 from collector.events.system_calls import BY_EVENT, CALLS
 from collector.events.texts import absolute, socket_address
 from collector.processes.process import TrackedProcess

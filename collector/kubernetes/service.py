@@ -16,10 +16,9 @@ from bus.clients.event_loop import AsyncProducer
 from bus.connection import BusUnavailable, Connection
 from bus.messages import Headers
 from bus.topics import PODS
-from collector.kubernetes.api import ApiServer
+from collector.kubernetes.api import ApiServer, Watcher
 from collector.kubernetes.index import ClusterIndex, Reconciler
 from collector.kubernetes.lease import Elector
-from collector.kubernetes.watcher import Watcher
 from foundation.text import OnNote
 
 WRITER = "lanner_writer"

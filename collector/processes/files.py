@@ -22,7 +22,7 @@ from collector.procfs.parse import (
 )
 from collector.procfs.reading import MAX_MEMORY_FILE, read_file, read_memory
 from collector.records.decode import epoch_time
-from collector.records.environment import code_path, entries_of, shown
+from collector.records.exec_strings import code_path, entries_of, shown
 
 MAX_FILE = 64 * 1024
 """Bytes read per file: more than any file has, except for command lines, which are cut far below it."""

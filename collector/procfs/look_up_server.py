@@ -98,9 +98,9 @@ def _responder(kind: str) -> "Callable[[str, str], Callable[[Any], Any]]":
 
         return installed_packages.responder
     if kind == "code":
-        from collector.procfs import package_files  # noqa: PLC0415
+        from collector.procfs import installed_packages  # noqa: PLC0415
 
-        return package_files.responder
+        return installed_packages.mapped_responder
     from collector.procfs import loaded_files  # noqa: PLC0415
 
     return loaded_files.responder if kind == "loaded" else loaded_files.listening_responder

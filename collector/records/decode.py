@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from collector.records.environment import code_path, entries_of, shown
-from collector.records.scripts import script_of
+from collector.records.exec_strings import code_path, entries_of, script_of, shown
 from collector.records.types import (
     Exec,
     ExecParts,

@@ -9,8 +9,7 @@ from typing import Any
 from collector.containers.docker import container_from
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_syscall, exchanged_back
-from collector.events.looked_up import LookedUpNames
-from collector.events.server_names import ServerNames
+from collector.events.network_names import LookedUpNames, ServerNames
 from collector.events.system_calls import CALLS
 from collector.events.texts import signed32
 from collector.processes.container_names import ContainerName, container_of

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from collector.pushdown.layout import lay_out
+from collector.pushdown import lay_out
 from collector.records.types import Socket, Syscall
 from processor.detection.detector import Detector
 from processor.detection.view import BatchView

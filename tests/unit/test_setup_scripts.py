@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.bpf.build import build_target
-from collector.bpf.program_cache import write
+from collector.bpf.build import build_target, store_program
 
 SCRIPTS = sorted(Path("deploy/setup").glob("*.sh"))
 
@@ -98,9 +97,9 @@ def test_a_checkout_that_has_the_compiled_program_needs_no_compiler(tmp_path: Pa
         return subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout
 
     content = {"maps": {"events": {}}, "variants": {"typed": {"on_exit": {}}}}
-    write(program, content, replace(build_target(), program="x"))
+    store_program(program, content, replace(build_target(), program="x"))
     assert "python3-bpfcc" in missing()
-    write(program, content, build_target())
+    store_program(program, content, build_target())
     assert missing() == "install python3-venv\n"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext
 from collector.processes.process import TrackedProcess
 from collector.processes.relatives import ancestors
-from collector.records.environment import code_path
+from collector.records.exec_strings import code_path
 from lanner.captures.format.lists import ListedThread
 from lanner.captures.state.accounts import UNKNOWN_NAME, cgroups_of
 from lanner.captures.state.descriptors import IPV4, MAX_DESCRIPTORS, SERVERS, OpenDescriptor

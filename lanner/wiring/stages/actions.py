@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collector.actions.accounts import AccountLock
-from collector.actions.containers import container_processes
+from collector.actions.containers import Freeze, container_processes
 from collector.actions.effect import ActionRefused, HostAction, TargetGone
 from collector.actions.evidence import EvidenceCollection, Signer
 from collector.actions.executor import ActionRights, ActionTimes, Executor
 from collector.actions.files import Quarantine
-from collector.actions.freezer import Freeze
 from collector.actions.journal import Journal
 from collector.actions.keeper import LeaseKeepers
 from collector.actions.network import NetworkIsolation

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from bus.connection import Connection
 from collector.agent import Collector
 from collector.events.system_calls import EVERYTHING
+from collector.filter_follower import FilterFollower
 from collector.kernel_feed import ProgramLoading
 from collector.publishing.publisher import Publisher
 from collector.publishing.spool import SequenceCheckpoint, Spool
-from collector.pushdown.follower import FilterFollower
-from collector.pushdown.layout import CollectionPlan
+from collector.pushdown import CollectionPlan
 from lanner.errors import BadInput, or_bad_input
 from lanner.settings import Settings
 from lanner.terminal.output import note

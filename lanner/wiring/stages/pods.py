@@ -54,8 +54,8 @@ class PodsOfNode:
             self._loop.close()
 
     async def _run(self) -> None:
+        from collector.kubernetes.api import Watcher
         from collector.kubernetes.index import ClusterIndex, Reconciler
-        from collector.kubernetes.watcher import Watcher
 
         section = self._settings.kubernetes
         index = ClusterIndex()

@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 
 from collector.events.system_calls import CALLS
-from collector.pushdown.layout import DROP, JUDGE, FilterLayout, KernelTest
+from collector.pushdown import DROP, JUDGE, FilterLayout, KernelTest
 from collector.records.types import Syscall
 from schemas.filter import CREATE, FAILED, MAX_PREFIX, READ, TRUNCATE, WRITE
 

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from collector.pushdown.layout import lay_out
+from collector.pushdown import lay_out
 from collector.records.types import Syscall
 from processor.detection.detector import Detector
 from processor.detection.view import BatchView

@@ -6,7 +6,7 @@ import pytest
 
 from collector.events.batch_builder import BatchBuilder, Event
 from collector.events.build import EventSource, add_syscall
-from collector.pushdown.layout import lay_out
+from collector.pushdown import lay_out
 from collector.records.types import Syscall
 from lanner.ruletest import world
 from lanner.ruletest.reading import find_tests

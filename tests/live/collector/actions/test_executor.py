@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from collector.actions.containers import Freeze
 from collector.actions.effect import ActionRefused, TargetGone
-from collector.actions.freezer import Freeze
 from collector.actions.socket import ActionsClient
 from collector.host import this_host
 from collector.processes.process import TICK

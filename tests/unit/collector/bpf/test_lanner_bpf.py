@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.pushdown.layout import lay_out
+from collector.pushdown import lay_out
 from collector.records.types import Syscall
 from processor.compiler.checks import errors
 from processor.detection.detector import Detector

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from collector.containers.bundles import Bundles, with_config
-from collector.containers.decoding import MAX_BYTES, ResponseTooLarge
+from collector.containers.values import MAX_BYTES, ResponseTooLarge
 from collector.processes.container_names import ContainerName
 from tests.unit.collector.containers.test_shims import SHIM, shim
 

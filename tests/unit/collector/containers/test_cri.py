@@ -1,8 +1,8 @@
 import pytest
 
 from collector.containers.cri import StatusResponse, container_of_sandbox, container_of_status, runtime_version
-from collector.containers.decoding import MAX_BYTES
 from collector.containers.protobuf import encode
+from collector.containers.values import MAX_BYTES
 from collector.processes.container_names import ContainerName
 from schemas.batch import Container, Mount
 from tests.unit.collector.containers.answers import NGINX, container_status, recorded, sandbox_status, with_answers

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from collector.containers import docker, protocol
-from collector.containers.decoding import MAX_AT_ONCE, MAX_BYTES, ResponseTooLarge
 from collector.containers.docker import Docker
 from collector.containers.protocol import ContainerNotFound, RuntimeUnavailable
+from collector.containers.values import MAX_AT_ONCE, MAX_BYTES, ResponseTooLarge
 from collector.processes.container_names import ContainerName
 from tests.unit.collector.containers.answers_of_docker import (
     DIGEST,

@@ -12,9 +12,9 @@ from h2.events import RequestReceived, StreamEnded
 from h2.exceptions import ProtocolError
 
 from collector.containers import protocol
-from collector.containers.decoding import ResponseTooLarge
 from collector.containers.grpc import call as call_path
 from collector.containers.protocol import ContainerNotFound, RuntimeUnavailable
+from collector.containers.values import ResponseTooLarge
 
 call = partial(call_path, is_configured=True)
 """The test's sockets are in folders that others than root may change."""

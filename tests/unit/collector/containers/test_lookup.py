@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from collector.containers import decoding, lookup
+from collector.containers import lookup, values
 from collector.containers.bundles import Bundles
 from collector.containers.cri import Cri
-from collector.containers.decoding import MAX_BYTES
 from collector.containers.docker import Docker
 from collector.containers.lookup import FAILURE_DELAY, RETRY_DELAY, KnownContainers
+from collector.containers.values import MAX_BYTES
 from collector.processes.container_names import ContainerName, container_of
 from tests.unit.collector.containers.answers_of_docker import ID, LISTED, entry, inspected
 from tests.unit.collector.containers.daemon import Daemon, docker_daemon, until
@@ -395,7 +395,7 @@ def test_a_padded_specification_is_called_truncated_until_it_is_decoded(roots: P
     (folder / "config.json").write_text(json.dumps({**PRIVILEGED, "padding": padding}))
     name, notes = ContainerName("containerd", ID), list[str]()
     known = KnownContainers([Cri([])], Bundles([roots], []), on_failure=notes.append)
-    with decoding._one_at_a_time:
+    with values._one_at_a_time:
         assert known.is_pending(name, 0)
         until(lambda: known.poll(0) or known.facts(name).is_truncated)
         early = known.facts(name)

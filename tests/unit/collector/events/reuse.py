@@ -4,7 +4,7 @@ from typing import Any
 
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_syscall
-from collector.events.looked_up import LookedUpNames
+from collector.events.network_names import LookedUpNames
 from collector.events.repeat_cache import RepeatCache
 from collector.processes.parts import Credentials
 from collector.processes.process import TrackedProcess

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_syscall
-from collector.events.looked_up import LookedUpNames
+from collector.events.network_names import LookedUpNames
 from collector.events.system_calls import CALLS, Call
 from collector.events.texts import joined
 from collector.records.dns import DnsAnswer, written

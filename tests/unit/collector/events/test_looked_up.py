@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from collector.events.looked_up import GRACE, MAX_ADDRESSES, MAX_NAMES, MAX_STREAMS, MAX_USERS, LookedUpNames
+from collector.events.network_names import GRACE, MAX_ADDRESSES, MAX_NAMES, MAX_STREAMS, MAX_USERS, LookedUpNames
 from collector.processes.container_names import claimed_container, container_of
 from collector.records.dns import DnsAnswer, written
 from collector.records.types import Syscall

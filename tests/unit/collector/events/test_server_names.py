@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from collector.events.server_names import MAX_CALLS, MAX_OPEN, ServerNames
+from collector.events.network_names import MAX_HELLO_CALLS, MAX_OPEN_HELLOS, ServerNames
 from collector.processes.container_names import container_of
 from collector.records.tls import MAX_BYTES, written
 from collector.records.types import Syscall
@@ -63,12 +63,12 @@ def test_what_stays_without_a_name_is_counted() -> None:
     endless = b"\x16\3\1\x40\0\1\0\xff\xff\3\3" + bytes(33) + b"\xff\xff"
     names.receive(sent(endless + bytes(MAX_BYTES)))
     assert names.unreadable == 2
-    for at in range(MAX_CALLS):
+    for at in range(MAX_HELLO_CALLS):
         names.receive(sent(HELLO[at : at + 1]))
     assert names.unreadable == 3
-    for inode in range(MAX_OPEN + 1):
+    for inode in range(MAX_OPEN_HELLOS + 1):
         names.receive(sent(HELLO[:50], inode))
-    assert names.unreadable == 3 + MAX_OPEN // 8 + 1
+    assert names.unreadable == 3 + MAX_OPEN_HELLOS // 8 + 1
 
 
 @pytest.mark.parametrize("is_in_container", [False, True], ids=["a user", "root of a container"])
@@ -78,9 +78,9 @@ def test_whoever_begins_many_hellos_takes_no_room_of_others(is_in_container: boo
     for inode in (1, 2):
         assert names.receive(sent(HELLO[:50], inode, uid=1000 + inode)) == (None, True)
 
-    for inode in range(3, 3 * MAX_OPEN):
+    for inode in range(3, 3 * MAX_OPEN_HELLOS):
         uid = inode if is_in_container else 100_000 + inode
         assert names.receive(sent(HELLO[:50], inode, uid=uid), container) == (None, True)
 
     assert [names.receive(sent(HELLO[50:], inode)) for inode in (1, 2)] == [("www.example.org", True)] * 2
-    assert names.receive(sent(HELLO[50:], 3 * MAX_OPEN - 1), container) == ("www.example.org", True)
+    assert names.receive(sent(HELLO[50:], 3 * MAX_OPEN_HELLOS - 1), container) == ("www.example.org", True)

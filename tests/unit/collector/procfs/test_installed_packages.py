@@ -1,10 +1,11 @@
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from collector.procfs.installed_packages import InstalledPackage, distribution, installed, responder
+from collector.procfs.installed_packages import InstalledPackage, distribution, installed, is_all_mapped, responder
 from tests.unit.collector.procfs.test_packages import dpkg, rpm, write
 
 DPKG = """Package: libssl3
@@ -25,6 +26,9 @@ Package: base
 Architecture: all
 Version: 12
 """
+
+LIBRARY = Path("/bin/true").resolve()
+MODULE = b"\x7fELF" + b"\0" * 12 + (1).to_bytes(2, "little") + b"\0" * 46
 
 
 def read(root: Path) -> list[InstalledPackage]:
@@ -94,3 +98,50 @@ def test_owners_are_those_that_dpkg_states(tmp_path: Path) -> None:
     dpkg(tmp_path, {"libc6:amd64": f"{'0' * 32}  lib/libc.so.6\n"})
     there = responder("/proc", str(tmp_path))({"pid": 0, "paths": ["/usr/lib/libc.so.6"]})
     assert there["owners"] == {"/usr/lib/libc.so.6": ("dpkg", "libc6:amd64")}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return a root directory with files of several kinds in usr/bin."""
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "bin").symlink_to("usr/bin")
+    shutil.copy(LIBRARY, tmp_path / "usr/bin/ls")
+    (tmp_path / "usr/bin/link").symlink_to("script")
+    write(tmp_path, {"usr/bin/script": "#!/bin/sh\n", "usr/bin/module": MODULE, "usr/share/doc/copyright": "text"})
+    write(tmp_path, {"usr/lib/module.py": "pass\n", "usr/share/short": b"\x7fELF"})
+    os.mkfifo(tmp_path / "usr/share/fifo")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("paths", "is_only_mapped"),
+    [
+        ("/.\n/usr\n/bin/ls\n/usr/share/doc/copyright\n/usr/bin/link\n/usr/share/fifo\n/../../no/such\n", True),
+        ("/usr/bin/ls\n/usr/bin/script\n", False),
+        ("/usr/bin/ls\n/usr/lib/module.py\n", False),
+        ("/usr/bin/ls\n/usr/bin/module\n", False),
+        ("/usr/share/doc/copyright\n/usr/share/short\n", False),
+        ("/usr/bin/ls\n" * 30_000, False),
+    ],
+    ids=["programs", "script", "python", "kernel module", "no code", "too many"],
+)
+def test_code_is_mapped_or_interpreted(root: Path, paths: str, is_only_mapped: bool) -> None:
+    """Links, data, FIFOs and files that are gone don't matter; a package without code isn't all mapped."""
+    write(root, {"var/lib/dpkg/info/a:amd64.list": paths})
+    location = os.open(root, os.O_PATH)
+    assert is_all_mapped(location, "dpkg", "a:amd64") is is_only_mapped
+    assert not is_all_mapped(location, "dpkg", "../a:amd64")
+    os.close(location)
+
+
+def test_files_of_apk_and_rpm_are_found(root: Path) -> None:
+    """By folder and name."""
+    text = "P:x\nF:usr/bin\nR:script\n\nP:busybox\nF:usr/share/doc\nR:copyright\nF:usr/bin\nR:ls\n\nP:y\nR:z\n"
+    write(root, {"lib/apk/db/installed": text})
+    rpm(root)
+    location = os.open(root, os.O_PATH)
+    names = ("busybox", "x", "y", "usybox")
+    assert [is_all_mapped(location, "apk", name) for name in names] == [True, False, False, False]
+    assert is_all_mapped(location, "rpm", "coreutils")
+    assert not is_all_mapped(location, "rpm", "other")
+    os.close(location)

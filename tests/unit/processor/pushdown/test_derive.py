@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.events.system_calls import CALLS
-from collector.pushdown.layout import lay_out
+from collector.pushdown import lay_out
 from collector.records.types import File, Syscall
 from processor.detection.detector import Detector
 from processor.detection.view import BatchView

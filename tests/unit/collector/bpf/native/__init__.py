@@ -14,8 +14,7 @@ from collector.bpf.program import CALLED
 from collector.events.system_calls import CALLS, CWD, DescriptorFlag, descriptors, watched_numbers
 from collector.kernel import x86_64
 from collector.kernel.offsets import type_names
-from collector.pushdown.layout import MASK_BITS, MAX_ROWS, MAX_TESTS, FilterLayout
-from collector.pushdown.maps import entries
+from collector.pushdown import MASK_BITS, MAX_ROWS, MAX_TESTS, FilterLayout, entries
 from collector.records.decode import decode
 from collector.records.repeat_counts import REPEAT_BYTES, REPEAT_SLOTS
 from collector.records.types import File, Socket, Syscall

@@ -1,6 +1,6 @@
 import pytest
 
-from collector.pushdown.layout import MAX_VERSIONS, CollectionPlan, collection_plan, common_versions, lay_out
+from collector.pushdown import MAX_VERSIONS, CollectionPlan, collection_plan, common_versions, lay_out
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
 from schemas.filter import Clause, PathPattern, PushdownFilter, encode_filter

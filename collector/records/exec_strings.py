@@ -1,11 +1,15 @@
-"""Selects environment variables: those to send, those that events show, and those by which programs run other code.
+"""Reads the strings of an exec: the script in its arguments, and the variables of its environment.
 
-Others may contain secrets: they never leave the kernel.
+Whoever starts an interpreter chooses its arguments, so they show what it was asked to run. Options are read only as far
+as they are known to take no script's place: where one isn't, there is no script rather than a wrong one. The variables
+are those to send, those that events show, and those by which programs run other code. Others may contain secrets: they
+never leave the kernel.
 """
 
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from schemas.filter import EVERY_VARIABLE
 
@@ -45,6 +49,9 @@ _COMMANDS = frozenset(
 """Directories in which only root installs commands. A shell's script takes most of its commands from PATH."""
 _HOMES = frozenset({b"/", b"/root"})
 """Home directories in which only root installs modules of Python and Ruby."""
+
+_MAX_PATH = 4095
+_VERSION = re.compile(r"[-_]?[0-9][0-9.]*(-[a-z0-9_-]+)?$")
 
 
 def entries_of(block: bytes) -> list[bytes]:
@@ -133,3 +140,71 @@ def _values(environment: Iterable[bytes], variable: bytes, separator: bytes = b"
     """Return the values of a variable that may be set twice."""
     found = (entry.removeprefix(variable) for entry in environment if entry.startswith(variable))
     return {value for values in found for value in values.split(separator)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """The options of an interpreter that may stand before its script."""
+
+    alone: re.Pattern[str]
+    """Those that are complete."""
+    with_value: frozenset[str]
+    """Those that the next argument belongs to."""
+
+
+def _options(alone: str, *with_value: str) -> _Options:
+    return _Options(re.compile(alone), frozenset(with_value))
+
+
+_SHELL_OPTIONS = _options(
+    r"[-+][abefhiklmnpruvxBCDEHPT]+|--(login|noediting|noprofile|norc|posix|restricted|verbose)",
+    *("-o", "+o", "-O", "+O", "--rcfile", "--init-file"),
+)
+_PYTHON_OPTIONS = _options(r"-[bBdEhiIOPqRsSuvVx]+|-[WX].+", "-W", "-X", "--check-hash-based-pycs")
+_PERL_OPTIONS = _options(r"-[acfnpsStTuUwWX]+|-[CDFilmM0].*|-I.+", "-I")
+_RUBY_OPTIONS = _options(r"-[alnpsSvwW]+[0-2]?|-[CEIrTK].+", "-C", "-E", "-I", "-r")
+_NO_OPTIONS = _options(r"(?!)")
+_OPTIONS_OF = {
+    **dict.fromkeys(("ash", "bash", "dash", "ksh", "mksh", "sh", "zsh"), _SHELL_OPTIONS),
+    **dict.fromkeys(("python", "pypy", "platform-python"), _PYTHON_OPTIONS),
+    "perl": _PERL_OPTIONS,
+    "ruby": _RUBY_OPTIONS,
+    **dict.fromkeys(("lua", "luajit", "node", "nodejs", "php", "tclsh"), _NO_OPTIONS),
+}
+"""By the name of the program without its version. Source: bash(1), dash(1), python(1), perlrun(1), ruby(1)."""
+
+
+def script_of(exepath: str, args: Sequence[str], cwd: str, executed: str | None) -> str | None:
+    """Return the path of the script that a program runs; None if it runs none, or which is unknown.
+
+    Args:
+        exepath: the kernel's path of the executable.
+        args: all arguments, with the first.
+        cwd: the working directory.
+        executed: the file that was executed, if its first line names the executable as its interpreter.
+    """
+    name = executed or _argument(exepath, args)
+    if not name or name.startswith("/dev/fd/"):
+        return None
+    path = name if name.startswith("/") else f"{cwd.rstrip('/')}/{name.removeprefix('./')}"
+    return path if path.startswith("/") and len(path) <= _MAX_PATH and "\0" not in path else None
+
+
+def _argument(exepath: str, args: Sequence[str]) -> str | None:
+    interpreter = exepath.rpartition("/")[2]
+    if interpreter == "busybox" and args:
+        interpreter = args[0].rpartition("/")[2]
+    options = _OPTIONS_OF.get(_VERSION.sub("", interpreter))
+    if options is None:
+        return None
+    rest = iter(args[1:])
+    for each in rest:
+        if each in options.with_value:
+            next(rest, None)
+        elif each == "--":
+            return next(rest, None)
+        elif each == "-" or (each.startswith(("-", "+")) and not options.alone.fullmatch(each)):
+            return None
+        elif not each.startswith(("-", "+")):
+            return each
+    return None

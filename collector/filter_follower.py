@@ -11,7 +11,7 @@ from pathlib import Path
 from bus.clients.compacted import CompactedTopicReader
 from bus.connection import Connection
 from bus.topics import PUSHDOWN_FILTERS
-from collector.pushdown.layout import CollectionPlan, collection_plan
+from collector.pushdown import CollectionPlan, collection_plan
 from foundation.files import write_atomically
 from foundation.text import OnNote
 from schemas.filter import PushdownFilter

@@ -1,1 +1,0 @@
-"""The kernel's filter of events: pushdown filters in, filled kernel maps out."""
