@@ -23,7 +23,7 @@ from bench.running import nanoseconds
 from collector.agent import Collector
 from collector.bpf.program import RingSizes
 from collector.settings import CollectorSettings
-from lanner.process.memory import collect_cycles_rarely
+from lanner.process import collect_cycles_rarely
 from schemas.batch import EventBatch
 from schemas.encoding.batch import encode_batch
 

@@ -17,7 +17,7 @@ def _leave_at_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG00
 
 def main() -> int:
     """Run the command line and return its exit code."""
-    # Until a command installs its own handlers (lanner.process.signals) nothing is to clean up. An exception raised
+    # Until a command installs its own handlers (lanner.process) nothing is to clean up. An exception raised
     # by a handler could be swallowed by Python, and during exec() it makes CPython die of the signal regardless.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave_at_once)

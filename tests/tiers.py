@@ -44,7 +44,10 @@ COMPUTING = (
         f"tests/unit/lanner/{each}"
         for each in ("captures", "console", "hunting", "ruleset/lint", "ruleset/test_triage.py")
     ),
-    *(f"tests/unit/lanner/{each}" for each in ("sigma", "sources", "test_libraries.py", "tuning", "wiring/routing")),
+    *(
+        f"tests/unit/lanner/{each}"
+        for each in ("sigma", "sources", "test_libraries.py", "tuning", "wiring/test_alert_fields.py")
+    ),
     "tests/unit/test_site.py",
 )
 """They wait for no other process and raise no alert, so they can run whenever a processor is idle."""

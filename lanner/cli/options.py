@@ -13,7 +13,7 @@ import click
 
 from foundation.quantities import UNITS, parse_duration, parse_size
 from lanner.errors import BadInput
-from lanner.process.signals import Signals
+from lanner.process import Signals
 from lanner.settings import Settings
 from lanner.settings.sections.model import KafkaSettings
 from lanner.terminal.output import StatusLine, note

@@ -23,7 +23,7 @@ from lanner.commands.decisions import opened, show_action, sign_option, wait_for
 from lanner.errors import BadInput
 from lanner.terminal.output import note
 from lanner.wiring.kafka import reachable_connection
-from lanner.wiring.stages.action_records import OpenRecords, is_fleet, this_person
+from lanner.wiring.stores import OpenRecords, is_fleet, this_person
 from schemas.action import ACTION_KINDS, ActionIntent, ActionType, TargetType
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def _other_host(settings: "Settings", name: str) -> HostFacts:
     """Return another host of the fleet. Raises BadInput if it is unknown, or if several have this name."""
     if not is_fleet(settings):
         raise BadInput(f"--host {printable(name)}: without a broker, actions are those of this host.")
-    from lanner.wiring.host_keys import read_host_keys
+    from lanner.wiring.published import read_host_keys
 
     announced = read_host_keys(reachable_connection(settings)).announced.values()
     found = {each.host_id: each.hostname for each in announced if name in (each.host_id, each.hostname)}

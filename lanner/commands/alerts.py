@@ -19,7 +19,7 @@ from lanner.cli.app import ALERT_FORMATS, NO_RULES, Group, Options, front_comman
 from lanner.cli.options import chosen_recording, progress, source_options, time_ms
 from lanner.errors import BadInput
 from lanner.libraries import need
-from lanner.process.signals import Signals
+from lanner.process import Signals
 from lanner.recorder.store import EventRange
 from lanner.terminal.output import note
 from lanner.wiring.kafka import reachable_connection

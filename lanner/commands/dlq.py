@@ -13,8 +13,7 @@ from foundation.text import printable
 from foundation.times import iso8601_zulu
 from lanner.cli.app import NO_RULES, Group, Options, front_command
 from lanner.cli.tables import DLQ
-from lanner.dead_letters.selection import DeadLetterFilter, chosen
-from lanner.dead_letters.store import DeadLetterStore, StoredDeadLetter, content
+from lanner.dead_letters import DeadLetterFilter, DeadLetterStore, StoredDeadLetter, chosen, content
 from lanner.terminal.output import note
 from lanner.terminal.tables import print_table
 from lanner.wiring.stores import open_stores

@@ -11,7 +11,7 @@ from lanner.cli.app import NO_RULES, Group, Options, front_command
 from lanner.cli.options import progress
 from lanner.cli.tables import EVENTS
 from lanner.errors import BadInput
-from lanner.process.signals import Signals
+from lanner.process import Signals
 from lanner.recorder.event_rows import lines, rows
 from lanner.terminal.alert_text import Summary
 from lanner.terminal.output import note

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bus.connection import Connection
     from lanner.recorder.host_tally import FleetHost
     from lanner.settings import Settings
-    from lanner.wiring.host_keys import HostKeyDecisions, HostKeys
+    from lanner.wiring.published import HostKeyDecisions, HostKeys
 
 
 _SLOW_MS = 5000
@@ -195,7 +195,7 @@ def enroll_host(options: Options, host: str | None, key: str | None, *, replace:
 
 def _host_keys(options: Options) -> "tuple[HostKeys, HostKeyDecisions]":
     """Return the known keys, and what writes decisions about them. Raises BadInput and BusUnavailable."""
-    from lanner.wiring.host_keys import HostKeyDecisions, read_host_keys
+    from lanner.wiring.published import HostKeyDecisions, read_host_keys
 
     settings = options.settings()
     connection = reachable_connection(settings)
@@ -281,7 +281,7 @@ def list_keys(options: Options) -> None:
     `lanner collector key` on the host. SINCE is the time of the decision or announcement.
     """
     need("processor", "confluent_kafka", "cryptography")
-    from lanner.wiring.host_keys import read_host_keys
+    from lanner.wiring.published import read_host_keys
 
     settings = options.settings()
     rows = sorted(

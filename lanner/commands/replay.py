@@ -15,7 +15,7 @@ from foundation.text import count_of, printable
 from lanner.cli.app import ALERT_FORMATS, Options, front_command
 from lanner.cli.options import time_ms
 from lanner.errors import BadInput
-from lanner.process.signals import Signals
+from lanner.process import Signals
 from lanner.recorder.coverage import RecordingCoverage, not_collected
 from lanner.recorder.json_file import JsonFile, is_json_file
 from lanner.recorder.recording import incident_lines, read_incident
@@ -26,7 +26,7 @@ from lanner.settings import Settings
 from lanner.sources.installed import source_named
 from lanner.terminal.alert_text import Summary
 from lanner.terminal.output import StatusLine, note
-from lanner.wiring.routing.routers import open_sinks
+from lanner.wiring.routers import open_sinks
 from lanner.wiring.rules import load_detection
 from lanner.wiring.stores import open_events
 from processor.evaluator import Evaluator

@@ -11,8 +11,7 @@ from pathlib import Path
 from bus.connection import BusUnavailable
 from foundation.sqlite import DatabaseUnusable
 from lanner.console.workers import PatientReading, on_thread
-from lanner.dead_letters.selection import DeadLetterFilter, chosen
-from lanner.dead_letters.store import OUTBOX_ENDING, DeadLetterStore, StoredDeadLetter
+from lanner.dead_letters import OUTBOX_ENDING, DeadLetterFilter, DeadLetterStore, StoredDeadLetter, chosen
 from lanner.errors import BadInput
 from lanner.operations.freshness import Freshness, FreshnessLimits, PipelineQueue, freshness
 from notifier.delivery.outbox import Outbox

@@ -30,7 +30,7 @@ from lanner.settings.sections.sinks import FileOutput
 from lanner.sources.installed import define_sources, topics_of
 from lanner.wiring.freshness import disk_spaces, limits_of
 from lanner.wiring.kafka import connection_of
-from lanner.wiring.routing.routers import enabled_sinks, routing_table
+from lanner.wiring.routers import enabled_sinks, routing_table
 from lanner.wiring.rules import appended_faults, load_detection
 from lanner.wiring.servers import server_secrets
 from lanner.wiring.sinks.registry import check_sink

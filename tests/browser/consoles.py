@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lanner.actions.local import LocalActionRecords
+from lanner.actions.one_host import LocalActionRecords
 from lanner.console.actions import ActionSource
 from lanner.console.server.app import VIEWS
 from lanner.settings import load_settings

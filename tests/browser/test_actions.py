@@ -2,7 +2,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from lanner.actions.local import LocalActionRecords
+from lanner.actions.one_host import LocalActionRecords
 from lanner.console.actions import ActionSource
 from schemas.action import ActionIntent, ActionResult
 from tests.browser.conftest import Serve, Visiting

@@ -6,8 +6,7 @@ from foundation.text import count_of
 from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.errors import BadInput
 from lanner.libraries import need
-from lanner.process import service
-from lanner.process.signals import Signals
+from lanner.process import Signals, Watchdog, notify_systemd
 from lanner.terminal.output import note
 
 
@@ -36,17 +35,17 @@ def serve(options: Options) -> None:
     if section.processor_key_files or section.people_key_files or section.console_key_files:
         need("processor", "confluent_kafka", "cryptography")
     made = action_service(settings, note)
-    watchdog = service.Watchdog()
+    watchdog = Watchdog()
     with Signals() as signals:
         try:
-            service.notify("READY=1")
+            notify_systemd("READY=1")
             if not options.quiet:
                 enabled = ", ".join(section.enabled) or "no type of action: collector.actions.enabled names none"
                 signed = "signed records" if made.executor.rights.is_signed else "records of root"
                 note(f"{section.socket}: {enabled}; {signed} are accepted. Stop: Ctrl-C")
             made.run(lambda: signals.stop, signals.descriptor, watchdog.beat)
         finally:
-            service.notify("STOPPING=1")
+            notify_systemd("STOPPING=1")
             made.close()
     if not options.quiet:
         counts = made.executor.outcomes

@@ -11,8 +11,7 @@ from foundation.text import count_of
 from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.errors import BadInput
 from lanner.libraries import need
-from lanner.process import service
-from lanner.process.signals import Signals
+from lanner.process import Signals, Watchdog, notify_systemd
 from lanner.settings import Settings
 from lanner.terminal.output import note
 from lanner.wiring.kafka import connection_of
@@ -68,20 +67,20 @@ def _run(options: Options, settings: Settings) -> None:
     archive = archive_service(settings, files, connection, note)
     stuck_seconds = max(settings.http.stuck_seconds, _STORING_SECONDS)
     view = ArchiveView(archive.intake, archive.consumer, archive.upkeep, stuck_seconds, settings.archive.folder)
-    watchdog = service.Watchdog()
+    watchdog = Watchdog()
 
     def turn() -> None:
         view.turned.beat()
         watchdog.beat()
 
     with endpoint(settings, "archive", view.readings, view.health()), Signals() as signals:
-        service.notify("READY=1")
+        notify_systemd("READY=1")
         if not options.quiet:
             note(f"events and alerts from {connection.bootstrap_servers} go to {settings.archive.folder}. Stop: Ctrl-C")
         try:
             archive.run(lambda: signals.stop, turn)
         finally:
-            service.notify("STOPPING=1")
+            notify_systemd("STOPPING=1")
     if not options.quiet:
         counts = archive.intake.counts
         note(

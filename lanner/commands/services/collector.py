@@ -10,8 +10,7 @@ from foundation.text import count_of, printable
 from lanner.cli.app import NO_RULES, Group, Options, front_command, shared_options
 from lanner.cli.tables import COLLECTOR
 from lanner.libraries import need
-from lanner.process import service
-from lanner.process.signals import Signals
+from lanner.process import Signals, Watchdog, notify_systemd
 from lanner.settings import LoadedSettings
 from lanner.terminal.output import note
 from lanner.wiring.kafka import connection_of
@@ -59,8 +58,8 @@ def _collect(options: Options) -> None:
                     f"watching {collector.hostname} for the broker at {connection.bootstrap_servers}, "
                     f"{len(collector.intake.event_types)} event types, as {made.filter.asker} require. Stop: Ctrl-C"
                 )
-            service.notify("READY=1")
-            watchdog = service.Watchdog()
+            notify_systemd("READY=1")
+            watchdog = Watchdog()
             while not signals.stop:
                 rested = not publisher.has_waiting and collector.rest(REST_SECONDS, signals.descriptor)
                 collector.poll(0 if rested else POLL_SECONDS)
@@ -70,7 +69,7 @@ def _collect(options: Options) -> None:
                 watchdog.beat()
                 view.turned.beat()
         finally:
-            service.notify("STOPPING=1")
+            notify_systemd("STOPPING=1")
             left = made.stop(FLUSH_SECONDS)
             if left and not options.quiet:
                 note(f"{left} batches remain in {Path(settings.kafka.spool_dir)}; the next collector here sends them.")
@@ -100,7 +99,7 @@ def _command(options: Options) -> None:
     ctx = click.get_current_context()
     ctx.obj = options
     if ctx.invoked_subcommand is None:
-        from lanner.process.memory import (
+        from lanner.process import (
             avro_without_snappy,
             collect_cycles_rarely,
             hash_without_openssl,

@@ -20,8 +20,7 @@ from lanner.cli.options import chosen_recording, parse_duration_ms, source_optio
 from lanner.cli.tables import CONSOLE
 from lanner.errors import BadInput
 from lanner.libraries import need
-from lanner.process import service
-from lanner.process.signals import Signals
+from lanner.process import Signals, Watchdog, notify_systemd
 from lanner.settings import Settings
 from lanner.terminal.output import note
 from lanner.terminal.tables import print_table
@@ -77,17 +76,17 @@ def _serve(options: Options, listen: str | None, file: Path | None, *, topic: bo
     with _folder(settings, file) as folder, Signals() as signals:
         console = start(folder=folder)
         try:
-            service.notify("READY=1")
+            notify_systemd("READY=1")
             if not options.quiet:
                 note(f"console at {console.address}. Stop: Ctrl-C")
-            watchdog = service.Watchdog()
+            watchdog = Watchdog()
             while not signals.stop:
                 time.sleep(POLL_SECONDS)
                 watchdog.beat()
                 if not console.is_alive:
                     raise BadInput("console: internal error; this is a bug in Lanner.")
         finally:
-            service.notify("STOPPING=1")
+            notify_systemd("STOPPING=1")
             console.stop()
 
 

@@ -9,7 +9,7 @@ from foundation.text import count_of
 from lanner.cli.app import NO_RULES, Group, Options, front_command
 from lanner.cli.tables import INTAKE
 from lanner.libraries import need
-from lanner.process import service
+from lanner.process import Watchdog, notify_systemd
 from lanner.terminal.output import note
 from lanner.wiring.kafka import connection_of
 
@@ -61,7 +61,7 @@ def kubernetes_audit(options: Options, *, listen: str | None, file: str | None, 
     topics_in_order(connection, topics_of("kubernetes-audit"))
     intake = AuditIntake(settings, connection, note)
     view = AuditIntakeView(intake, settings.http.stuck_seconds)
-    watchdog = service.Watchdog()
+    watchdog = Watchdog()
 
     def turn() -> None:
         view.turned.beat()
@@ -70,12 +70,12 @@ def kubernetes_audit(options: Options, *, listen: str | None, file: str | None, 
     with endpoint(settings, "intake", view.readings, view.health()):
         try:
             intake.start()
-            service.notify("READY=1")
+            notify_systemd("READY=1")
             if not options.quiet:
                 note(f"taking audit events from {', '.join(intake.origins)}. Stop: Ctrl-C")
             intake.run(turn)
         finally:
-            service.notify("STOPPING=1")
+            notify_systemd("STOPPING=1")
             intake.stop()
     if not options.quiet:
         note(f"{count_of(intake.outcomes.total(), 'audit event')} taken")
@@ -110,14 +110,14 @@ def kubernetes(options: Options) -> None:
     acting = topics_of("kubernetes-actions") if settings.kubernetes.actions.enabled else ()
     topics_in_order(connection, (*topics_of("kubernetes"), *acting))
     view = KubernetesView(pods, settings.http.stuck_seconds)
-    watchdog = service.Watchdog()
+    watchdog = Watchdog()
 
     def turn() -> None:
         view.turned.beat()
         watchdog.beat()
 
     with endpoint(settings, "kubernetes", view.readings, view.health()):
-        service.notify("READY=1")
+        notify_systemd("READY=1")
         if not options.quiet:
             note(f"reading pods from {pods.api.address}. Stop: Ctrl-C")
         run_service(pods, turn)

@@ -11,18 +11,22 @@ from foundation.files import FileWatch
 from lanner.cli.app import ALERT_FORMATS, Options, front_command
 from lanner.errors import BadInput
 from lanner.libraries import need
-from lanner.process import service
-from lanner.process.signals import Signals
+from lanner.process import Signals, Watchdog, notify_systemd
 from lanner.settings import Settings, find_file
 from lanner.settings.faults import locating
 from lanner.settings.sections.model import COMMANDS, sinks_of
 from lanner.terminal.output import error_line, note
 from lanner.wiring.check import check_settings
 from lanner.wiring.kafka import connection_of, reachable_connection
-from lanner.wiring.routing.previews import from_json, marked_alert, with_rule_texts
 from lanner.wiring.sinks.registry import open_sink
-from lanner.wiring.stages.notifier import Deliveries, open_intake
-from lanner.wiring.stages.slack_approvals import open_approvals
+from lanner.wiring.stages.notifier import (
+    Deliveries,
+    from_json,
+    marked_alert,
+    open_approvals,
+    open_intake,
+    with_rule_texts,
+)
 from notifier.sink import Delivered, RateLimited, RoutedAlert, Undeliverable
 from schemas.alert import Alert
 
@@ -119,13 +123,13 @@ def _deliver(
             if listen:
                 need("notifier", "aiohttp")
                 intake = open_intake(settings, listen, deliveries)
-            service.notify("READY=1")
+            notify_systemd("READY=1")
             if not options.quiet:
                 origin = connection.bootstrap_servers if connection else "outboxes on this host"
                 note(f"alerts from {origin} go to {', '.join(names)}. Stop: Ctrl-C")
                 if intake is not None:
                     note(f"accepting alerts at {intake.address}")
-            watchdog = service.Watchdog()
+            watchdog = Watchdog()
             while not signals.stop:
                 time.sleep(POLL_SECONDS)
                 watchdog.beat()
@@ -144,7 +148,7 @@ def _deliver(
                 if requested:
                     settings = _changed(options, settings, deliveries)
         finally:
-            service.notify("STOPPING=1")
+            notify_systemd("STOPPING=1")
             if approvals is not None:
                 approvals.stop()
             if intake is not None:
@@ -157,7 +161,7 @@ def _deliver(
 
 def _changed(options: Options, before: Settings, deliveries: Deliveries) -> Settings:
     """Reload settings and secrets; on errors, report them and keep the previous settings."""
-    service.notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+    notify_systemd(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
     settings = before
     try:
         loaded = options.load()
@@ -173,7 +177,7 @@ def _changed(options: Options, before: Settings, deliveries: Deliveries) -> Sett
             if getattr(settings, name) != getattr(before, name):
                 note(f"changes to {name} take effect after a restart.")
         note("settings reloaded.")
-    service.notify("READY=1")
+    notify_systemd("READY=1")
     return settings
 
 
@@ -199,7 +203,7 @@ def _try(settings: Settings, name: str) -> None:
 
 
 def _preview(settings: Settings, names: tuple[str, ...], alert: Alert) -> None:
-    from lanner.wiring.routing.previews import preview
+    from lanner.wiring.stages.notifier import preview
 
     for name in names:
         sys.stdout.write(preview(settings, name, alert, note) + "\n")

@@ -9,9 +9,7 @@ from bus.topics import EVENTS
 from foundation.text import count_of
 from lanner.cli.app import Options, front_command
 from lanner.libraries import need
-from lanner.process import service
-from lanner.process.memory import return_free_memory
-from lanner.process.signals import call_on_stop
+from lanner.process import Watchdog, call_on_stop, notify_systemd, return_free_memory
 from lanner.terminal.output import error_line, note
 from lanner.wiring.kafka import connection_of
 
@@ -47,7 +45,7 @@ def command(options: Options) -> None:
 
     def ready() -> None:
         view.mark_assigned()
-        service.notify("READY=1")
+        notify_systemd("READY=1")
         if not options.quiet:
             note(f"evaluating rules: {processor.rules.in_use.description}. Stop: Ctrl-C")
 
@@ -59,7 +57,7 @@ def command(options: Options) -> None:
                 stop_signals=call_on_stop,
                 on_ready=ready,
                 log_level=logging.DEBUG if settings.log_level == "debug" else logging.ERROR,
-                on_start=lambda app, shipping: view.start(app, shipping, service.Watchdog().beat),
+                on_start=lambda app, shipping: view.start(app, shipping, Watchdog().beat),
             )
             status = 0
         except ProcessorFailed as error:

@@ -12,7 +12,7 @@ import click
 from foundation.text import count_of
 from lanner.cli.app import ALERT_FORMATS, Options, front_command
 from lanner.cli.options import size_mib
-from lanner.process.memory import (
+from lanner.process import (
     avro_without_snappy,
     collect_cycles_rarely,
     hash_without_openssl,
@@ -133,8 +133,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
 
 def _actions(settings: Settings) -> "OneHostActions":
     from collector.actions.socket import ActionsClient
-    from lanner.actions.local import LocalActionRecords
-    from lanner.actions.one_host import OneHostActions
+    from lanner.actions.one_host import LocalActionRecords, OneHostActions
 
     records = LocalActionRecords(Path(settings.actions.state_dir), creates=True)
     return OneHostActions(records, ActionsClient(Path(settings.collector.actions.socket), note=note), note)

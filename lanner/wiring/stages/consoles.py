@@ -9,7 +9,7 @@ from pathlib import Path
 from bus.clients.reachability import check_reachable
 from bus.connection import Connection
 from foundation.text import OnNote
-from lanner.actions.local import LocalActionRecords
+from lanner.actions.one_host import LocalActionRecords
 from lanner.console.actions import ActionSource
 from lanner.console.feed.local import LineFile, LocalAlerts, MarkFile, RecordedAlerts
 from lanner.console.fleet.local import FilesOnly, LocalHost
@@ -17,7 +17,7 @@ from lanner.console.pipeline import PipelineSource, outbox_queues
 from lanner.console.searches import SearchSource
 from lanner.console.story.reading import EventArchive
 from lanner.console.story.rules import RuleBook
-from lanner.dead_letters.store import DeadLetterStore, outboxes
+from lanner.dead_letters import DeadLetterStore, outboxes
 from lanner.errors import BadInput
 from lanner.operations.freshness import Freshness
 from lanner.recorder.recording import RecordingStore
@@ -35,7 +35,7 @@ from schemas.catalog.priorities import BY_NAME
 
 def fleet_pipeline(connection: Connection, own_topics: Sequence[str] = ()) -> PipelineSource:
     """Return the queues and dead letters of a fleet. own_topics: those that processors read by json_sources."""
-    from lanner.dead_letters.topics import TopicDeadLetters
+    from lanner.dead_letter_topics import TopicDeadLetters
 
     @contextmanager
     def stores() -> Iterator[Sequence[DeadLetterStore]]:
@@ -118,7 +118,7 @@ def fleet_console(
 def _fleet_actions(settings: Settings, connection: Connection) -> ActionSource:
     """Return the records of a fleet's actions; a person can decide if there is a key. Raises BadInput."""
     from lanner.actions.topics import TopicActionRecords
-    from lanner.wiring.stages.action_records import signing_key
+    from lanner.wiring.stores import signing_key
 
     key = signing_key(settings)
     missing = "Nobody can decide here: set actions.key_file of this console to a key that hosts accept."

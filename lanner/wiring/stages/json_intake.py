@@ -14,7 +14,7 @@ from lanner.intake.delivery import open_delivery
 from lanner.intake.local import log_follower
 from lanner.intake.sources import AuditTopicReader, follow_file, read_topic
 from lanner.intake.webhook import AuditWebhook, WebhookAccess
-from lanner.process.signals import call_on_stop
+from lanner.process import call_on_stop
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.forms import is_loopback

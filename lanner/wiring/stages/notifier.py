@@ -1,40 +1,52 @@
-"""The sinks of one `lanner notifier`, a worker for each, and its intake of alerts."""
+"""One `lanner notifier`: its sinks, a worker for each, its intake, approvals in Slack, and alerts that test a sink."""
 
 import asyncio
+import os
 import socket
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bus.connection import BusUnavailable, Connection
-from lanner.dead_letters.selection import report_orphaned_outboxes
-from lanner.errors import or_bad_input
+from foundation.text import OnNote
+from lanner.dead_letters import report_orphaned_outboxes
+from lanner.errors import BadInput, or_bad_input
 from lanner.operations.freshness import Freshness, ProblemAlerts, freshness
 from lanner.operations.notifier import SinkView, sink_queue
+from lanner.ruleset.load import load_or_fail
+from lanner.ruletest.given import choose_given, is_json
 from lanner.settings import Settings
+from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.forms import is_loopback
 from lanner.terminal.output import note
+from lanner.wiring.alert_fields import appended
 from lanner.wiring.freshness import disk_spaces, limits_of
-from lanner.wiring.routing.previews import marked_alert
-from lanner.wiring.routing.routers import open_outbox, routing_table
-from lanner.wiring.routing.templates import appended
+from lanner.wiring.kafka import secret
+from lanner.wiring.routers import open_outbox, routing_table
+from lanner.wiring.rules import find_rules
 from lanner.wiring.servers import intake_address, server_secrets
-from lanner.wiring.sinks.registry import open_sink, worker_of
+from lanner.wiring.sinks.registry import open_sink, preview_routed, worker_of
 from notifier.delivery.outbox import Outbox
 from notifier.delivery.routing import Router
-from notifier.sink import Sink, SinkStats
+from notifier.formats.falco_json import falco_alert
+from notifier.sink import RoutedAlert, Sink, SinkStats
 from processor.output.redaction import Redaction
-from schemas.alert import Alert
+from processor.rules.rule import alert_text
+from schemas.alert import Alert, alert_id
 
 if TYPE_CHECKING:
+    from lanner.actions.book import ActionRecords
+    from lanner.actions.slack import SlackApprovals
     from notifier.intake import IntakeServer
 
 STOP_SECONDS = 15.0
 REPORT_SECONDS = 30.0
+APPROVALS_VARIABLE = "LANNER_SLACK_APP_TOKEN"
+TEST_RULE = "Lanner test alert"
 
 
 class Deliveries:
@@ -189,3 +201,108 @@ def open_intake(settings: Settings, listen: str, deliveries: Deliveries) -> Runn
     return RunningIntake(
         server, f"{'https' if context else 'http'}://{listen.rpartition(':')[0] or '*'}:{server.port}/"
     )
+
+
+def open_approvals(
+    settings: Settings, sinks: Sequence[str], connection: Connection | None, environment: Mapping[str, str] = os.environ
+) -> "SlackApprovals | None":
+    """Start the approval of actions in Slack if there is an app token, a broker, and `slack` among the sinks.
+
+    Raises:
+        BadInput: what it needs is not set, or a key can't be used.
+        BusUnavailable: the broker's client can't be created.
+    """
+    section, problems = settings.slack_output, list[SettingFault]()
+    if connection is None or "slack" not in sinks:
+        return None
+    name = "slack_output.app_token_file"
+    app_token = secret(name, APPROVALS_VARIABLE, section.app_token_file, environment, problems)
+    if not app_token and not problems:
+        return None
+    token = secret("slack_output.token_file", "LANNER_SLACK_TOKEN", section.token_file, environment, problems)
+    if not token or not section.channel:
+        text = f"{name}: approvals need a bot's token (slack_output.token_file) and slack_output.channel."
+        problems.append(SettingFault(name, text, follows=True))
+    if not section.approvers:
+        text = f"{name}: slack_output.approvers must list who may approve."
+        problems.append(SettingFault(name, text, follows=True))
+    if settings.actions.key_file is None:
+        text = f"{name}: actions.key_file must be set: it signs what people decide."
+        problems.append(SettingFault(name, text, follows=True))
+    if problems:
+        raise BadSettings(*problems)
+    from lanner.actions.topics import TopicActionRecords
+    from lanner.wiring.stores import signing_key
+
+    return approvals_of(settings, TopicActionRecords(connection, signing_key(settings)), app_token, token)
+
+
+def approvals_of(settings: Settings, records: "ActionRecords", app_token: str, token: str) -> "SlackApprovals":
+    """Start the approval of the actions in some records."""
+    from lanner.actions.slack import SlackApprovals
+    from notifier.sinks.slack.buttons import SlackButtons
+    from notifier.sinks.slack.client import WebApi
+
+    section = settings.slack_output
+    return SlackApprovals(
+        records,
+        WebApi(token, section.channel or "", base_url=section.api_url),
+        partial(SlackButtons, app_token, token, base_url=section.api_url),
+        dict(each.split("=", 1) for each in section.approvers),
+        note,
+    )
+
+
+def preview(settings: Settings, sink: str, alert: Alert, report: OnNote) -> str:
+    """Return the message, body or line that a sink makes of an alert, by the templates of its routes.
+
+    Reports if a route, a mute or the minimum priority excludes the alert. Raises BadInput if settings are wrong.
+    """
+    routed = routing_table(settings, report).router(sink, SinkStats())(alert)
+    if routed is None:
+        report(f"{sink}: a route, a mute or its minimum priority excludes this alert; it would be sent like this.")
+        routed = RoutedAlert(alert)
+    return preview_routed(settings, sink, routed)
+
+
+def marked_alert() -> Alert:
+    """Return an alert that is clearly marked as a test; each has a unique id."""
+    now = time.time_ns()
+    host = os.uname().nodename
+    return Alert(
+        id=alert_id(now, TEST_RULE, host, os.getpid()),
+        time=now,
+        rule=TEST_RULE,
+        priority="Notice",
+        output="This is a test of Lanner's delivery; nothing happened | sent_by=lanner notifier test",
+        output_fields={},
+        tags=("lanner_test",),
+        source="internal",
+        hostname=host,
+    )
+
+
+def with_rule_texts(alert: Alert, settings: Settings) -> Alert:
+    """Return an alert with the description and response of its rule, which JSON doesn't have.
+
+    An alert of an unknown rule stays as it is, and so do all if the rules can't be loaded.
+    """
+    try:
+        rules = load_or_fail(find_rules(settings), warnings=False).rules
+    except BadInput:
+        return alert
+    rule = next((each for each in rules if each.name == alert.rule), None)
+    if rule is None or alert.description or alert.response:
+        return alert
+    return replace(alert, description=alert_text(rule.description), response=alert_text(rule.response))
+
+
+def from_json(source: str, number: int | None = None) -> Alert:
+    """Read one alert in the JSON of Falco and Lanner, from a file or the JSON itself. Raises BadInput.
+
+    number is its position in the file, from 1; None if the file has only one.
+    """
+    try:
+        return falco_alert(choose_given(source, number))
+    except ValueError as error:
+        raise BadInput(f"{'the JSON' if is_json(source) else source}: {error}.") from None

@@ -14,13 +14,13 @@ from foundation.errors import LannerError
 from foundation.files import FileWatch
 from foundation.histogram import Histogram
 from foundation.text import Level, count_of, ignore_note
-from lanner.dead_letters.selection import report_orphaned_outboxes
+from lanner.dead_letters import report_orphaned_outboxes
 from lanner.errors import BadInput
 from lanner.known_state.host import StatefulEvaluator
+from lanner.libraries import need
 from lanner.operations.freshness import Freshness, PipelineQueue, ProblemAlerts, freshness
 from lanner.operations.notifier import sink_queue
-from lanner.process import service
-from lanner.process.signals import Signals
+from lanner.process import Signals, Watchdog, notify_systemd
 from lanner.recorder.host_tally import HostTally
 from lanner.recorder.recording import RecordingStore
 from lanner.recorder.rolling import RollingRecording
@@ -31,9 +31,9 @@ from lanner.ruleset.indicator_files import IndicatorFiles
 from lanner.settings import Settings
 from lanner.terminal.alert_text import Summary
 from lanner.terminal.output import StatusLine, error_line, note
+from lanner.wiring.alert_fields import conditions_of
 from lanner.wiring.freshness import disk_spaces, limits_of, remove_report, write_report
-from lanner.wiring.routing.conditions import conditions_of
-from lanner.wiring.routing.routers import enabled_sinks, open_sinks
+from lanner.wiring.routers import enabled_sinks, open_sinks
 from lanner.wiring.rules import repeated_alerts, rule_choices, searched_rules, uses_lists
 from lanner.wiring.stores import collected
 from notifier.delivery.outputs import AlertDelivery, DirectDelivery
@@ -201,15 +201,16 @@ class Pipeline:
             try:
                 self._source.start()
                 if self.settings.kubernetes.kubeconfig is not None:
+                    need("kubernetes", "lightkube")
                     # Imported here, because asyncio takes 4 MiB.
-                    from lanner.wiring.stages.pods import PodsOfNode
+                    from lanner.wiring.stages.kubernetes import PodsOfNode
 
                     pods = PodsOfNode(self.settings, self.pods, self._source.hostname, self._note)
                     self._stop_pods = pods.stop
                 if not self._quiet:
                     self._greet()
                 self.is_started = True
-                service.notify("READY=1")
+                notify_systemd("READY=1")
                 on_started()
                 self.evaluator.begin_learning(self._past)
                 self._turn(signals, until)
@@ -227,7 +228,7 @@ class Pipeline:
         return self._source.emitted_until
 
     def _turn(self, signals: Signals, until: Callable[[], bool]) -> None:
-        watchdog = service.Watchdog()
+        watchdog = Watchdog()
         chores_at = time.monotonic() + CHORES_SECONDS
         while not signals.stop and not until():
             may_rest = self.audit_log is None and not self.evaluator.is_learning
@@ -279,7 +280,7 @@ class Pipeline:
                 write_report(self.settings, self.current)
 
     def _end(self) -> None:
-        service.notify("STOPPING=1")
+        notify_systemd("STOPPING=1")
         self._status.close()
         if self._reported_at != math.inf:
             with suppress(OSError):
@@ -346,7 +347,7 @@ class Pipeline:
 
     def _reload_rules(self, cause: str) -> None:
         """Change to new settings and rules; if they are wrong, print why and keep the previous ones."""
-        service.notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        notify_systemd(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
         try:
             settings, detection = self._reload()
             chosen = collected(settings, detection)
@@ -381,7 +382,7 @@ class Pipeline:
                 f"rules changed: {count_of(changes, 'change')}" if changes else "settings read again, no rule changed"
             )
             self._note(f"{what} after {cause}; {active_text(detection)}.")
-        service.notify("READY=1")
+        notify_systemd("READY=1")
 
     def _report_change(self, detection: CompiledDetection, cause: str) -> int:
         """Report a change of the rules as an alert; return the number of changed rules, macros and lists."""

@@ -12,7 +12,7 @@ import pytest
 
 from lanner.errors import BadInput
 from lanner.settings import Settings, load_settings
-from lanner.wiring.routing.routers import enabled_sinks, open_sinks
+from lanner.wiring.routers import enabled_sinks, open_sinks
 from lanner.wiring.sinks.registry import open_sink
 from notifier.delivery.outbox import Outbox
 from notifier.delivery.worker import Worker

@@ -10,7 +10,7 @@ import pytest
 
 from bus.connection import BusUnavailable
 from lanner.libraries import Environment, missing, need, remedy
-from tests.unit.lanner.process.blocked import PROGRAM
+from tests.unit.lanner.blocked import PROGRAM
 
 LIBRARIES = (
     *("aiohttp", "apprise", "authlib", "confluent_kafka", "cryptography", "faust", "jinja2", "joserfc", "lightkube"),

@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 
 from foundation.text import ignore_note
-from lanner.dead_letters.selection import report_orphaned_outboxes
+from lanner.dead_letters import report_orphaned_outboxes
 from lanner.errors import BadInput
 from lanner.settings import Settings, load_settings
 from lanner.settings.shown import render
-from lanner.wiring.routing.previews import preview
-from lanner.wiring.routing.routers import enabled_sinks, open_sinks, routing_table
+from lanner.wiring.routers import enabled_sinks, open_sinks, routing_table
 from lanner.wiring.sinks.registry import open_sink
+from lanner.wiring.stages.notifier import preview
 from notifier.sink import SinkStats
 from tests.notes import into
 from tests.unit.alerts import alert

@@ -15,7 +15,7 @@ from lanner.console.server.guard import NotFound, failure, json_body
 from lanner.console.server.rendering import page
 from lanner.console.store.rows import time_text
 from lanner.console.workers import NotReadable, PatientReading
-from lanner.dead_letters.store import StoredDeadLetter
+from lanner.dead_letters import StoredDeadLetter
 from lanner.errors import BadRequest
 
 MAX_REPLAYED = 200

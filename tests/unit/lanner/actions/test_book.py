@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lanner.actions.book import ActionBook
-from lanner.actions.local import LocalActionRecords
+from lanner.actions.one_host import LocalActionRecords
 from lanner.errors import BadInput
 from schemas.action import ActionDecision, ActionIntent, ActionResult
 

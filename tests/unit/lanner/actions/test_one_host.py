@@ -3,8 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from foundation.text import ignore_note
-from lanner.actions.local import LocalActionRecords
-from lanner.actions.one_host import OneHostActions
+from lanner.actions.one_host import LocalActionRecords, OneHostActions
 from processor.actions.policies import ActionBudget, ActionPolicy, Never
 from schemas.action import ActionDecision, ActionIntent, ActionResult, decode_action_record
 from schemas.alert import Alert

@@ -12,9 +12,9 @@ import pytest
 from aiohttp import WSMsgType, web
 
 from lanner.actions.book import ActionBook
-from lanner.actions.local import LocalActionRecords
+from lanner.actions.one_host import LocalActionRecords
 from lanner.settings import load_settings
-from lanner.wiring.stages.slack_approvals import approvals_of
+from lanner.wiring.stages.notifier import approvals_of
 from schemas.action import ActionIntent, ActionResult
 from tests.unit.lanner.console.alerts import HOSTILE, soon
 

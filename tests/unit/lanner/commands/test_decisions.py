@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lanner.actions.book import ActionBook
-from lanner.actions.local import LocalActionRecords
+from lanner.actions.one_host import LocalActionRecords
 from processor.actions.fuse import BLOWN
 from schemas.action import ActionIntent, ActionResult
 from tests.unit.lanner.program import lanner

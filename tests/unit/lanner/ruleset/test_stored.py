@@ -150,7 +150,7 @@ def test_lanner_run_imports_no_parser_of_rules_when_they_are_stored(tmp_path: Pa
     code = (
         "import sys; from pathlib import Path\n"
         "import lanner.cli.main, lanner.commands.services.run\n"
-        "from lanner.process.memory import avro_without_snappy, hash_without_openssl\n"
+        "from lanner.process import avro_without_snappy, hash_without_openssl\n"
         "hash_without_openssl(); avro_without_snappy()\n"
         "import lanner.wiring.stages.single_host\n"
         "import lanner.wiring.stages.collector\n"

@@ -12,10 +12,10 @@ from foundation.text import ignore_note
 from lanner.errors import BadInput
 from lanner.settings import Settings, load_settings
 from lanner.settings.sections.model import BUILT_IN, KINDS
-from lanner.wiring.routing.previews import preview
-from lanner.wiring.routing.routers import enabled_sinks, open_sinks, routing_table
+from lanner.wiring.routers import enabled_sinks, open_sinks, routing_table
 from lanner.wiring.sinks.kinds import Opener, SinkContext, SinkKind
 from lanner.wiring.sinks.registry import SINKS
+from lanner.wiring.stages.notifier import preview
 from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome, SinkStats
 from tests.unit.alerts import alert
 from tests.unit.lanner.program import lanner
@@ -111,7 +111,7 @@ class Missing:
         if name.partition(".")[0] in ("urllib3", "jinja2", "slack_sdk", "apprise", "confluent_kafka", "aiohttp"):
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Missing())
-import lanner.wiring.stages.single_host, lanner.wiring.routing.previews
+import lanner.wiring.stages.single_host, lanner.wiring.stages.notifier
 from lanner.wiring.sinks.registry import open_sink
 from lanner.errors import BadInput
 from lanner.settings import load_settings

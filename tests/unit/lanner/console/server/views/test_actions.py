@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lanner.actions.book import ActionBook
-from lanner.actions.local import LocalActionRecords
+from lanner.actions.one_host import LocalActionRecords
 from lanner.console.actions import ActionSource
 from lanner.console.people.accounts import Accounts
 from lanner.wiring.stages.console import PEOPLE

@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from lanner.actions.local import LocalActionRecords
+from lanner.actions.one_host import LocalActionRecords
 from lanner.console.actions import ActionSource
 from tests.unit.lanner.console.alerts import HOSTILE, found, hostile_alert
 from tests.unit.lanner.console.events import THE_READ, read_at, retained

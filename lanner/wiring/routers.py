@@ -14,8 +14,15 @@ from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.sections.model import KINDS, kind_of, section_of
 from lanner.settings.sections.sinks import AlertMatch
-from lanner.wiring.routing.conditions import Predicate, compile_conditions, conditions_of, guarded
-from lanner.wiring.routing.templates import Fill, compile_templates, or_own_text
+from lanner.wiring.alert_fields import (
+    Fill,
+    Predicate,
+    compile_conditions,
+    compile_templates,
+    conditions_of,
+    guarded,
+    or_own_text,
+)
 from lanner.wiring.sinks.lines import alert_lines
 from lanner.wiring.sinks.registry import SINKS, open_direct, open_sink, worker_of
 from notifier.delivery.outbox import Outbox

@@ -10,7 +10,7 @@ from bus.messages import Headers
 from bus.results import OMITTED
 from bus.topics import ALERTS, CORRELATE, EVENTS, KUBERNETES_AUDIT, NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS
 from foundation.text import printable
-from lanner.dead_letters.store import StoredDeadLetter, alert_in
+from lanner.dead_letters import StoredDeadLetter, alert_in
 from lanner.errors import BadInput
 from notifier.delivery.kafka_queue import ONLY_FOR
 from schemas.alert import ALERT_FORMAT

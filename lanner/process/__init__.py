@@ -1,1 +1,0 @@
-"""The process and its host: signals, notices to systemd, changed files and memory."""

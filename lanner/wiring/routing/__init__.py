@@ -1,1 +1,0 @@
-"""Routes: settings of routes and mutes in, one router for each sink out."""
