@@ -25,7 +25,7 @@ from typing import Any
 
 from bench.running import cpu_seconds, rss_mib, running_broker, started, topics_on
 from bus.connection import Connection
-from foundation.times import iso8601_zulu
+from foundation.quantities import iso8601_zulu
 from lanner.intake.documents import split
 from processor.detection.ruleset import compile_ruleset
 from processor.detection.stage import DetectStage

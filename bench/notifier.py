@@ -16,14 +16,13 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
 from bench.running import running_broker, topics_on
-from foundation.backoff import Backoff
+from foundation.throttling import Backoff
 from lanner.settings import load_settings
 from lanner.settings.sections.model import SIEM
 from lanner.wiring.sinks.registry import open_sink
-from notifier.delivery.outbox import Outbox
-from notifier.delivery.retry import RetryPolicy
-from notifier.delivery.worker import Worker
+from notifier.outbox import Outbox
 from notifier.sink import RoutedAlert, SendOutcome, Sink, SinkStats
+from notifier.worker import RetryPolicy, Worker
 from schemas.alert import Alert
 
 ROUNDS = 3

@@ -12,7 +12,7 @@ from bus.topics import ALERTS, CORRELATE, EVENTS, KUBERNETES_AUDIT, NOTIFIER_DEA
 from foundation.text import printable
 from lanner.dead_letters import StoredDeadLetter, alert_in
 from lanner.errors import BadInput
-from notifier.delivery.kafka_queue import ONLY_FOR
+from notifier.kafka_queue import ONLY_FOR
 from schemas.alert import ALERT_FORMAT
 from schemas.encoding.batch import EVENT_BATCH_FORMAT
 

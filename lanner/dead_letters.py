@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from foundation.sqlite import DatabaseUnusable
 from foundation.text import OnNote, count_of, printable
 from lanner.errors import BadInput
-from notifier.delivery.outbox import Outbox
+from notifier.outbox import Outbox
 from schemas.alert import Alert, BadAlert, decode_alert
 from schemas.encoding.batch import BadBatch, decode_batch
 

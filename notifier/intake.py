@@ -22,9 +22,9 @@ from bus.topics import ALERTS, SCHEMAS
 from foundation.errors import LannerError
 from foundation.http_server import Handler, HttpIntake, HttpLimits, health, text_answer
 from foundation.text import OnNote
-from notifier.delivery.outbox import Outbox
-from notifier.delivery.routing import Router
-from notifier.formats.falco_json import parse_falco
+from notifier.formats.falco import parse_falco
+from notifier.outbox import Outbox
+from notifier.routing import Router
 from notifier.sink import IntakeStats
 from schemas.alert import ALERT_FORMAT, Alert
 from schemas.encoding.wire import reframed

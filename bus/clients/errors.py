@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-from bus.clients.retry import Retry
+from bus.clients.availability import Retry
 from bus.connection import BusUnavailable, Connection, fault_text
 from foundation.errors import LannerError
 

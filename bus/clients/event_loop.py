@@ -6,8 +6,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from bus.clients.availability import Retry
 from bus.clients.producers import Outgoing, Report, resending_producer
-from bus.clients.retry import Retry
 from bus.connection import BusUnavailable, Connection, fault_text
 from bus.messages import Headers
 from foundation.text import OnNote, ignore_note

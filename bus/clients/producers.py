@@ -9,9 +9,8 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from bus.clients.availability import ConnectionState, Retry
 from bus.clients.errors import ClientErrors, MessageRefused, meaning, unusable
-from bus.clients.reachability import ConnectionState
-from bus.clients.retry import Retry
 from bus.connection import BusUnavailable, Connection, client_config
 from bus.messages import Headers
 from bus.topics import BATCH_BYTES, MAX_MESSAGE_BYTES

@@ -7,8 +7,8 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from bus.clients.availability import ConnectionState, close_aside
 from bus.clients.errors import UNKNOWN_TOPIC_SECONDS, ClientErrors, ask, patience_with, unavailable, unusable
-from bus.clients.reachability import ConnectionState, close_aside
 from bus.connection import BusUnavailable, Connection, client_config
 
 MakeConsumer = Callable[[dict[str, Any]], Consumer]

@@ -20,8 +20,8 @@ from collector.actions.processes import BootOffsets
 from collector.processes.container_names import container_of
 from collector.procfs.parse import Stat, parse_stat
 from collector.procfs.reading import read_file
-from foundation.child_process import child_command
 from foundation.files import open_private, write_atomically
+from foundation.interpreter import child_command
 from foundation.text import count_of
 from schemas.action import ActionIntent
 

@@ -13,8 +13,8 @@ from collector.actions.journal import RETENTION, Journal, JournaledAction
 from collector.actions.keeper import LeaseKeepers
 from collector.actions.socket import BadPacket, RecordPacket, TakenPacket
 from foundation.quantities import duration_text, seconds_text
-from foundation.rate_limit import RateLimit
 from foundation.text import OnNote, ignore_note, is_like
+from foundation.throttling import RateLimit
 from schemas.action import (
     ACTION_KINDS,
     ActionDecision,

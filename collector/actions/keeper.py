@@ -55,7 +55,7 @@ class LeaseKeepers:
         """
         from subprocess import DEVNULL, Popen  # noqa: PLC0415
 
-        from foundation.child_process import child_command  # noqa: PLC0415
+        from foundation.interpreter import child_command  # noqa: PLC0415
 
         verb = next((each for each in ("write", "command") if isinstance(facts.get(each), list)), "")
         if not verb:

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-from foundation.backoff import Backoff
 from foundation.errors import LannerError
 from foundation.text import OnNote, ignore_note, printable
+from foundation.throttling import Backoff
 from schemas.action import ActionResult, BadActionRecord, decode_action_record
 
 MAX_PACKET_BYTES = 64 << 10

@@ -28,7 +28,7 @@ from collector.containers.values import (
     texts,
 )
 from collector.processes.container_names import ContainerName
-from foundation.times import NANOSECONDS, from_rfc3339
+from foundation.quantities import NANOSECONDS, from_rfc3339
 from schemas.batch import Container, Mount
 from schemas.encoding.limits import is_clock
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from collector.actions.effect import ActionRefused, TargetGone
 from collector.kubernetes.api import ApiServer, RequestFailed
+from foundation.quantities import from_rfc3339, iso8601_zulu
 from foundation.text import is_like
-from foundation.times import from_rfc3339, iso8601_zulu
 from schemas.action import CLUSTER_NAMESPACES, ActionIntent, ClusterActionType
 
 _LABELS: Mapping[ClusterActionType, str] = {

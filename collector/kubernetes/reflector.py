@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from collector.kubernetes.objects import KubernetesObject, Page, WatchEvent
-from foundation.backoff import Backoff
+from foundation.throttling import Backoff
 
 GONE = 410
 _TOO_MANY_REQUESTS = 429

@@ -17,7 +17,7 @@ from typing import Any
 
 from collector.procfs.accounts import AccountFilesAnswer, AccountFilesQuery, answer_of
 from collector.procfs.look_up_server import main
-from foundation.child_process import child_command
+from foundation.interpreter import child_command
 
 ARGUMENT = "look-up-server"
 """Argument with which a frozen program starts the server."""

@@ -8,9 +8,9 @@ from typing import Any
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
 
 from bus.clients import producers
+from bus.clients.availability import ConnectionState
 from bus.clients.errors import ClientErrors, is_forbidden, is_refusal, is_too_large
 from bus.clients.producers import make_producer, producer_config
-from bus.clients.reachability import ConnectionState
 from bus.clients.schema_registry import Registration, Registry, schema_message
 from bus.connection import Connection
 from bus.messages import AVRO, CLOCK, JSON_HEADERS, SENT, Headers, HostClock

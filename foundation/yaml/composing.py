@@ -4,8 +4,8 @@ from typing import Any
 
 import yaml
 
-from foundation.yaml.limits import Limits, OverLimits, YamlError
 from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceFile, SourceLocation
+from foundation.yaml.reading import Limits, OverLimits, YamlError
 
 _FASTEST: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

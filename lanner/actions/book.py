@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
 from foundation.caches import BoundedMap
-from foundation.times import iso8601_zulu
+from foundation.quantities import iso8601_zulu
 from processor.actions.fuse import BLOWN
 from schemas.action import ActionDecision, ActionIntent, ActionResult, Outcome, is_agreed
 

@@ -24,8 +24,8 @@ from collector.actions.executor import why_late
 from collector.kubernetes.acting import ClusterActions, Held
 from collector.kubernetes.api import RequestFailed
 from foundation.caches import BoundedMap
-from foundation.rate_limit import RateLimit
 from foundation.text import OnNote, is_like
+from foundation.throttling import RateLimit
 from lanner.actions.book import ActionBook, TrackedAction
 from schemas.action import (
     ActionDecision,

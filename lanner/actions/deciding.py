@@ -9,9 +9,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 from foundation.errors import LannerError
-from foundation.quantities import duration_text
+from foundation.quantities import date_and_time_seconds, duration_text
 from foundation.text import printable
-from foundation.times import date_and_time_seconds
 from lanner.actions.book import ActionBook, ActionStatus, TrackedAction
 from schemas.action import (
     ACTION_KINDS,

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from bus.connection import BusUnavailable
 from foundation.caches import BoundedMap
 from foundation.errors import LannerError
-from foundation.quantities import duration_text
+from foundation.quantities import clock_seconds, duration_text
 from foundation.text import OnNote, count_of, printable
-from foundation.times import clock_seconds
 from lanner.actions.book import ActionBook, ActionRecords, TrackedAction
 from lanner.actions.deciding import DecisionRefused, decide, find_action, on_the_same
 from lanner.errors import BadInput

@@ -11,10 +11,9 @@ from typing import Any, cast
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from bus.acls import ARCHIVE_GROUP
+from bus.clients.availability import ConnectionState, Outage, close_aside
 from bus.clients.errors import TIMEOUT_SECONDS, ClientErrors, unavailable
-from bus.clients.reachability import ConnectionState, close_aside
 from bus.clients.readers import forbids_reading, make_consumer
-from bus.clients.retry import Outage
 from bus.connection import BusUnavailable, Connection
 from bus.topics import ALERTS, EVENTS
 from foundation.text import OnNote

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from foundation.garbage import no_collections
+from foundation.interpreter import no_collections
 from foundation.text import count_of
 from lanner.captures.assembler import CaptureAssembler
 from lanner.captures.format.blocks import (

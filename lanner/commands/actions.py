@@ -9,9 +9,8 @@ from pathlib import Path
 
 import click
 
-from foundation.quantities import duration_text
+from foundation.quantities import date_and_time_seconds, duration_text, iso8601_zulu
 from foundation.text import count_of, printable
-from foundation.times import date_and_time_seconds, iso8601_zulu
 from lanner.cli.app import Group, Options, front_command
 from lanner.cli.options import source_options
 from lanner.cli.tables import ACTIONS

@@ -12,9 +12,8 @@ from collector.batch_assembler import boot_to_epoch
 from collector.containers.runtimes import runtimes
 from collector.host import HostFacts, this_host
 from collector.processes.container_names import Naming
-from foundation.quantities import duration_text
+from foundation.quantities import duration_text, from_rfc3339
 from foundation.text import count_of, printable
-from foundation.times import from_rfc3339
 from lanner.actions.deciding import DecisionRefused, by_hand, lease_of, on_the_same, target_type
 from lanner.actions.local_targets import LocalTarget, LocalTargets
 from lanner.cli.app import NO_RULES, Options, front_command

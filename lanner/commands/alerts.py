@@ -25,7 +25,7 @@ from lanner.terminal.output import note
 from lanner.wiring.kafka import reachable_connection
 from lanner.wiring.sinks.lines import alert_lines
 from lanner.wiring.stores import open_events
-from notifier.formats.text import Line
+from notifier.formats.falco import Line
 from schemas.alert import Alert
 from schemas.catalog.priorities import BY_NAME, SEVERITY
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
+from foundation.quantities import clock, date_and_time, date_and_time_seconds
 from foundation.text import printable
-from foundation.times import clock, date_and_time, date_and_time_seconds
 from lanner.captures.writing.writer import CaptureSpool
 from lanner.cli.app import Options, front_command
 from lanner.cli.options import Progress, chosen_recording, parse_duration_ms, progress, source_options

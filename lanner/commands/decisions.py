@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from foundation.quantities import date_and_time_seconds
 from foundation.sqlite import DatabaseUnusable
 from foundation.text import count_of, printable
-from foundation.times import date_and_time_seconds
 from lanner.actions.book import ActionBook, TrackedAction, action_json
 from lanner.actions.deciding import DecisionRefused, decide, decide_all, find_action, lasting, short_ids
 from lanner.cli.app import NO_RULES, Options, front_command

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from foundation.quantities import iso8601_zulu
 from foundation.text import printable
-from foundation.times import iso8601_zulu
 from lanner.cli.app import NO_RULES, Group, Options, front_command
 from lanner.cli.tables import DLQ
 from lanner.dead_letters import DeadLetterFilter, DeadLetterStore, StoredDeadLetter, chosen, content

@@ -11,8 +11,8 @@ import click
 from rich.text import Text
 
 from bus.connection import BusUnavailable
+from foundation.quantities import iso8601_zulu
 from foundation.text import printable
-from foundation.times import iso8601_zulu
 from lanner.cli.app import NO_RULES, Group, Options, front_command, shared_options
 from lanner.cli.options import agreed, progress
 from lanner.cli.tables import HOSTS

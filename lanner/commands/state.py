@@ -13,8 +13,8 @@ import click
 
 from bus.connection import Connection
 from foundation.files import open_private
+from foundation.quantities import date_and_time_seconds, iso8601_zulu
 from foundation.text import printable
-from foundation.times import date_and_time_seconds, iso8601_zulu
 from lanner.cli.app import Group, Options, front_command
 from lanner.cli.options import progress
 from lanner.cli.tables import STATE

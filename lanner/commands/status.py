@@ -8,9 +8,8 @@ from typing import Literal
 
 from rich.text import Text
 
-from foundation.quantities import seconds_text
+from foundation.quantities import iso8601_zulu, seconds_text
 from foundation.text import printable
-from foundation.times import iso8601_zulu
 from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.options import progress
 from lanner.libraries import need

@@ -181,7 +181,7 @@ def create_topics(
 
 def _why_unreachable(connection: Connection) -> BusUnavailable | None:
     try:
-        from bus.clients.reachability import check_reachable
+        from bus.clients.availability import check_reachable
 
         check_reachable(connection)
     except BusUnavailable as error:

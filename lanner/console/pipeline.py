@@ -14,7 +14,7 @@ from lanner.console.workers import PatientReading, on_thread
 from lanner.dead_letters import OUTBOX_ENDING, DeadLetterFilter, DeadLetterStore, StoredDeadLetter, chosen
 from lanner.errors import BadInput
 from lanner.operations.freshness import Freshness, FreshnessLimits, PipelineQueue, freshness
-from notifier.delivery.outbox import Outbox
+from notifier.outbox import Outbox
 
 
 def outbox_queues(folder: Path) -> list[PipelineQueue]:

@@ -16,8 +16,8 @@ import pyarrow as pa
 from pyarrow import fs
 
 from foundation.files import write_atomically
+from foundation.quantities import iso8601_zulu
 from foundation.text import OnNote, count_of, printable
-from foundation.times import iso8601_zulu
 from lanner.archive.files import HOUR_MS, ArchiveFiles, hour_of
 from lanner.archive.schema import restored_text
 from lanner.errors import BadInput

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from foundation.times import iso8601_zulu
+from foundation.quantities import iso8601_zulu
 from lanner.archive.schema import archived_text, restored_text
 from processor.output.redaction import Redaction
 

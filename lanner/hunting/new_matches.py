@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from foundation.times import iso8601_zulu
+from foundation.quantities import iso8601_zulu
 from processor.correlation.correlator import Correlator
 from processor.detection.budget import BOUNDLESS, Budget
 from processor.detection.repeats import RepeatedAlerts

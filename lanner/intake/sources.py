@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
+from bus.clients.availability import ConnectionState, close_aside
 from bus.clients.errors import unusable
-from bus.clients.reachability import ConnectionState, close_aside
 from bus.clients.readers import make_consumer
 from bus.connection import Connection
 from foundation.text import OnNote

@@ -9,10 +9,10 @@ from foundation.sqlite import as_os_errors
 from lanner.operations.catalogue import CLOSED, Readings, Value, closed_connections
 from lanner.operations.freshness import Freshness, PipelineQueue
 from lanner.operations.health import Beat, Health, HealthCheck, degraded, problem_readings, turning
-from notifier.delivery.outbox import Outbox
-from notifier.delivery.outputs import AlertDelivery, DirectDelivery, OutboxDelivery
-from notifier.delivery.worker import Worker
+from notifier.outbox import Outbox
+from notifier.outputs import AlertDelivery, DirectDelivery, OutboxDelivery
 from notifier.sink import IntakeStats, SinkStats
+from notifier.worker import Worker
 
 
 class KafkaQueueState(Protocol):

@@ -15,7 +15,7 @@ from lanner.operations.freshness import Freshness
 from lanner.operations.health import Health, HealthCheck, degraded, problem_readings, turning
 from lanner.operations.notifier import SinkView, fresh, outcomes, sink_readings
 from lanner.ruleset.compile import CompiledDetection
-from notifier.delivery.outputs import AlertDelivery, DirectDelivery, OutboxDelivery
+from notifier.outputs import AlertDelivery, DirectDelivery, OutboxDelivery
 from processor.detection.rule_timing import RuleTiming
 from processor.sessions.sessions import Sessions
 from schemas.catalog.fields import SYSCALL

@@ -11,10 +11,9 @@ from pathlib import Path
 
 from foundation.text import did_you_mean
 from foundation.yaml import mappings
-from foundation.yaml.limits import YamlError
 from foundation.yaml.mappings import BadMapping, MappingReader
 from foundation.yaml.nodes import Node, SequenceNode, SourceFile, SourceLocation
-from foundation.yaml.reading import read_documents
+from foundation.yaml.reading import YamlError, read_documents
 
 EXECUTORS = ("sh", "bash", "manual")
 """Those of Linux; `manual` is for people."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lanner.prove.atomics import AtomicTest
-from notifier.formats.action import action
+from notifier.formats.phrases import action
 from schemas.alert import Alert
 from schemas.catalog.attack import techniques
 

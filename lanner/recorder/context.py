@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from foundation.times import date_and_time_seconds
+from foundation.quantities import date_and_time_seconds
 from lanner.errors import BadInput
 from lanner.recorder.coverage import RecordingCoverage
 from lanner.recorder.store import EARLIER_MS, EventRange, EventStore, Reading, Stop, StoredBatch, time_text

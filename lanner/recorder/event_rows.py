@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from foundation.quantities import clock
 from foundation.text import printable
-from foundation.times import clock
-from notifier.formats.action import NO_ADDRESS, NOERROR
+from notifier.formats.phrases import NO_ADDRESS, NOERROR
 from processor.fields.extract import reader
 from processor.output.redaction import Redaction
 from schemas.batch import EventBatch

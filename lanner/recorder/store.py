@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from bus.messages import append_time, correction
+from foundation.quantities import date_and_time_seconds
 from foundation.text import OnNote, ignore_note
-from foundation.times import date_and_time_seconds
 from lanner.errors import BadInput
 from processor.compiler.batch import Excludes
 from processor.hosts.arrival import dated

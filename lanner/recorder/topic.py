@@ -5,8 +5,8 @@ from contextlib import closing
 from functools import partial
 from typing import Any, Literal
 
+from bus.clients.availability import check_reachable
 from bus.clients.history import Bounds, TopicHistory, stamp_of
-from bus.clients.reachability import check_reachable
 from bus.connection import Connection
 from bus.messages import partition_of
 from bus.topics import ALERTS, EVENTS

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from foundation.quantities import duration_text
+from foundation.quantities import duration_text, iso8601_zulu
 from foundation.text import count_of, did_you_mean, printable
-from foundation.times import iso8601_zulu
 from foundation.yaml.nodes import SourceLocation
 from lanner.recorder.json_file import JsonFile, is_json_file
 from lanner.ruleset.explanation import as_text_tree, shown_value

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from foundation.caches import BoundedSet
+from foundation.quantities import clock, date_and_time, iso8601
 from foundation.text import count_of, printable
-from foundation.times import clock, date_and_time, iso8601
 from lanner.terminal.output import paint
-from notifier.formats.action import sentence
 from notifier.formats.facts import facts
+from notifier.formats.phrases import sentence
 from schemas.alert import Alert
 from schemas.batch import INCOMPLETE_REASONS, events_lost
 from schemas.catalog.priorities import SEVERITY

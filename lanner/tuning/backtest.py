@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from foundation.caches import BoundedSet
+from foundation.quantities import date_and_time_seconds
 from foundation.text import count_of
-from foundation.times import date_and_time_seconds
 from lanner.recorder.coverage import RecordingCoverage, not_collected
 from lanner.recorder.store import Reading, StoredBatch, time_text
 from lanner.ruleset.compile import CompiledDetection

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foundation.files import write_atomically
+from foundation.quantities import date_and_time_seconds
 from foundation.text import count_of
-from foundation.times import date_and_time_seconds
 from lanner.errors import BadInput
 from processor.loading.action_power import PolicyPower
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from foundation.errors import LannerError
+from foundation.quantities import clock, clock_seconds, date_and_time, date_and_time_seconds, iso8601
 from foundation.text import OnNote
-from foundation.times import clock, clock_seconds, date_and_time, date_and_time_seconds, iso8601
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault, part_of
 from lanner.settings.sections.sinks import AppendOutput, Condition

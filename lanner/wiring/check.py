@@ -179,7 +179,7 @@ def broker(settings: Settings) -> DoctorCheck:
     """Check whether the broker, which is configured, answers and has the topics."""
     try:
         connection = connection_of(settings)
-        from bus.clients.reachability import check_reachable
+        from bus.clients.availability import check_reachable
 
         check_reachable(connection)
         need("processor", "confluent_kafka")

@@ -53,7 +53,7 @@ def group_queues(connection: Connection, own_topics: Sequence[str] = ()) -> list
     """
     # `lanner run` does without the broker's client.
     from bus.administration import NOTIFIER_GROUPS, GroupLags
-    from bus.clients.reachability import check_reachable
+    from bus.clients.availability import check_reachable
 
     def queue(kind: ReaderKind, name: str, lag: "GroupLag") -> PipelineQueue:
         return PipelineQueue(kind, name, lag.topic, lag.waiting, lag.oldest, lag.members)

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from foundation.child_process import child_command
 from foundation.errors import LannerError
+from foundation.interpreter import child_command
 from foundation.quantities import UNITS
 from lanner.console.hunts import HuntRequest, HuntSource
 from lanner.errors import BadInput

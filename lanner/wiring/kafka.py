@@ -65,7 +65,7 @@ def reachable_connection(settings: Settings) -> Connection:
         BusUnavailable: no broker takes connections, which is known within three seconds.
     """
     connection = replace(connection_of(settings), on_wait=note)
-    from bus.clients.reachability import check_reachable
+    from bus.clients.availability import check_reachable
 
     check_reachable(connection)
     return connection
@@ -150,8 +150,8 @@ def topics_in_order(connection: Connection, names: Sequence[str]) -> tuple[dict[
         BusUnavailable: The broker can't be used, and waiting won't help.
     """
     from bus.administration import Administration
+    from bus.clients.availability import Retry, persist
     from bus.clients.errors import UNKNOWN_TOPIC_SECONDS
-    from bus.clients.retry import Retry, persist
 
     fatal: list[TopicProblem] = []
 

@@ -25,9 +25,9 @@ from lanner.wiring.alert_fields import (
 )
 from lanner.wiring.sinks.lines import alert_lines
 from lanner.wiring.sinks.registry import SINKS, open_direct, open_sink, worker_of
-from notifier.delivery.outbox import Outbox
-from notifier.delivery.outputs import AlertDelivery, DirectDelivery, OutboxDelivery
-from notifier.delivery.routing import AlertMatcher, Mute, Route, SinkRouter
+from notifier.outbox import Outbox
+from notifier.outputs import AlertDelivery, DirectDelivery, OutboxDelivery
+from notifier.routing import AlertMatcher, Mute, Route, SinkRouter
 from notifier.sink import Sink, SinkStats
 from notifier.sinks.lines import StdoutSink, is_journal
 from schemas.catalog.priorities import BY_NAME

@@ -11,10 +11,10 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
-from notifier.formats import falco_json
-from notifier.formats.action import has_failed
+from notifier.formats import falco
 from notifier.formats.facts import entity_id
 from notifier.formats.kinds import category, dns_answers, file_path, protocol, types
+from notifier.formats.phrases import has_failed
 from schemas.alert import Alert
 from schemas.catalog.attack import techniques
 from schemas.catalog.fields import SYSCALL
@@ -45,7 +45,7 @@ _PERMISSIONS = frozenset({*MODES, *ATTRIBUTES, "chown", "fchown", "fchownat", "l
 
 def document(alert: Alert) -> dict[str, Any]:
     """Return the event."""
-    made = falco_json.document(alert)
+    made = falco.document(alert)
     dataset = _dataset(alert)
     fields = _alert(alert) | _process(alert) | (_OF_DATASET[dataset](alert) if dataset else {"dest": alert.hostname})
     known = {name: value for name, value in fields.items() if value not in (None, "", [])}

@@ -9,8 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlencode, urljoin
 
-from foundation.times import iso8601_zulu
-from notifier.formats.action import has_failed
+from foundation.quantities import iso8601_zulu
 from notifier.formats.facts import ancestors, entity_id
 from notifier.formats.kinds import (
     category,
@@ -24,6 +23,7 @@ from notifier.formats.kinds import (
     resolved,
     types,
 )
+from notifier.formats.phrases import has_failed
 from schemas.action import ACTION_TAKEN
 from schemas.alert import ARGUMENTS, Alert, Value
 from schemas.catalog.attack import TECHNIQUE_TAGS as TECHNIQUES

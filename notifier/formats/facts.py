@@ -6,9 +6,21 @@ The values are a host's own and not escaped; whoever prints them does that.
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 
-from foundation.times import date_and_time_seconds, iso8601_zulu
-from notifier.formats.action import ACTION_FIELDS, field, is_in_container, looked_up, pod_of, text_of
-from notifier.formats.origins import SERVER_NAMES, file, origin_fields, package_text, program, script
+from foundation.quantities import date_and_time_seconds, iso8601_zulu
+from notifier.formats.phrases import (
+    ACTION_FIELDS,
+    SERVER_NAMES,
+    field,
+    file,
+    is_in_container,
+    looked_up,
+    origin_fields,
+    package_text,
+    pod_of,
+    program,
+    script,
+    text_of,
+)
 from schemas.alert import PLANNED, Alert, Value
 from schemas.catalog.system_calls import EXECS
 from schemas.encoding.limits import MAX_CLOCK

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urljoin
 
-from foundation.times import from_rfc3339
+from foundation.quantities import from_rfc3339
 from notifier.formats.facts import ancestors, entity_id
 from notifier.formats.kinds import dns_answers, file_path, indicator
 from schemas.action import ACTION_TAKEN

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from foundation.quantities import iso8601_zulu
 from foundation.text import printable
-from foundation.times import iso8601_zulu
-from notifier.formats.origins import origins, remarks
-from notifier.formats.text import LineStyle, json_line, text_line, value_text
+from notifier.formats.falco import LineStyle, json_line, text_line, value_text
+from notifier.formats.phrases import origins, remarks
 from schemas.alert import Alert
 from schemas.catalog.priorities import SEVERITY as RFC5424_SEVERITY
 from schemas.catalog.priorities import by_priority

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import apprise
 
 from foundation.errors import LannerError
-from notifier.formats.text import wording
+from notifier.formats.falco import wording
 from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome, Sink
 from schemas.catalog.priorities import SEVERITY
 

@@ -8,7 +8,7 @@ from bus.clients import errors
 from bus.clients.producers import Outgoing, deliver, resending_producer
 from bus.connection import Connection
 from bus.messages import Headers, cloud_event
-from foundation.times import iso8601_zulu
+from foundation.quantities import iso8601_zulu
 from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome, Sink, Undeliverable
 from schemas.alert import Alert
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from foundation.times import date_and_time_seconds
+from foundation.quantities import date_and_time_seconds
 from processor.actions.policies import ActionBudget
 from schemas.action import ActionIntent
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bus.connection import fault_text
 from bus.messages import Headers
-from foundation.garbage import no_collections
+from foundation.interpreter import no_collections
 from processor.correlation.correlator import Correlator
 from processor.correlation.first_seen import ValueKey
 from processor.correlation.groups import Key

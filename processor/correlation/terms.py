@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
-from foundation.times import iso8601_zulu
+from foundation.quantities import iso8601_zulu
 from processor.correlation.windows import Fired, UpdateOutcome
 from processor.matching.pre_match import Candidate, PreMatch, Span, parts_of
 from processor.output.redaction import Redact

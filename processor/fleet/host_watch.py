@@ -9,9 +9,9 @@ from typing import Any
 import faust
 from faust.types import TP
 
+from bus.clients.availability import Retry
 from bus.clients.errors import MessageRefused
 from bus.clients.event_loop import persist_async
-from bus.clients.retry import Retry
 from bus.connection import BusUnavailable, Connection
 from bus.messages import JSON_HEADERS, correction
 from bus.topics import EVENTS, QUIET_HOSTS

@@ -20,11 +20,11 @@ from typing import Any, Protocol
 import faust
 from faust.types import TP
 
+from bus.clients.availability import Retry
 from bus.clients.compacted import BEGUN, ChangelogTable, TableEnds, applied_header, read_tables
 from bus.clients.errors import MessageRefused, is_broker_error
 from bus.clients.event_loop import persist_async
 from bus.clients.readers import committed
-from bus.clients.retry import Retry
 from bus.connection import BusUnavailable, Connection, fault_text
 from bus.messages import append_time
 from bus.topics import PROCESSOR_GROUP, changelog

@@ -11,7 +11,7 @@ from typing import Literal
 
 from bus.messages import BATCH_DOMAIN, KEY, SIGNATURE, SIGNATURE_BYTES, SIGNED_HEADERS, partition_of, signed_content
 from bus.signatures import BadSigningKey, bare_public_key, is_signed_by
-from foundation.rate_limit import RateLimit
+from foundation.throttling import RateLimit
 from processor.hosts.known_hosts import KnownHosts
 from processor.matching.pre_match import QUIET, Notice
 from processor.output.internal_alerts import Cause

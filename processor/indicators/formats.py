@@ -13,7 +13,7 @@ from io import BufferedIOBase
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from foundation.times import from_rfc3339
+from foundation.quantities import from_rfc3339
 from processor.indicators.tables import Entry, Kind
 
 Format = Literal["text", "csv", "stix", "misp"]

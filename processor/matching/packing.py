@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from foundation.caches import BoundedMap
-from foundation.rate_limit import RateLimit
+from foundation.throttling import RateLimit
 from processor.matching.gathered import SeenKey
 from processor.matching.pre_match import Account, Feed, Group, Notice, PreMatch
 from processor.output.internal_alerts import CORRELATION_LIMITED

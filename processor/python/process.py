@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from foundation.backoff import Backoff
-from foundation.child_process import child_command
 from foundation.errors import LannerError
+from foundation.interpreter import child_command
 from foundation.text import printable
+from foundation.throttling import Backoff
 from processor.python import api
 from processor.python.limits import DEFAULT_LIMITS, PythonLimits
 from processor.python.server import LENGTH, MAX_MESSAGE, main

@@ -13,8 +13,8 @@ import pytest
 
 from foundation.text import ignore_note
 from lanner.operations.server import TEXT, Server
-from notifier.delivery.outbox import Outbox
 from notifier.intake import IntakeServer, into_outboxes
+from notifier.outbox import Outbox
 from notifier.sink import RoutedAlert
 from processor.output.redaction import Redaction
 from tests.adversary.crowd import crowd
@@ -23,7 +23,7 @@ from tests.live.notifier.certificates import Certificates, make_certificates
 from tests.unit.alerts import alert
 from tests.unit.lanner.console.server.conftest import Serve, serve
 from tests.unit.lanner.console.server.running import Served
-from tests.unit.notifier.formats.test_falco_json import falco
+from tests.unit.notifier.formats.test_falco import falco
 
 __all__ = ["serve"]
 REQUESTS = 10

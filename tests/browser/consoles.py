@@ -12,7 +12,7 @@ from lanner.console.server.app import VIEWS
 from lanner.settings import load_settings
 from lanner.wiring.hunts import hunt_source
 from lanner.wiring.stages.consoles import outbox_pipeline
-from notifier.delivery.outbox import Outbox
+from notifier.outbox import Outbox
 from processor.actions.fuse import BLOWN
 from schemas.action import ActionDecision, ActionIntent
 from schemas.alert import Alert

@@ -13,7 +13,7 @@ from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.messages import SENT
 from bus.topics import ALERTS, CONSOLE_AUDIT, NOTIFIER_DEAD_LETTERS
-from notifier.delivery.kafka_queue import ONLY_FOR
+from notifier.kafka_queue import ONLY_FOR
 from schemas.encoding.batch import encode_batch
 from tests.cluster.actions import RULE, RULES, Generator, rules_file
 from tests.cluster.broker import Broker

@@ -14,7 +14,7 @@ from tests.cluster.processes import Processes, Running
 from tests.cluster.registry import SchemaRegistry
 from tests.cluster.test_notifier import lines, messages, overrides, wait_for_lines
 from tests.live.notifier.slack_server import SlackServer
-from tests.unit.notifier.formats.test_falco_json import falco
+from tests.unit.notifier.formats.test_falco import falco
 
 
 def port_of(notifier: Running) -> int:

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from bus.administration import GroupLags
 from bus.connection import Connection
 from bus.topics import PROCESSOR_DEAD_LETTERS, PROCESSOR_GROUP
-from foundation.times import iso8601_zulu
+from foundation.quantities import iso8601_zulu
 from processor.output.internal_alerts import EVENT_REFUSED
 from schemas.batch import EventBit
 from tests.cluster import dying_processor

@@ -10,12 +10,12 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, TopicPartition
 
 from bus.administration import create_missing
-from bus.clients import reachability
+from bus.clients import availability
 from bus.clients.readers import AssignedConsumer, make_consumer
 from bus.connection import Connection
 from bus.topics import ALERTS, DAY_MS, plan
 from foundation.text import ignore_note
-from notifier.delivery import kafka_queue
+from notifier import kafka_queue
 from notifier.sink import SinkStats
 from schemas.alert import encode_alert
 from tests.cluster.actions import Generator
@@ -32,8 +32,8 @@ PARTITIONS = 2
 @pytest.fixture
 def cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Connection, Connection, Link]]:
     """Provide a direct connection, and one through a proxy; clients are replaced after a second."""
-    monkeypatch.setattr(reachability, "STALLED_SECONDS", 1.0)
-    monkeypatch.setattr(reachability, "STATISTICS_MS", 100)
+    monkeypatch.setattr(availability, "STALLED_SECONDS", 1.0)
+    monkeypatch.setattr(availability, "STATISTICS_MS", 100)
     port = free_port()
     broker = Broker(tmp_path / "kafka")
     with Link(port) as proxy:
@@ -49,8 +49,8 @@ def forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Connection, Connection, ForgettingLink]]:
     """Provide a direct connection, and one through a proxy that can answer that there is no broker."""
-    monkeypatch.setattr(reachability, "FORGOTTEN_SECONDS", 0.3)
-    monkeypatch.setattr(reachability, "STATISTICS_MS", 100)
+    monkeypatch.setattr(availability, "FORGOTTEN_SECONDS", 0.3)
+    monkeypatch.setattr(availability, "STATISTICS_MS", 100)
     port = free_port()
     broker = Broker(tmp_path / "kafka")
     direct = Connection(bootstrap_servers=broker.address)

@@ -12,7 +12,7 @@ from bus.clients.readers import TopicReader
 from bus.connection import Connection, client_config
 from bus.topics import ALERTS, DAY_MS, NOTIFIER_DEAD_LETTERS, SIEM_ECS, plan
 from foundation.text import ignore_note
-from notifier.delivery import kafka_queue
+from notifier import kafka_queue
 from notifier.sink import SinkStats
 from schemas.alert import encode_alert
 from tests.cluster.processes import FRESH, ONE_IN_FLIGHT, Processes

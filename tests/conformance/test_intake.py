@@ -1,6 +1,6 @@
 import json
 
-from notifier.formats.falco_json import parse_falco
+from notifier.formats.falco import parse_falco
 from tests.reference import present, shared_dir
 
 

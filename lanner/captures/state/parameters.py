@@ -11,8 +11,8 @@ from socket import AF_INET6, inet_ntop
 
 from collector.events.texts import Value, absolute
 from collector.records.decode import ip_text
+from foundation.quantities import date_and_time
 from foundation.text import printed
-from foundation.times import date_and_time
 from lanner.captures.format.blocks import text_of
 from lanner.captures.format.events import CapturedEvent
 from lanner.captures.format.table import SIGNED, SYSTEM_CALLS

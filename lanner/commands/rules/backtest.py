@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 
+from foundation.quantities import date_and_time_seconds, iso8601_zulu
 from foundation.text import count_of, printable
-from foundation.times import date_and_time_seconds, iso8601_zulu
 from lanner.cli.app import Options, front_command
 from lanner.cli.options import alone_option, source_options
 from lanner.commands.rules.backtested import chosen_range, evaluate, range_options, stored_where

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from collector.events.system_calls import EVERYTHING
+from foundation.quantities import date_and_time_seconds
 from foundation.text import count_of, printable
-from foundation.times import date_and_time_seconds
 from lanner.cli.app import Options, front_command
 from lanner.cli.options import alone_option, chosen_recording, parse_duration_ms, progress, source_options, time_ms
 from lanner.errors import BadInput

@@ -178,7 +178,7 @@ def _of_console(console: Path, first: int, rules: Collection[str]) -> _Source:
 
 
 def _of_file(path: Path) -> _Source:
-    from notifier.formats.falco_json import falco_alert
+    from notifier.formats.falco import falco_alert
 
     def read(_: Callable[[], bool]) -> Iterator[Alert]:
         with or_bad_input(path), path.open("rb") as file:

@@ -13,8 +13,8 @@ from typing import get_args
 
 import click
 
+from foundation.quantities import NANOSECONDS, date_and_time_seconds
 from foundation.text import printable
-from foundation.times import NANOSECONDS, date_and_time_seconds
 from lanner.cli.app import Group, Options, front_command, shared_options
 from lanner.cli.options import chosen_recording, parse_duration_ms, source_options
 from lanner.cli.tables import CONSOLE

@@ -16,7 +16,7 @@ from aiohttp import web
 
 import lanner
 from foundation.http_server import CLOSED_CONNECTIONS
-from foundation.rate_limit import RateLimit
+from foundation.throttling import RateLimit
 from lanner.console.server.context import CLIENT, CONSOLE, IDENTITY, Console, console
 from lanner.console.server.guard import cookie_name, event_stream, failure, middlewares
 from lanner.console.server.live import HEARTBEAT, event_bytes

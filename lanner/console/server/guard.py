@@ -12,7 +12,7 @@ from aiohttp import web
 
 from foundation.errors import LannerError
 from foundation.http_server import CONNECTION
-from foundation.rate_limit import RateLimit
+from foundation.throttling import RateLimit
 from lanner.console.server.context import CLIENT, IDENTITY, VERSION, Console, client_group, console, peer_address
 from lanner.console.server.rendering import page
 from lanner.console.workers import NotReadable

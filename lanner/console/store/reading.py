@@ -24,7 +24,7 @@ from lanner.console.store.rows import (
 )
 from lanner.console.store.selection import alerts_source, all_of, oldest, select
 from lanner.console.store.tables import reading
-from notifier.formats.action import sentence
+from notifier.formats.phrases import sentence
 from schemas.alert import Alert, BadAlert
 from schemas.catalog.priorities import Priority
 

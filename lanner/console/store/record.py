@@ -11,7 +11,7 @@ from difflib import SequenceMatcher
 from hashlib import blake2b
 from itertools import takewhile
 
-from notifier.formats.action import action, where
+from notifier.formats.phrases import action, where
 from schemas.alert import Alert, decode_alert, encode_alert
 from schemas.catalog.priorities import SEVERITY, Priority
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from foundation.quantities import date_and_time_seconds
 from foundation.text import printable
-from foundation.times import date_and_time_seconds
 from lanner.recorder.event_rows import looked_up
-from notifier.formats.origins import origin_text, package_text
+from notifier.formats.phrases import origin_text, package_text
 from processor.fields.extract import reader
 from processor.fields.process import command_line
 from processor.output.redaction import Redaction

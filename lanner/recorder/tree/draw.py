@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len, chop_cells
 
+from foundation.quantities import clock
 from foundation.text import printable
-from foundation.times import clock
 from lanner.recorder.context import TimelineEntry
 from lanner.recorder.tree.activity import Activity
 from lanner.recorder.tree.family import REST, Family, FamilyProcess, PlacedStep, family

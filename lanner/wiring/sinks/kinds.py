@@ -9,7 +9,7 @@ from bus.connection import Connection
 from foundation.text import OnNote, ignore_note
 from lanner.settings import Settings
 from lanner.settings.faults import SettingFault
-from notifier.formats.text import LineStyle, line_of
+from notifier.formats.falco import LineStyle, line_of
 from notifier.sink import RoutedAlert, Sink
 
 if TYPE_CHECKING:

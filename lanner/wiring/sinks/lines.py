@@ -14,8 +14,8 @@ from lanner.settings.sections.sinks import SyslogOutput
 from lanner.terminal.alert_text import AlertText
 from lanner.terminal.output import coloured, paint
 from lanner.wiring.sinks.kinds import Opener, SinkContext, line_style, text_preview, tls_of
+from notifier.formats.falco import Line, line_of
 from notifier.formats.syslog import SyslogStyle, message
-from notifier.formats.text import Line, line_of
 from notifier.sink import RoutedAlert, Sink
 from notifier.sinks.lines import FileSink, StdoutSink, SyslogSink
 

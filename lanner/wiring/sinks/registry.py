@@ -10,8 +10,8 @@ from typing import Any
 
 import lanner
 from bus.connection import Connection
-from foundation.backoff import Backoff
 from foundation.text import OnNote, ignore_note
+from foundation.throttling import Backoff
 from lanner.errors import BadInput
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
@@ -25,10 +25,9 @@ from lanner.wiring.sinks.lines import (
     preview_file,
     preview_syslog,
 )
-from notifier.delivery.retry import RetryPolicy
-from notifier.delivery.routing import Router
-from notifier.delivery.worker import AlertQueue, Worker
+from notifier.routing import Router
 from notifier.sink import RoutedAlert, Sink, SinkStats
+from notifier.worker import AlertQueue, RetryPolicy, Worker
 from schemas.alert import Alert
 
 Document = Callable[[Alert], dict[str, Any]]
@@ -55,9 +54,9 @@ def siem_kind(document: Callable[[Settings], Document]) -> SinkKind:
 
 def falco(_: Settings) -> Document:
     """Return the mapping to Falco's JSON."""
-    from notifier.formats import falco_json
+    from notifier.formats.falco import document
 
-    return falco_json.document
+    return document
 
 
 def ecs(settings: Settings) -> Document:

@@ -15,10 +15,9 @@ from lanner.settings.forms import has_password, is_http_url, is_loopback
 from lanner.settings.sections.sinks import WebhookHeader, WebhookOutput
 from lanner.wiring.kafka import origin_of, secret
 from lanner.wiring.sinks.kinds import Opener, SinkContext, tls_of
-from notifier.formats.text import wording
+from notifier.formats.falco import wording
 from notifier.sink import RoutedAlert, Sink
 from notifier.sinks.webhook.formats import AlertmanagerFormat, BodyError, FalcoFormat, SplunkFormat, WebhookFormat
-from notifier.sinks.webhook.signature import key_of
 
 
 def prepare_apprise(context: SinkContext) -> Opener:
@@ -88,7 +87,7 @@ def prepare_webhook(context: SinkContext) -> Opener:
     """Return what opens the webhook. Raises BadSettings with all problems."""
     try:
         from notifier.sinks.webhook.posting import BadProxy, Poster
-        from notifier.sinks.webhook.sink import WebhookSink
+        from notifier.sinks.webhook.sink import WebhookSink, key_of
     except ModuleNotFoundError:
         text = "webhook_output needs the urllib3 library."
         raise BadSettings(SettingFault("webhook_output.enabled", text, remedy("notifier"))) from None

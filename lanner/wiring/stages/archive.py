@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from bus.clients.retry import Outage, Retry, persist
+from bus.clients.availability import Outage, Retry, persist
 from bus.connection import BusUnavailable, Connection
 from foundation.text import OnNote
 from lanner.archive.consumer import ArchiveConsumer

@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-from bus.clients.reachability import check_reachable
+from bus.clients.availability import check_reachable
 from bus.connection import Connection
 from foundation.text import OnNote
 from lanner.actions.one_host import LocalActionRecords

@@ -4,8 +4,8 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from bus.clients.availability import Outage, Stopped
 from bus.clients.producers import Outgoing, ResendingProducer, deliver, resending_producer
-from bus.clients.retry import Outage, Stopped
 from bus.clients.schema_registry import Registry
 from bus.connection import BusUnavailable, Connection
 from bus.published_rules import accept, current

@@ -30,9 +30,9 @@ from lanner.wiring.routers import open_outbox, routing_table
 from lanner.wiring.rules import find_rules
 from lanner.wiring.servers import intake_address, server_secrets
 from lanner.wiring.sinks.registry import open_sink, preview_routed, worker_of
-from notifier.delivery.outbox import Outbox
-from notifier.delivery.routing import Router
-from notifier.formats.falco_json import falco_alert
+from notifier.formats.falco import falco_alert
+from notifier.outbox import Outbox
+from notifier.routing import Router
 from notifier.sink import RoutedAlert, Sink, SinkStats
 from processor.output.redaction import Redaction
 from processor.rules.rule import alert_text
@@ -74,7 +74,7 @@ class Deliveries:
                 outbox = open_outbox(settings, name)
                 views.append(SinkView(worker_of(name, outbox, sink, router, stats=stats, report=note), outbox))
             else:
-                from notifier.delivery.kafka_queue import KafkaQueue
+                from notifier.kafka_queue import KafkaQueue
 
                 queue = KafkaQueue(connection, name, folder, stats, note)
                 views.append(SinkView(worker_of(name, queue, sink, router, stats=stats, report=note), kafka=queue))

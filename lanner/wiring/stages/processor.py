@@ -13,8 +13,8 @@ from typing import Any
 from confluent_kafka import Message
 
 from bus.administration import Administration
+from bus.clients.availability import Retry, persist
 from bus.clients.compacted import messages_of
-from bus.clients.retry import Retry, persist
 from bus.connection import Connection
 from bus.published_rules import CURRENT, accept
 from bus.topics import CORRELATE, EVENTS, PODS, PUSHDOWN_FILTERS, RULES, SESSIONS

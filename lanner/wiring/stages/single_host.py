@@ -36,7 +36,7 @@ from lanner.wiring.freshness import disk_spaces, limits_of, remove_report, write
 from lanner.wiring.routers import enabled_sinks, open_sinks
 from lanner.wiring.rules import repeated_alerts, rule_choices, searched_rules, uses_lists
 from lanner.wiring.stores import collected
-from notifier.delivery.outputs import AlertDelivery, DirectDelivery
+from notifier.outputs import AlertDelivery, DirectDelivery
 from notifier.sink import RoutedAlert, Sink, SinkStats
 from processor.actions.policies import policies_by_rule
 from processor.hosts.arrival import PodRecords

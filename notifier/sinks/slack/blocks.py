@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from foundation.quantities import date_and_time_seconds
 from foundation.text import count_of, printable
-from foundation.times import date_and_time_seconds
-from notifier.formats.action import action, is_in_container, sentence, text_of
 from notifier.formats.facts import facts
+from notifier.formats.phrases import action, is_in_container, sentence, text_of
 from notifier.sink import RoutedAlert
 from schemas.alert import Alert, Repeats
 from schemas.catalog.attack import link

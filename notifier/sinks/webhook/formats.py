@@ -15,11 +15,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from foundation.errors import LannerError
+from foundation.quantities import iso8601_zulu
 from foundation.text import printable
-from foundation.times import iso8601_zulu
 from notifier.formats import cim
-from notifier.formats.origins import remarks
-from notifier.formats.text import LineStyle, json_line, value_text
+from notifier.formats.falco import LineStyle, json_line, value_text
+from notifier.formats.phrases import remarks
 from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome, Undeliverable
 from notifier.sinks.http import retry_seconds, status_outcome
 from schemas.alert import Alert

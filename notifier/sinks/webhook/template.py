@@ -11,9 +11,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
 from foundation.errors import LannerError
-from foundation.times import iso8601_zulu
-from notifier.formats import falco_json
-from notifier.formats.origins import remarks
+from foundation.quantities import iso8601_zulu
+from notifier.formats import falco
+from notifier.formats.phrases import remarks
 from notifier.sink import RoutedAlert
 from notifier.sinks.webhook.formats import JSON, Body, BodyError, WebhookFormat
 from schemas.alert import Alert, Value
@@ -86,7 +86,7 @@ class TemplateFormat(WebhookFormat):
 
 def facts(alert: Alert) -> Mapping[str, Any]:
     """Return the variables of a template: Falco's, and all fields of the event."""
-    made = falco_json.document(alert)
+    made = falco.document(alert)
     return made | {
         "output": alert.output,
         "time": iso8601_zulu(alert.time),

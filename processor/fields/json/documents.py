@@ -8,8 +8,7 @@ from hashlib import blake2b
 from typing import Any
 
 from bus.messages import AHEAD, BEHIND
-from foundation.text import printable
-from foundation.times import (
+from foundation.quantities import (
     NANOSECONDS,
     clock,
     clock_seconds,
@@ -18,6 +17,7 @@ from foundation.times import (
     from_rfc3339,
     iso8601,
 )
+from foundation.text import printable
 from processor.fields.json import kubernetes
 from processor.fields.json.cloud_logging import audit_event, is_log_entry
 from processor.fields.json.pointer import as_text, pointer_keys, value_at

@@ -24,9 +24,9 @@ from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka
 from faust.types.tuples import TP
 
+from bus.clients.availability import Retry
 from bus.clients.errors import patience_with
 from bus.clients.event_loop import persist_async
-from bus.clients.retry import Retry
 from bus.connection import BusUnavailable
 from foundation.text import OnNote
 from processor.fleet.group_alerts import GroupFinding, OffsetsChanged, StrangerFound

@@ -7,7 +7,7 @@ import pytest
 from lanner.errors import BadInput
 from lanner.settings import load_settings
 from lanner.wiring.sinks.registry import open_sink
-from notifier.formats.text import harmless
+from notifier.formats.falco import harmless
 from notifier.sink import Delivered, RetryLater, RoutedAlert, Sink
 from tests.live.notifier.http_server import HttpServer
 from tests.unit.alerts import alert

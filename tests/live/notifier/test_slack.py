@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from notifier.delivery.outbox import Outbox
+from notifier.outbox import Outbox
 from notifier.sink import Delivered, RateLimited, RetryLater, RoutedAlert, SendOutcome, Undeliverable
 from notifier.sinks.slack import client as client_module
 from notifier.sinks.slack.client import SlackClient, WebApi, Webhook

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from foundation.backoff import Backoff
 from foundation.text import ignore_note
-from notifier.delivery.outbox import Outbox
-from notifier.delivery.retry import RetryPolicy
-from notifier.delivery.worker import Worker
+from foundation.throttling import Backoff
 from notifier.formats.syslog import Body, SyslogStyle, message
+from notifier.outbox import Outbox
 from notifier.sink import Delivered, RetryLater, RoutedAlert, SinkStats
 from notifier.sinks.syslog import RemoteSyslogSink, SyslogTarget, TlsFiles, Transport, client_context
+from notifier.worker import RetryPolicy, Worker
 from schemas.alert import Alert
 from tests.live.notifier.certificates import Certificates, make_certificates
 from tests.live.notifier.daemons import Daemon, rsyslog, syslog_ng, unpack_syslog_ng

@@ -14,9 +14,9 @@ from lanner.errors import BadInput
 from lanner.settings import Settings, load_settings
 from lanner.wiring.routers import enabled_sinks, open_sinks
 from lanner.wiring.sinks.registry import open_sink
-from notifier.delivery.outbox import Outbox
-from notifier.delivery.worker import Worker
+from notifier.outbox import Outbox
 from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome, Sink, Undeliverable
+from notifier.worker import Worker
 from schemas.alert import Alert
 from tests.live.notifier.certificates import Certificates, make_certificates
 from tests.live.notifier.http_server import HttpServer
@@ -391,7 +391,7 @@ def test_one_process_keeps_what_it_could_not_deliver_for_its_next_start(
     (tmp_path / "url").write_text(f"{server.url}/made-up-path\n")
     flags = [f"notifier.state_dir={tmp_path}", "webhook_output.enabled=true", "stdout_output.enabled=false"]
     configured = load_settings(None, {}, [*flags, f"webhook_output.url_file={tmp_path / 'url'}"])
-    monkeypatch.setattr("notifier.delivery.outputs.DRAIN_SECONDS", 0.2)
+    monkeypatch.setattr("notifier.outputs.DRAIN_SECONDS", 0.2)
     reported: list[str] = []
     server.faults = ["503"] * 99
     (sink,) = open_sinks(configured, enabled_sinks(configured), note=into(reported), before_line=lambda: None)
@@ -404,7 +404,7 @@ def test_one_process_keeps_what_it_could_not_deliver_for_its_next_start(
     assert reported[-1] == "webhook: 3 alerts on disk, sent at the next start."
     server.faults = []
     (sink,) = open_sinks(configured, enabled_sinks(configured), note=into(reported), before_line=lambda: None)
-    monkeypatch.setattr("notifier.delivery.outputs.DRAIN_SECONDS", 10)
+    monkeypatch.setattr("notifier.outputs.DRAIN_SECONDS", 10)
     sink.close()
     assert [json.loads(each.body)["id"] for each in server.taken] == ["id-0", "id-1", "id-2"]
     assert "made-up" not in "".join(reported)

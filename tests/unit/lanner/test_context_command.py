@@ -2,7 +2,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from foundation.times import clock
+from foundation.quantities import clock
 from lanner.recorder.rolling import RollingRecording
 from schemas.alert import alert_id
 from tests.unit.alerts import TIME, alert

@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from notifier.delivery.outbox import Outbox
+from notifier.outbox import Outbox
 from tests.unit.alerts import alert
 from tests.unit.lanner.program import lanner
 

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from foundation.backoff import Backoff
 from foundation.text import ignore_note
-from notifier.delivery.outbox import Outbox
-from notifier.delivery.retry import RetryPolicy
-from notifier.delivery.worker import Worker
+from foundation.throttling import Backoff
+from notifier.outbox import Outbox
 from notifier.sink import Delivered, RoutedAlert, SendOutcome, Sink, SinkStats
+from notifier.worker import RetryPolicy, Worker
 from schemas.alert import Alert
 from tests.notes import into
 from tests.unit.alerts import alert

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from foundation.text import ignore_note
-from notifier.delivery.outbox import Outbox
 from notifier.intake import Bus, IntakeLimits, IntakeServer, into_outboxes
+from notifier.outbox import Outbox
 from notifier.sink import RoutedAlert
 from processor.output.redaction import Redaction
 from schemas.alert import Alert
 from tests.live.notifier.certificates import make_certificates
 from tests.notes import into
 from tests.unit.alerts import alert
-from tests.unit.notifier.formats.test_falco_json import falco
+from tests.unit.notifier.formats.test_falco import falco
 
 Make = Callable[..., IntakeServer]
 

@@ -19,8 +19,8 @@ from lanner.console.store.rows import AlertGroup, GroupDetail, Mark, time_text
 from lanner.console.story.forms import siem_address
 from lanner.errors import BadRequest
 from lanner.tuning.rule_exceptions import choices
-from notifier.formats.action import sentence, text_of
 from notifier.formats.facts import facts
+from notifier.formats.phrases import sentence, text_of
 from processor.language.printer import quote
 from schemas.alert import Alert
 from schemas.catalog.attack import techniques

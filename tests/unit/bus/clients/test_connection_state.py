@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from bus.clients.reachability import FORGOTTEN_SECONDS, STALLED_SECONDS, ConnectionState
+from bus.clients.availability import FORGOTTEN_SECONDS, STALLED_SECONDS, ConnectionState
 
 UP = {"127.0.0.1:9092/1": {"state": "UP", "source": "learned"}}
 DOWN = {"127.0.0.1:9092/1": {"state": "DOWN", "source": "learned"}}

@@ -5,10 +5,9 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from bus.clients.availability import FORGOTTEN_SECONDS, ConnectionState, Retry
 from bus.clients.errors import ClientErrors, MessageRefused
 from bus.clients.producers import STALLED_SECONDS, Outgoing, ResendingProducer, deliver
-from bus.clients.reachability import FORGOTTEN_SECONDS, ConnectionState
-from bus.clients.retry import Retry
 from bus.connection import BusUnavailable, Connection
 from tests.notes import into
 

@@ -1,8 +1,7 @@
 import pytest
 
-from foundation.yaml.limits import Limits, OverLimits, YamlError
 from foundation.yaml.nodes import SourceFile
-from foundation.yaml.reading import read_documents
+from foundation.yaml.reading import Limits, OverLimits, YamlError, read_documents
 
 SMALL = Limits(characters=100, nodes=20, depth=3)
 

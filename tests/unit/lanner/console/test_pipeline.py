@@ -5,7 +5,7 @@ import pytest
 from lanner.console.pipeline import outbox_queues
 from lanner.errors import BadInput
 from lanner.operations.freshness import PipelineQueue
-from notifier.delivery.outbox import Outbox
+from notifier.outbox import Outbox
 from tests.unit.alerts import alert
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from notifier.formats import cim, falco_json
+from notifier.formats import cim, falco
 from schemas.alert import Alert
 from tests.unit.alerts import alert
 from tests.unit.notifier.formats.corpus import CORPUS, LOADED, OPEN, PROCESS
@@ -29,7 +29,7 @@ BESIDE = {"dest_name"}
 @pytest.mark.parametrize("each", [*CORPUS, LOADED, LOGIN], ids=lambda each: each.event.get("evt.type", each.source))
 def test_every_field_is_one_of_splunks(each: Alert) -> None:
     """Each belongs to Alerts, its dataset or Processes, with a value that this allows; Falco's keys stay."""
-    made, plain = cim.document(each), falco_json.document(each)
+    made, plain = cim.document(each), falco.document(each)
     json.dumps(made)
     dataset = made.pop("dataset", "Alerts")
     assert {name: made[name] for name in plain} == plain

@@ -8,7 +8,7 @@ import yaml
 
 from bus.connection import DEFAULT_PREFIX
 from bus.topics import ALL_TOPICS
-from notifier.formats import cim, ecs, falco_json, ocsf
+from notifier.formats import cim, ecs, falco, ocsf
 from tests.unit.notifier.formats.corpus import CONNECT, CORPUS, OPEN, POD, PROCESS
 from tests.unit.notifier.formats.test_ecs import flat
 
@@ -68,7 +68,7 @@ def test_an_alert_that_was_posted_becomes_a_document_whatever_its_fields_are(val
     """One that raised would be in the way of those behind it."""
     names = {*PROCESS, *POD, *OPEN, *CONNECT, "evt.failed", "proc.tty"}
     posted = {"rule": "r", "time": "2026-01-01T00:00:00Z", "priority": "Error", "output": "o"}
-    alert = falco_json.parse_falco(json.dumps({**posted, "output_fields": dict.fromkeys(names, value)}).encode())
+    alert = falco.parse_falco(json.dumps({**posted, "output_fields": dict.fromkeys(names, value)}).encode())
     for form in (ecs, ocsf, cim):
         json.dumps(form.document(alert))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from foundation.times import iso8601_zulu
+from foundation.quantities import iso8601_zulu
 from notifier.formats.ecs import DATA_STREAM, ECS_VERSION, FIELDS, MAX_TERM_BYTES, PAGES, document
 from schemas.alert import Alert
 from tests.unit.alerts import alert

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from notifier.formats.ecs import document
 from notifier.formats.facts import facts
-from notifier.formats.origins import remarks
+from notifier.formats.phrases import remarks
 from schemas.alert import Alert, Repeats
 from tests.unit.alerts import TIME, alert
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from notifier.formats.text import LineStyle, line_of
+from notifier.formats.falco import LineStyle, line_of
 from notifier.sink import Delivered, RetryLater, RoutedAlert
 from notifier.sinks.lines import MAX_BYTES, SyslogSink
 from tests.unit.alerts import alert

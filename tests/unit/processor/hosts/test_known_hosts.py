@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from foundation.rate_limit import RateLimit
+from foundation.throttling import RateLimit
 from processor.hosts.identity import NEW_AT_ONCE, NEW_PER_SECOND
 from processor.hosts.known_hosts import KnownHosts
 from schemas.host_keys import HostKey, State, encode_host_key

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from foundation.times import iso8601_zulu
+from foundation.quantities import iso8601_zulu
 from processor.fields.json.documents import Document, event_of
 from tests.unit.processor.correlation.rules import SECOND, START, rule
 from tests.unit.processor.detection.requests import request

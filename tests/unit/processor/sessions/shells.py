@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from foundation.times import iso8601_zulu
+from foundation.quantities import iso8601_zulu
 from processor.fields.json.documents import event_of
 from schemas.batch import Container, EventBatch, Process
 from tests.unit.processor.batches import batch_of

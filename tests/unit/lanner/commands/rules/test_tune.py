@@ -8,7 +8,7 @@ from lanner.cli.app import lanner_command
 from lanner.console.store.filters import Filters
 from lanner.console.store.rows import Mark
 from lanner.errors import BadInput
-from notifier.formats.falco_json import document
+from notifier.formats.falco import document
 from schemas.alert import ALERT_SCHEMA, encode_alert
 from schemas.encoding.recording import RecordingWriter
 from tests.unit.alerts import alert

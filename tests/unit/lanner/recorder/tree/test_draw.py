@@ -1,7 +1,7 @@
 import pytest
 from rich.cells import cell_len
 
-from foundation.times import clock
+from foundation.quantities import clock
 from lanner.recorder.tree.draw import Drawing, Style, draw
 from lanner.recorder.tree.family import MAX_CHILDREN, Family
 from lanner.terminal.output import paint

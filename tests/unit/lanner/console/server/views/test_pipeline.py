@@ -16,7 +16,7 @@ from lanner.operations.freshness import PipelineQueue
 from lanner.settings import load_settings
 from lanner.wiring.stages.console import open_accounts
 from lanner.wiring.stages.consoles import fleet_pipeline, outbox_pipeline
-from notifier.delivery.outbox import Outbox
+from notifier.outbox import Outbox
 from tests.ports import free_port
 from tests.unit.alerts import alert
 from tests.unit.lanner.console.alerts import soon

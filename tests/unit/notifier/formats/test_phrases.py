@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.formats.action import action, where
+from notifier.formats.phrases import action, where
 from tests.unit.alerts import alert
 
 CAT = {"proc.name": "cat", "user.name": "root", "user.uid": 0}

@@ -13,17 +13,16 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from bus.clients.availability import ConnectionState, Outage, close_aside
 from bus.clients.errors import ClientErrors, MessageRefused, unavailable
 from bus.clients.producers import Outgoing, ResendingProducer, deliver, resending_producer
-from bus.clients.reachability import ConnectionState, close_aside
-from bus.clients.retry import Outage
 from bus.clients.writer_schemas import WriterSchemas
 from bus.connection import BusUnavailable, Connection, client_config
 from bus.results import DeadLetterMessage, dead_letter
 from bus.topics import ALERTS, NOTIFIER_DEAD_LETTERS
 from foundation.sqlite import as_os_errors, open_database, opening, transaction
 from foundation.text import OnNote
-from notifier.delivery.outbox import Queued
+from notifier.outbox import Queued
 from notifier.sink import SinkStats
 from schemas.alert import ALERT_FORMAT, BadAlert, decode_alert
 

@@ -1,4 +1,4 @@
-from foundation.rate_limit import RateLimit
+from foundation.throttling import RateLimit
 
 
 def test_each_client_has_tokens_of_its_own_that_come_back() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from notifier.delivery.routing import AlertMatcher, Mute, Route, RouteMatching, SinkRouter
+from notifier.routing import AlertMatcher, Mute, Route, RouteMatching, SinkRouter
 from notifier.sink import RoutedAlert, SinkStats
 from schemas.alert import Alert
 from tests.unit.alerts import alert

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from foundation.sqlite import DatabaseUnusable
-from notifier.delivery import outbox as outbox_module
-from notifier.delivery.outbox import Outbox
+from notifier import outbox as outbox_module
+from notifier.outbox import Outbox
 from schemas.alert import encode_alert
 from tests.unit.alerts import alert
 from tests.unit.notifier.scripted import numbered

@@ -1,6 +1,6 @@
 import pytest
 
-from notifier.sinks.webhook.signature import key_of, message_id, signature
+from notifier.sinks.webhook.sink import key_of, message_id, signature
 
 
 def test_a_signature_is_what_standard_webhooks_gives_as_its_example() -> None:

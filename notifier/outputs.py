@@ -1,10 +1,10 @@
 """How `lanner run` hands alerts to its sinks: directly, or through an outbox and a thread."""
 
 from foundation.text import OnNote, count_of
-from notifier.delivery.outbox import Outbox
-from notifier.delivery.routing import Router
-from notifier.delivery.worker import Worker
+from notifier.outbox import Outbox
+from notifier.routing import Router
 from notifier.sink import Delivered, RetryLater, Sink, SinkStats, Undeliverable
+from notifier.worker import Worker
 from schemas.alert import Alert
 
 DRAIN_SECONDS = 3.0

@@ -1,10 +1,24 @@
-"""The command that runs a function of ours in a process of its own."""
+"""Python's interpreter: its collector of cycles, and the command that runs one of our functions in another process."""
 
+import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _PACKAGES = Path(__file__).resolve().parents[1]
+
+
+@contextmanager
+def no_collections() -> Iterator[None]:
+    """Collect no cycles while many objects without cycles are made."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def child_command(main: Callable[[list[str]], None], argument: str, *, has_libraries: bool = False) -> list[str]:

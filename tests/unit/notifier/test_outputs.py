@@ -2,12 +2,11 @@ import threading
 import time
 from pathlib import Path
 
-from foundation.backoff import Backoff
-from notifier.delivery.outbox import Outbox
-from notifier.delivery.outputs import DirectDelivery, OutboxDelivery
-from notifier.delivery.retry import RetryPolicy
-from notifier.delivery.worker import Worker
+from foundation.throttling import Backoff
+from notifier.outbox import Outbox
+from notifier.outputs import DirectDelivery, OutboxDelivery
 from notifier.sink import RateLimited, RetryLater, RoutedAlert, SinkStats
+from notifier.worker import RetryPolicy, Worker
 from schemas.alert import Alert
 from tests.notes import into
 from tests.unit.notifier.scripted import Scripted, numbered

@@ -1,1 +1,0 @@
-"""Delivery to one sink: queued alerts in, attempts, retries and statistics out."""
