@@ -19,9 +19,9 @@ from itertools import islice
 from pathlib import Path
 
 from bench.notifier import ALERT
-from lanner.console.feed.feed import ViewFeed
-from lanner.console.feed.local import LineFile, LocalAlerts, MarkFile
-from lanner.console.fleet.local import FilesOnly
+from lanner.console.feed import ViewFeed
+from lanner.console.feed_files import LineFile, LocalAlerts, MarkFile
+from lanner.console.fleet.ports import FilesOnly
 from lanner.console.store.record import AlertRecord, record_of
 from lanner.console.store.view import AlertView, ViewLimits
 from lanner.console.story.rules import RuleBook

@@ -18,6 +18,10 @@ from schemas.encoding.batch import BadBatch, decode_batch
 
 OUTBOX_ENDING = ".outbox.db"
 _SHOWN_BYTES = 256
+TOGETHER = 500
+"""Dead letters settled in one batch."""
+TOGETHER_BYTES = 64 << 20
+_ID = re.compile(r"([\w.-]+):(\d{1,18})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +128,6 @@ def alert_in(data: bytes) -> Alert | None:
         return decode_alert(data)
     except BadAlert:
         return None
-
-
-TOGETHER = 500
-"""Dead letters settled in one batch."""
-TOGETHER_BYTES = 64 << 20
-_ID = re.compile(r"([\w.-]+):(\d{1,18})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,11 @@ _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
 _PIPE_BYTES = 1 << 16
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_LARGE = 128 << 10
+_START_SECONDS, _TRIM_SECONDS = 1.0, 60.0
+_CONTAINERS = 2_000
+_PACKAGE = "confluent_kafka"
 
 
 class Signals:
@@ -151,12 +156,6 @@ class Watchdog:
             notify_systemd("WATCHDOG=1")
 
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
-_LARGE = 128 << 10
-_START_SECONDS, _TRIM_SECONDS = 1.0, 60.0
-_CONTAINERS = 2_000
-
-
 def keep_memory_small() -> None:
     """Make the C library return freed memory and use one heap for all threads; call before starting threads.
 
@@ -235,9 +234,6 @@ def _import_without(library: str, *modules: str) -> None:
             importlib.import_module(each)
     finally:
         del sys.modules[library]
-
-
-_PACKAGE = "confluent_kafka"
 
 
 def import_core() -> None:

@@ -27,6 +27,12 @@ from schemas.action import (
 from schemas.alert import Alert
 
 _FAILURE_SECONDS = 60.0
+FILE_NAME = "actions.sqlite"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS records (number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT, value BLOB, stored INTEGER);
+"""
+_KINDS = {"intent": ActionIntent, "decision": ActionDecision, "result": ActionResult}
+_RETAINED = 30 * 86_400_000_000_000
 
 
 class Courier(Protocol):
@@ -176,14 +182,6 @@ class OneHostActions:
         else:
             self._has_sent = True
             self._courier.send_decision(encode_action_record(decision), b"", now, now)
-
-
-FILE_NAME = "actions.sqlite"
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS records (number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT, value BLOB, stored INTEGER);
-"""
-_KINDS = {"intent": ActionIntent, "decision": ActionDecision, "result": ActionResult}
-_RETAINED = 30 * 86_400_000_000_000
 
 
 class LocalActionRecords:

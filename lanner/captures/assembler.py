@@ -8,9 +8,8 @@ from collector.events.system_calls import BY_EVENT
 from collector.processes.process import TrackedProcess
 from collector.processes.rows import ProcessRows
 from foundation.text import count_of
-from lanner.captures.format.events import CapturedEvent
+from lanner.captures.format.events import GENERIC, CapturedEvent, system_call_name
 from lanner.captures.format.lists import ListedDescriptor, Machine
-from lanner.captures.format.table import GENERIC, system_call_name
 from lanner.captures.quick import Quick, QuickHandlers
 from lanner.captures.state.accounts import CaptureAccounts, Containers
 from lanner.captures.state.descriptors import (

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from lanner.captures.format.blocks import MAX_TEXT, text_of
-from lanner.captures.format.table import EVENTS, GENERIC, JOINS, SIGNED, SIZES, EventVersion, system_call_name
+from lanner.captures.format.events import EVENTS, GENERIC, JOINS, SIGNED, SIZES, EventVersion, system_call_name
 from lanner.captures.state import descriptors as kinds
 from lanner.captures.state.descriptors import OpenDescriptor
 from lanner.captures.state.effects import CHILD_SUBREAPER

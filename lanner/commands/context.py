@@ -14,7 +14,7 @@ import click
 
 from foundation.quantities import clock, date_and_time, date_and_time_seconds
 from foundation.text import printable
-from lanner.captures.writing.writer import CaptureSpool
+from lanner.captures.writer import CaptureSpool
 from lanner.cli.app import Options, front_command
 from lanner.cli.options import Progress, chosen_recording, parse_duration_ms, progress, source_options
 from lanner.errors import or_bad_input

@@ -74,7 +74,7 @@ def record(options: Options, file: Path, types: tuple[str, ...], *, scap: bool) 
     or with --scap a capture, which is written at the end: events are in FILE.avro.part until then.
     """
     from collector.events.system_calls import EVERYTHING
-    from lanner.captures.writing.writer import CaptureSpool
+    from lanner.captures.writer import CaptureSpool
     from lanner.wiring.stages.collector import make_collector
     from schemas.encoding.batch import encode_batch
     from schemas.encoding.recording import RecordingWriter

@@ -34,6 +34,12 @@ _FIRST = RuleFile("<built in>", "- macro: container\n  condition: container.id !
 """A macro that every Falco user expects; rule files may redefine it."""
 _INDENT = 4
 """Blanks before each condition in the file generated from all of them."""
+Fill = Callable[[Alert], str]
+_Piece = Callable[[Mapping[str, Any]], str]
+_FIELD = re.compile(r"%([a-z][a-z0-9_]*)(?:\.\w+)+(?:\[[^\]]*\])?", re.ASCII)
+_OURS = frozenset(name.split(".")[0] for name in FIELDS)
+"""First words of our field names; others belong to Falco plugins, whose alerts `--listen` accepts."""
+Adds = Callable[[Alert], Alert]
 
 
 def compile_conditions(settings: Settings, conditions: Mapping[str, Condition]) -> Mapping[str, Predicate]:
@@ -168,13 +174,6 @@ def conditions_of(settings: Settings) -> Mapping[str, Condition]:
     return found
 
 
-Fill = Callable[[Alert], str]
-_Piece = Callable[[Mapping[str, Any]], str]
-_FIELD = re.compile(r"%([a-z][a-z0-9_]*)(?:\.\w+)+(?:\[[^\]]*\])?", re.ASCII)
-_OURS = frozenset(name.split(".")[0] for name in FIELDS)
-"""First words of our field names; others belong to Falco plugins, whose alerts `--listen` accepts."""
-
-
 def compile_templates(settings: Settings) -> Mapping[int, Fill]:
     """Compile the templates of all routes, by the index of their route.
 
@@ -266,9 +265,6 @@ def values_of(alert: Alert) -> Mapping[str, Any]:
     }
     given = {name: value for name, value in alert.output_fields.items() if value is not None}
     return ChainMap(own, given, dict(alert.event))
-
-
-Adds = Callable[[Alert], Alert]
 
 
 def appended(settings: Settings) -> Adds:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from lanner.console.people.accounts import Accounts
+from lanner.console.accounts import Accounts
 from lanner.wiring.stages.console import PEOPLE
 from tests.browser.visits import Visit
 from tests.unit.lanner.console.server.running import Served

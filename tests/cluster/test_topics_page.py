@@ -30,8 +30,8 @@ from bus.topics import (
     TOPICS,
 )
 from lanner.actions.topics import TopicActionRecords
-from lanner.console.feed.feed import Action
-from lanner.console.feed.topics import AuditTopic, MarkTopic
+from lanner.console.feed import Action
+from lanner.console.feed_topics import AuditTopic, MarkTopic
 from lanner.console.store.rows import Mark
 from schemas.action import ActionDecision, ActionResult
 from schemas.pod import Pod, encode_pod

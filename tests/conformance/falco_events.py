@@ -12,9 +12,8 @@ from ipaddress import ip_address
 from typing import Any
 
 from lanner.captures.assembler import CaptureAssembler
-from lanner.captures.format.events import CapturedEvent, EventJoiner
+from lanner.captures.format.events import EVENTS, SIZES, CapturedEvent, EventJoiner, EventVersion
 from lanner.captures.format.lists import ListedDescriptor, ListedThread, ListedUser, Machine
-from lanner.captures.format.table import EVENTS, SIZES, EventVersion
 from schemas.batch import EventBatch
 from schemas.catalog.fields import ParamSpec
 from schemas.catalog.flags import FLAG_TABLES

@@ -5,7 +5,7 @@ import io
 from functools import cache
 
 from lanner.captures.format.blocks import GZIP_BYTES, SECTION_BYTES, BadCapture
-from lanner.captures.format.table import EVENTS
+from lanner.captures.format.events import EVENTS
 from lanner.captures.reader import CaptureReader
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.world import make_batch

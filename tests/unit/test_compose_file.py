@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lanner.console.people.accounts import read_listed
+from lanner.console.accounts import read_listed
 
 FOLDER = Path("deploy/compose")
 TEXT = (FOLDER / "docker-compose.yml").read_text()

@@ -1,4 +1,4 @@
-"""Events of a capture: the records in its blocks, completed to the current version of their event.
+"""Events of a capture: all versions of all events, and the records in blocks, completed to the current version.
 
 Source: libscap's savefile reader and converter. Only exits are evaluated; older captures have some parameters only in
 the entry of the call.
@@ -8,11 +8,26 @@ import json
 import struct
 from collections import Counter
 from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Literal
 
 from foundation.caches import SizedMap
 from lanner.captures.format.blocks import MAX_TEXT, Block, bad_capture, text_of
-from lanner.captures.format.table import EVENTS, JOINS, SIZES, EntryJoin, EventVersion, default_bytes
+from schemas.catalog.fields import ParamSpec
 
+Source = Literal["old", "enter", "empty", "default", "container"]
+
+SIZES = {
+    **dict.fromkeys(("INT8", "UINT8", "SIGTYPE", "FLAGS8", "ENUMFLAGS8"), 1),
+    **dict.fromkeys(("INT16", "UINT16", "PORT", "FLAGS16", "ENUMFLAGS16", "SYSCALLID"), 2),
+    **dict.fromkeys(("INT32", "UINT32", "UID", "GID", "FLAGS32", "ENUMFLAGS32", "MODE", "SIGSET", "FD32", "PID32"), 4),
+    **dict.fromkeys(("INT64", "UINT64", "ERRNO", "FD", "PID", "RELTIME", "ABSTIME"), 8),
+}
+SIGNED = frozenset({"INT8", "INT16", "INT32", "INT64", "ERRNO", "FD", "FD32", "PID", "PID32"})
+GENERIC = "syscall"
+"""The event of system calls without an event of their own."""
+_SECOND_DESCRIPTOR = frozenset({"splice"})
+"""Events that are about the second of their descriptors."""
 _FORMER, _FORMER_FLAGS = frozenset({0x204, 0x8010ABCD}), frozenset({0x208})
 COUNTED, _COUNTED_FLAGS = frozenset({0x216, 0x221}), frozenset({0x217, 0x222})
 """Blocks that state the number of an event's parameters, without and with flags."""
@@ -26,6 +41,110 @@ _RESULT_SIZES = frozenset({4, 8})
 _LATEST = (1 << 63) - 1
 _MAX_WAITING, _MAX_ENTRY, _MAX_ENTRIES = 8192, 16384, 8 << 20
 """Threads whose last entry is retained, the bytes of an entry that may be, and those of all entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventVersion:
+    """One version of an event, at entry to or exit from a system call."""
+
+    number: int
+    name: str
+    is_exit: bool
+    is_old: bool
+    is_unused: bool
+    is_joined: bool
+    """Older captures need other events, or other versions, to be complete."""
+    is_large: bool
+    """Sizes of parameters take 32 bits."""
+    params: tuple[ParamSpec, ...]
+    fd_at: int
+    """The parameter with the descriptor that the event is about; -1 if it is about none."""
+    creates_fd: bool
+    has_fd: bool
+    """True if it uses or creates a descriptor."""
+    has_result: bool
+    """True if its first parameter is what the system call returned."""
+    indices: dict[str, int]
+    """Positions of the parameters by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionStep:
+    """Where one parameter of the next version comes from."""
+
+    source: Source
+    index: int
+    is_empty_without: bool
+    """Without an entry, the parameter is missing and not 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryJoin:
+    """How an event with some number of parameters is handled."""
+
+    action: Literal["add", "store", "change", "pass", "store_pass"]
+    into: int
+    """The number of the next version."""
+    steps: tuple[ConversionStep, ...]
+
+
+def _version(number: int, row: list[Any]) -> EventVersion:
+    name, direction, flags, rows = row
+    params = tuple(ParamSpec(*param) for param in rows)
+    is_exit = direction == "<"
+    fd_at = -1
+    if "uses_fd" in flags and is_exit:
+        found = [at for at, param in enumerate(params) if at and param.type == "FD"]
+        fd_at = -1 if not found else found[-1] if name in _SECOND_DESCRIPTOR else found[0]
+    return EventVersion(
+        number=number,
+        name=name,
+        is_exit=is_exit,
+        is_old="old" in flags,
+        is_unused="unused" in flags,
+        is_joined="joined" in flags,
+        is_large="large" in flags,
+        params=params,
+        fd_at=fd_at,
+        creates_fd="creates_fd" in flags,
+        has_fd="creates_fd" in flags or "uses_fd" in flags,
+        has_result=is_exit and bool(params) and name != GENERIC,
+        indices={param.name: at for at, param in enumerate(params)},
+    )
+
+
+def _read() -> Any:
+    return json.loads(files("lanner.captures").joinpath("events.json").read_text(encoding="utf-8"))
+
+
+_DATA = _read()
+EVENTS = tuple(_version(number, row) for number, row in enumerate(_DATA["events"]))
+"""All versions of all events, by number."""
+JOINS = {
+    (number, count): EntryJoin(
+        action, into or 0, tuple(ConversionStep(step[0], step[1], len(step) > 2) for step in steps)
+    )
+    for number, count, action, into, steps in _DATA["joins"]
+}
+"""By event number and number of parameters."""
+SYSTEM_CALLS: tuple[str, ...] = tuple(_DATA["system_calls"])
+"""Names of system calls by Falco's number."""
+_NATIVE: tuple[str, ...] = tuple(_DATA["x86_64"])
+
+
+def system_call_name(number: int, native: int | None) -> str:
+    """Return the name of a system call without an event of its own.
+
+    number: Falco's, 0 for a call that the recording release did not know; native: the kernel's on x86-64.
+    """
+    if not number and native is not None and native < len(_NATIVE):
+        return _NATIVE[native] or SYSTEM_CALLS[0]
+    return SYSTEM_CALLS[number] if number < len(SYSTEM_CALLS) else SYSTEM_CALLS[0]
+
+
+def default_bytes(kind: str) -> bytes:
+    """Return the value of a parameter that an old capture lacks."""
+    return (b"\xff" if kind in {"UID", "GID"} else b"\0") * SIZES.get(kind, 0)
 
 
 @dataclass(slots=True)

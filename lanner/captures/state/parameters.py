@@ -14,8 +14,7 @@ from collector.records.decode import ip_text
 from foundation.quantities import date_and_time
 from foundation.text import printed
 from lanner.captures.format.blocks import text_of
-from lanner.captures.format.events import CapturedEvent
-from lanner.captures.format.table import SIGNED, SYSTEM_CALLS
+from lanner.captures.format.events import SIGNED, SYSTEM_CALLS, CapturedEvent
 from lanner.captures.state.accounts import UNKNOWN_NAME, CaptureAccounts
 from lanner.captures.state.descriptors import End
 from lanner.captures.state.threads import CapturedThread, ThreadTable

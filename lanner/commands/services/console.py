@@ -126,7 +126,7 @@ def manage_tokens(options: Options, action: str, name: str | None, role: str, ex
         return
     if not name or not name.isprintable() or len(name) > _MAX_NAME:
         raise click.UsageError(f"{action} needs a NAME: whose actions the audit log shows.")
-    from lanner.console.people.accounts import Role
+    from lanner.console.accounts import Role
     from lanner.wiring.stages.console import open_accounts
 
     accounts = open_accounts(settings)

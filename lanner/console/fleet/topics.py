@@ -14,8 +14,7 @@ from bus.connection import BusUnavailable, Connection
 from bus.published_rules import CURRENT, VerifiedRules, accept
 from bus.topics import PROCESSORS, RULES
 from foundation.text import count_of
-from lanner.console.fleet.local import RuleFiles, facts_of
-from lanner.console.fleet.ports import HostsReading, KnownRules, RulesVersion
+from lanner.console.fleet.ports import HostsReading, KnownRules, RuleFiles, RulesVersion, facts_of
 from lanner.errors import BadInput
 from lanner.recorder.host_tally import FleetHost
 from lanner.recorder.hosts import find_hosts, live_hosts

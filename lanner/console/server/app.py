@@ -21,19 +21,7 @@ from lanner.console.server.context import CLIENT, CONSOLE, IDENTITY, Console, co
 from lanner.console.server.guard import cookie_name, event_stream, failure, middlewares
 from lanner.console.server.live import HEARTBEAT, event_bytes
 from lanner.console.server.rendering import TEMPLATES, View, templates
-from lanner.console.server.views import (
-    actions,
-    alerts,
-    hosts,
-    hunt,
-    marks,
-    overview,
-    pipeline,
-    rules,
-    search,
-    sign_in,
-    story,
-)
+from lanner.console.server.views import actions, alerts, hosts, hunt, marks, pipeline, rules, search, sign_in, story
 from lanner.operations.catalogue import CLOSED, Readings, closed_connections
 from lanner.operations.exposition import Exposition
 from lanner.operations.health import HealthCheck, report, turning
@@ -179,7 +167,6 @@ VIEWS: tuple[View, ...] = (
 """The views of the navigation: name, path, and the key that opens it after `g`."""
 ROUTES: tuple[web.RouteDef, ...] = (
     *alerts.ROUTES,
-    *overview.ROUTES,
     *sign_in.ROUTES,
     *story.ROUTES,
     *marks.ROUTES,

@@ -10,15 +10,15 @@ from aiohttp import web
 
 from foundation.connections import address_group
 from foundation.http_server import CONNECTION
+from lanner.console.accounts import Identity
 from lanner.console.actions import ActionDesk
-from lanner.console.feed.feed import Action, AuditLog, ViewFeed
+from lanner.console.feed import Action, AuditLog, ViewFeed
 from lanner.console.fleet.ports import FleetSource
 from lanner.console.hunts import HuntDesk
-from lanner.console.people.accounts import Identity
-from lanner.console.people.sign_in import SignIn
 from lanner.console.pipeline import PipelineDesk
 from lanner.console.searches import SearchDesk
 from lanner.console.server.live import LiveHub
+from lanner.console.sign_in import SignIn
 from lanner.console.store.reading import AlertReader
 from lanner.console.story.reading import StoryReader
 from lanner.console.story.rules import RuleBook

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lanner.console.store.filters import ALL_TIME, Filters, group_conditions
-from lanner.console.store.listing import facets_of, histogram_of, listed_groups
-from lanner.console.store.overview import Overview, overview_of
+from lanner.console.store.listing import Overview, facets_of, histogram_of, listed_groups, overview_of
 from lanner.console.store.record import unpacked
 from lanner.console.store.rows import (
     AlertLine,

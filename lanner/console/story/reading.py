@@ -1,15 +1,25 @@
-"""Reads what happened around an alert from the retained events, by the same steps as `lanner context`."""
+"""Reads what happened around an alert from the retained events, by the same steps as `lanner context`.
 
+Or writes it as one file: a recording of the events, with the alerts and facts in the file's header.
+"""
+
+import json
+import tempfile
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from lanner.console.store.reading import AlertReader
-from lanner.console.story.incident import NothingToExport, incident_file
+from lanner.console.store.rows import time_text
 from lanner.errors import BadInput
 from lanner.recorder.budget import ReadBudget
 from lanner.recorder.context import TimelineRange, by_number, read_context, remarks_on
 from lanner.recorder.coverage import HostCoverage
+from lanner.recorder.recording import INCIDENT
 from lanner.recorder.store import EARLIER_MS, EventRange, EventStore, Reading, StoredBatch
 from lanner.recorder.tree.activity import activity_maker
 from lanner.recorder.tree.family import Family, family
@@ -17,7 +27,9 @@ from lanner.recorder.tree.peers import HostReading, Join, JoinedContext, joined_
 from lanner.recorder.tree.relatives import rows_of_family
 from processor.output.redaction import Redaction
 from schemas.alert import Alert
-from schemas.batch import EventBatch
+from schemas.batch import Container, EventBatch, Process
+from schemas.encoding.batch import encode_batch
+from schemas.encoding.recording import RecordingWriter
 
 MAX_EVENTS = 20_000
 """Events of the alert's family before it, and after it."""
@@ -25,6 +37,10 @@ MAX_ALERTS = 1_000
 LATEST_MS = 300_000
 """How late a single event may have arrived to be looked up."""
 _MS = 1_000_000
+Labels = tuple[tuple[str, str], ...]
+MAX_BYTES = 32 << 20
+_EARLIER = 20_000_000_000
+"""ns; batches state every 15 s what is collected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,3 +177,112 @@ class StoryReader:
 
 def _in_batch(batch: EventBatch) -> Callable[[int], tuple[EventBatch, int]]:
     return lambda index: (batch, index)
+
+
+class NothingToExport(BadInput):
+    """No events of the time are retained."""
+
+
+def incident_file(
+    alerts: Sequence[Alert],
+    batches: Reading[StoredBatch],
+    window: TimelineRange,
+    redaction: Redaction,
+    budget: ReadBudget,
+) -> bytes:
+    """Return the file. Raises NothingToExport if no events of that time are retained.
+
+    alerts: that of the incident first, then others of its time; batches: of its host, in order, closed at the end.
+    """
+    before: deque[bytes] = deque()
+    after: list[bytes] = []
+    facts: dict[str, Any] = {"rules": set(), "hosts": set()}
+    held, left, is_cut = 0, MAX_BYTES // 2, False
+    with closing(batches):
+        for stored in batches:
+            budget.take(stored)
+            batch = stored.batch
+            times = batch.columns["time"]
+            if budget.is_spent() or (times and min(times) > window.end):
+                break
+            if (max(times) if batch.count else batch.created) < window.start - _EARLIER:
+                continue
+            facts["rules"] |= {each for each in (batch.rules_version, batch.interest_version) if each}
+            facts["hosts"].add(batch.hostname)
+            data = encode_batch(redacted_batch(batch, redaction))
+            if not times or min(times) <= window.alert:
+                before.append(data)
+                held += len(data)
+                while held > MAX_BYTES // 2 and len(before) > 1:
+                    held -= len(before.popleft())
+                    is_cut = True
+            elif len(data) <= left:
+                after.append(data)
+                left -= len(data)
+            else:
+                is_cut = True
+                break
+    if not before and not after:
+        raise NothingToExport("no events of this time are retained, so there is nothing to export.")
+    remark = "Events furthest from the alert were left out: the file has at most 32 MiB." if is_cut else budget.remark()
+    header = {
+        "alerts": [asdict(redaction.alert(alert)) for alert in alerts],
+        "rules_versions": sorted(facts["rules"]),
+        "hosts": sorted(facts["hosts"]),
+        "since": time_text(window.start // 1000),
+        "until": time_text(window.end // 1000),
+        "remark": remark,
+    }
+    return _written([*before, *after], json.dumps(header))
+
+
+def redacted_batch(batch: EventBatch, redaction: Redaction) -> EventBatch:
+    """Return a batch with masked secrets: in the texts of its events, and in what processes and containers state."""
+    return replace(
+        batch,
+        strings=[None if text is None else redaction.text(text) for text in batch.strings],
+        processes=[_process(process, redaction) for process in batch.processes],
+        containers=[_container(container, redaction) for container in batch.containers],
+    )
+
+
+def _process(process: Process, redaction: Redaction) -> Process:
+    def text(value: str | None) -> str | None:
+        return None if value is None else redaction.text(value)
+
+    arguments, environment = process.args, process.env
+    if arguments is not None:
+        # An option may be one argument, and its secret the next.
+        joined = "\n".join(("", *arguments))
+        masked = redaction.text(joined)
+        arguments = arguments if masked == joined else tuple(masked.split("\n")[1:])
+    if environment is not None:
+        environment = tuple(map(redaction.text, environment))
+    return replace(
+        process,
+        name=text(process.name),
+        exe=text(process.exe),
+        exepath=text(process.exepath),
+        cwd=text(process.cwd),
+        args=arguments,
+        env=environment,
+    )
+
+
+def _container(container: Container, redaction: Redaction) -> Container:
+    def masked(labels: Labels | None) -> Labels | None:
+        if labels is None:
+            return None
+        return tuple((key, redaction.text(f"{key}={value}").partition("=")[2]) for key, value in labels)
+
+    return replace(container, labels=masked(container.labels), pod_labels=masked(container.pod_labels))
+
+
+def _written(batches: Sequence[bytes], header: str) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="lanner-incident-") as folder:
+        path = Path(folder) / "incident.avro"
+        writer = RecordingWriter(path, metadata={INCIDENT: header})
+        for data in batches:
+            writer.write(data)
+        writer.close()
+        return path.read_bytes()

@@ -14,18 +14,17 @@ from foundation.files import open_private
 from foundation.http_server import HttpLimits, HttpThread
 from foundation.sqlite import DatabaseUnusable
 from foundation.text import OnNote
+from lanner.console.accounts import Accounts, ListedToken, read_listed
 from lanner.console.actions import ActionDesk, ActionSource
-from lanner.console.feed.feed import AlertSource, AuditLog, MarkLog, ViewFeed
+from lanner.console.feed import AlertSource, AuditLog, MarkLog, ViewFeed
 from lanner.console.fleet.ports import FleetSource
 from lanner.console.hunts import HuntDesk, HuntSource
-from lanner.console.people.accounts import Accounts, ListedToken, read_listed
-from lanner.console.people.oidc import OpenIdClient, OpenIdProvider
-from lanner.console.people.sign_in import Proxy, SignIn
 from lanner.console.pipeline import PipelineDesk, PipelineSource
 from lanner.console.searches import SearchDesk, SearchSource
 from lanner.console.server.app import application
 from lanner.console.server.context import Console, StoryParts
 from lanner.console.server.guard import CALLBACK
+from lanner.console.sign_in import OpenIdClient, OpenIdProvider, Proxy, SignIn
 from lanner.console.store.reading import AlertReader
 from lanner.console.store.view import AlertView, ViewLimits
 from lanner.console.story.reading import EventArchive, StoryReader

@@ -11,8 +11,8 @@ from bus.connection import Connection
 from foundation.text import OnNote
 from lanner.actions.one_host import LocalActionRecords
 from lanner.console.actions import ActionSource
-from lanner.console.feed.local import LineFile, LocalAlerts, MarkFile, RecordedAlerts
-from lanner.console.fleet.local import FilesOnly, LocalHost
+from lanner.console.feed_files import LineFile, LocalAlerts, MarkFile, RecordedAlerts
+from lanner.console.fleet.ports import FilesOnly, LocalHost
 from lanner.console.pipeline import PipelineSource, outbox_queues
 from lanner.console.searches import SearchSource
 from lanner.console.story.reading import EventArchive
@@ -81,7 +81,7 @@ def fleet_console(
 ) -> RunningConsole:
     """Start a console that reads the topics of a fleet, which were checked. Raises BadInput and BusUnavailable."""
     # These need the broker's client.
-    from lanner.console.feed.topics import AlertTopic, AuditTopic, MarkTopic
+    from lanner.console.feed_topics import AlertTopic, AuditTopic, MarkTopic
     from lanner.console.fleet.topics import FleetTopics, PublishedRulesFollower
     from lanner.recorder.topic import TopicStore, reader_of_alerts
     from lanner.wiring.published import active_of_published, public_keys

@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from lanner.console.people.accounts import Identity
-from lanner.console.people.oidc import SignInFailed
+from lanner.console.accounts import Identity
 from lanner.console.server.context import IDENTITY, Console, console
 from lanner.console.server.guard import CALLBACK, cookie_name
 from lanner.console.server.rendering import page
+from lanner.console.sign_in import SignInFailed
 
 _ATTEMPT_COOKIE = "lanner_sign_in"
 _UNKNOWN = Identity("", "viewer", "local")

@@ -16,7 +16,7 @@ from lanner.console.server.views.alerts import alert_of, number
 from lanner.console.store.reading import AlertReader
 from lanner.console.store.rows import ACKNOWLEDGED, ASSIGNEE, COMMENT, Mark, time_text
 from lanner.console.story.forms import story_json
-from lanner.console.story.incident import NothingToExport
+from lanner.console.story.reading import NothingToExport
 from lanner.console.story.rules import explanation_json
 from lanner.errors import BadInput, BadRequest, TooManyAtOnce
 from lanner.recorder.budget import ReadBudget

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lanner.captures.format.table import EVENTS, SIGNED, SIZES
+from lanner.captures.format.events import EVENTS, SIGNED, SIZES
 from lanner.captures.quick import decoder
 
 COMPLETE = [version.number for version in EVENTS if version.params and len(version.indices) == len(version.params)]

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-from lanner.captures.format.table import EVENTS, EventVersion
+from lanner.captures.format.events import EVENTS, EventVersion
 
 BEGINNING = 1_700_000_000_000_000_000
 SIZES = {1: "<B", 2: "<H", 4: "<I", 8: "<Q"}

@@ -18,8 +18,7 @@ from collector.processes.parts import Credentials
 from collector.processes.process import TrackedProcess
 from collector.processes.relatives import MAX_WALK, ancestors
 from lanner.captures.format.blocks import BadCapture
-from lanner.captures.format.events import CapturedEvent, EventJoiner
-from lanner.captures.format.table import EVENTS
+from lanner.captures.format.events import EVENTS, CapturedEvent, EventJoiner
 from lanner.captures.reader import CaptureReader
 from lanner.captures.state import limits, threads
 from lanner.captures.state.accounts import Containers

@@ -11,9 +11,8 @@ from typing import Any
 
 from foundation.text import ignore_note
 from lanner.console.actions import ActionSource
-from lanner.console.feed.local import LineFile, LocalAlerts, MarkFile
-from lanner.console.fleet.local import FilesOnly
-from lanner.console.fleet.ports import FleetSource
+from lanner.console.feed_files import LineFile, LocalAlerts, MarkFile
+from lanner.console.fleet.ports import FilesOnly, FleetSource
 from lanner.console.hunts import HuntSource
 from lanner.console.pipeline import PipelineSource
 from lanner.console.searches import SearchSource

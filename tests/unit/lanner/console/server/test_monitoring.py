@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from lanner.console.feed.local import LocalAlerts
+from lanner.console.feed_files import LocalAlerts
 from schemas.alert import Alert
 from tests.unit.lanner.console.alerts import found, soon
 from tests.unit.lanner.console.server.conftest import Serve

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from joserfc.jwk import OctKey, RSAKey
 
-from lanner.console.people.oidc import OpenIdClient, OpenIdProvider, SignInFailed
+from lanner.console.sign_in import OpenIdClient, OpenIdProvider, SignInFailed
 from tests.unit.lanner.console.server.conftest import Serve
 from tests.unit.lanner.console.server.provider import Provider
 from tests.unit.lanner.console.server.running import Answer, Served

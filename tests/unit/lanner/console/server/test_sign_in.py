@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from lanner.console.people.accounts import Accounts
+from lanner.console.accounts import Accounts
 from lanner.console.server.views.sign_in import local_path
 from lanner.errors import BadInput
 from lanner.wiring.stages.console import PEOPLE

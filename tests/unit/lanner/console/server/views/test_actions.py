@@ -8,8 +8,8 @@ import pytest
 
 from lanner.actions.book import ActionBook
 from lanner.actions.one_host import LocalActionRecords
+from lanner.console.accounts import Accounts
 from lanner.console.actions import ActionSource
-from lanner.console.people.accounts import Accounts
 from lanner.wiring.stages.console import PEOPLE
 from processor.actions.fuse import BLOWN
 from schemas.action import ActionIntent, ActionResult

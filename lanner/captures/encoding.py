@@ -9,7 +9,7 @@ from operator import attrgetter
 
 from collector.events.texts import absolute, joined
 from foundation.text import printed
-from lanner.captures.format.table import SIZES, EventVersion, default_bytes
+from lanner.captures.format.events import SIZES, EventVersion, default_bytes
 from lanner.captures.state.accounts import UNKNOWN_NAME
 from lanner.captures.state.parameters import AT_FDCWD
 from schemas.batch import EventBatch, Process

@@ -13,7 +13,7 @@ from threading import Lock
 
 from foundation.files import open_private, write_atomically
 from foundation.text import OnNote
-from lanner.console.feed.feed import Action
+from lanner.console.feed import Action
 from lanner.console.store.rows import Mark, read_mark
 from lanner.errors import BadInput
 from lanner.recorder.recording import RecordingStore

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lanner.captures.writing.writer import CaptureSpool
+from lanner.captures.writer import CaptureSpool
 from lanner.recorder.store import from_files
 from schemas.encoding.batch import encode_batch
 from tests.unit.recordings import shadow_read

@@ -13,7 +13,7 @@ from bus.clients.readers import TopicReader
 from bus.connection import BusUnavailable, Connection
 from bus.messages import Headers
 from bus.topics import ALERTS, CONSOLE_AUDIT, CONSOLE_MARKS
-from lanner.console.feed.feed import Action
+from lanner.console.feed import Action
 from lanner.console.store.rows import Mark, mark_key, mark_value, read_mark
 from schemas.alert import Alert
 

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from lanner.captures.format.table import SIZES
+from lanner.captures.format.events import SIZES
 from lanner.captures.reader import CaptureReader
-from lanner.captures.writing.contents import CURRENT
-from lanner.captures.writing.writer import write_capture
+from lanner.captures.writer import CURRENT, write_capture
 from lanner.recorder.store import from_files
 from processor.detection.ruleset import compile_ruleset
 from processor.evaluator import Evaluator

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lanner.console.story.incident import redacted_batch
+from lanner.console.story.reading import redacted_batch
 from lanner.recorder.recording import read_incident
 from processor.output.redaction import Redaction
 from schemas.batch import Container, EventBatch, Process

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from foundation.text import Level, ignore_note
-from lanner.console.feed.feed import ViewFeed
-from lanner.console.feed.local import MAX_WAITING, LocalAlerts, MarkFile, RecordedAlerts
+from lanner.console.feed import ViewFeed
+from lanner.console.feed_files import MAX_WAITING, LocalAlerts, MarkFile, RecordedAlerts
 from lanner.console.store.filters import Filters
 from lanner.console.store.reading import AlertReader
 from lanner.console.store.rows import Mark

@@ -1,1 +1,0 @@
-"""Captures written from recordings, for readers such as Stratoshark and Falco."""

@@ -1,1 +1,0 @@
-"""Input and output of the view: alerts, people's marks, and the audit log."""
