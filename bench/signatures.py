@@ -23,8 +23,7 @@ from bus.messages import SENT, Headers, partition_of
 from bus.topics import EVENTS
 from collector.publishing.identity import HostIdentity, SigningKey
 from processor.fleet.message_stage import MessageStage
-from processor.hosts.identity import EventsMessage, IdentityGate, VerifiedMessage
-from processor.hosts.known_hosts import KnownHosts
+from processor.hosts.identity import EventsMessage, IdentityGate, KnownHosts, VerifiedMessage
 from schemas.batch import EventBatch
 from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import read_recording

@@ -16,8 +16,7 @@ from bus.clients.errors import MessageRefused
 from bus.clients.producers import Outgoing, deliver, resending_producer
 from bus.clients.readers import SilenceTimeout, TopicReader, newest_before
 from bus.connection import Connection
-from bus.messages import Headers
-from bus.results import NOT_FETCHED, OMITTED, ORIGINAL
+from bus.messages import NOT_FETCHED, OMITTED, ORIGINAL, Headers
 from foundation.errors import LannerError
 
 SETTLES, HOW, NOTE = "settles", "how", "note"

@@ -1,11 +1,16 @@
-"""Headers and times of messages: CloudEvents, signed content, append times, and the offsets of hosts' clocks.
+"""Messages: alerts and dead letters as messages, their headers and times, and the offsets of hosts' clocks.
 
-Pure. The correction of a batch's times depends on that message alone, so that every reader, live or later, computes
-the same times and so the same alert ids.
+Headers are those of CloudEvents and of signed content. A dead letter has the reason, topic, offset, and the message if
+it fits. Pure. The correction of a batch's times depends on that message alone, so that every reader, live or later,
+computes the same times and so the same alert ids.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from hashlib import sha256
+
+from schemas.alert import Alert, encode_alert
 
 Headers = list[tuple[str, str | bytes | None]]
 
@@ -16,6 +21,40 @@ SENT = "lanner_sent"
 """When a batch was passed to the client, wall clock, ns; the batch itself was encoded earlier."""
 CLOCK = "lanner_clock"
 """How far the broker's clock is ahead of the host's, ns; present once the collector has measured it."""
+
+KEY = "lanner_key"
+"""The header with the public key of the host, 32 bytes."""
+SIGNATURE = "lanner_signature"
+"""The header with an Ed25519 signature, 64 bytes."""
+SIGNATURE_BYTES = 64
+BATCH_DOMAIN = b"lanner batch\0"
+"""Precedes the signed bytes, so that the signature is not valid for anything else."""
+HOST_DOMAIN = b"lanner host\0"
+"""The same for a collector's announcement."""
+SIGNED_HEADERS = (SENT, CLOCK)
+"""Headers that affect how a batch is read: its times are corrected by them."""
+TOLERATED = 5_000_000_000
+"""ns; smaller offsets are not corrected."""
+AHEAD = 10_000_000_000
+"""How much later than its append time an event may be dated, ns: clocks that are at most TOLERATED off are not
+corrected, and an offset is measured to within half a second."""
+BEHIND = 90 * 86_400 * 1_000_000_000
+"""How much earlier, ns. Old events can't silence anything, so the bound is wide: a quiet host's heartbeats take two
+months to fill a spool of the default size, and dead letters that are replayed are retained for one."""
+_MAX_ROUND_TRIP = 1_000_000_000
+_LONGEST = 20
+_CLOCK_MEMORY_SECONDS = 300.0
+_FARTHEST = 100 * 365 * 86_400 * 1_000_000_000
+"""ns; larger offsets are ignored. The limit covers a clock that starts in 1970 because its battery is empty."""
+_SEED, _M, _R = 0x9747B28C, 0x5BD1E995, 24
+_WORD = 0xFFFFFFFF
+ORIGINAL = "original_"
+"""Prefix of the names of the failed message's headers."""
+OMITTED = "omitted_bytes"
+"""Header of a dead letter without the message: the size of its value, in decimal digits."""
+NOT_FETCHED = "not_fetched"
+"""Header of a dead letter whose message could not be read from its topic."""
+MAX_REASON = 500
 
 
 def cloud_event(kind: str, identity: str, source: str, time: str) -> Headers:
@@ -37,19 +76,6 @@ def cloud_event(kind: str, identity: str, source: str, time: str) -> Headers:
     ]
 
 
-KEY = "lanner_key"
-"""The header with the public key of the host, 32 bytes."""
-SIGNATURE = "lanner_signature"
-"""The header with an Ed25519 signature, 64 bytes."""
-SIGNATURE_BYTES = 64
-BATCH_DOMAIN = b"lanner batch\0"
-"""Precedes the signed bytes, so that the signature is not valid for anything else."""
-HOST_DOMAIN = b"lanner host\0"
-"""The same for a collector's announcement."""
-SIGNED_HEADERS = (SENT, CLOCK)
-"""Headers that affect how a batch is read: its times are corrected by them."""
-
-
 def signed_content(topic: str, key: bytes, headers: Mapping[str, bytes], value: bytes) -> bytes:
     """Return the bytes that the signature of a message covers, without the domain.
 
@@ -68,21 +94,6 @@ def signed_content(topic: str, key: bytes, headers: Mapping[str, bytes], value: 
         digest.update(part)
     digest.update(value)
     return digest.digest()
-
-
-TOLERATED = 5_000_000_000
-"""ns; smaller offsets are not corrected."""
-AHEAD = 10_000_000_000
-"""How much later than its append time an event may be dated, ns: clocks that are at most TOLERATED off are not
-corrected, and an offset is measured to within half a second."""
-BEHIND = 90 * 86_400 * 1_000_000_000
-"""How much earlier, ns. Old events can't silence anything, so the bound is wide: a quiet host's heartbeats take two
-months to fill a spool of the default size, and dead letters that are replayed are retained for one."""
-_MAX_ROUND_TRIP = 1_000_000_000
-_LONGEST = 20
-_CLOCK_MEMORY_SECONDS = 300.0
-_FARTHEST = 100 * 365 * 86_400 * 1_000_000_000
-"""ns; larger offsets are ignored. The limit covers a clock that starts in 1970 because its battery is empty."""
 
 
 def append_time(milliseconds: int) -> int:
@@ -165,10 +176,6 @@ def _number(value: object) -> int | None:
         return None
 
 
-_SEED, _M, _R = 0x9747B28C, 0x5BD1E995, 24
-_WORD = 0xFFFFFFFF
-
-
 def partition_of(key: bytes, partitions: int) -> int:
     """Return the partition of a key."""
     return (_murmur2(key) & 0x7FFFFFFF) % partitions
@@ -186,3 +193,75 @@ def _murmur2(data: bytes) -> int:
         mixed = (mixed ^ int.from_bytes(rest, "little")) * _M & _WORD
     mixed = (mixed ^ mixed >> 13) * _M & _WORD
     return mixed ^ mixed >> 15
+
+
+@dataclass(frozen=True, slots=True)
+class AlertMessage:
+    """Key, value and headers of the message."""
+
+    key: bytes
+    """Rule and host, so that the alerts of a rule for one host stay in order."""
+    value: bytes
+    headers: Headers
+
+
+def alert_message(alert: Alert) -> AlertMessage:
+    """Encode an alert, with its key and CloudEvents headers."""
+    key = f"{alert.rule}\x1f{alert.host_id or alert.hostname}".encode("utf-8", "replace")
+    stamp = datetime.fromtimestamp(alert.time / 1e9, UTC).isoformat().replace("+00:00", "Z")
+    return AlertMessage(
+        key, encode_alert(alert), cloud_event("lanner.alert", alert.id, alert.hostname or "lanner", stamp)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterMessage:
+    """Key, value and headers of the message."""
+
+    key: bytes | None
+    value: bytes
+    facts: Headers
+    """Reason, topic, partition, offset, and what the stage adds."""
+    original: Headers = field(default_factory=list)
+    """The headers of the failed message, with prefixed names."""
+
+    @property
+    def headers(self) -> Headers:
+        """All headers."""
+        return [*self.facts, *self.original]
+
+    def without_message(self) -> "DeadLetterMessage":
+        """Return the dead letter to write if this one is refused: without anything that a host chose."""
+        return DeadLetterMessage(None, b"", [*self.facts, (OMITTED, b"%d" % len(self.value))])
+
+
+def dead_letter(
+    reason: str,
+    source: tuple[str, int, int],
+    key: bytes | None,
+    value: bytes | None,
+    headers: Iterable[tuple[str, bytes | None]] = (),
+    *,
+    facts: Headers | None = None,
+) -> DeadLetterMessage:
+    """Return the dead letter of a failed message.
+
+    Args:
+        reason: why it failed, for operators.
+        source: topic (full name), partition and offset of the message.
+        key: key of the message.
+        value: value of the message.
+        headers: headers of the message.
+        facts: further headers from the stage.
+    """
+    topic, partition, offset = source
+    described: Headers = [
+        ("reason", reason[:MAX_REASON].encode("utf-8", "replace")),
+        ("topic", topic.encode()),
+        ("partition", str(partition).encode()),
+        ("offset", str(offset).encode()),
+        *(facts or []),
+    ]
+    # Lone surrogates in a name crash the client.
+    original: Headers = [(ORIGINAL + name.encode("utf-8", "replace").decode(), each or b"") for name, each in headers]
+    return DeadLetterMessage(key, value or b"", described, original)

@@ -6,8 +6,7 @@ from bus.clients.errors import MessageRefused
 from bus.clients.writer_schemas import WriterSchemas
 from bus.connection import Connection
 from bus.dead_letters import DeadLetterTopic, DeadMessage, Destination, MessageGone
-from bus.messages import Headers
-from bus.results import OMITTED
+from bus.messages import OMITTED, Headers
 from bus.topics import ALERTS, CORRELATE, EVENTS, KUBERNETES_AUDIT, NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS
 from foundation.text import printable
 from lanner.dead_letters import StoredDeadLetter, alert_in

@@ -14,10 +14,9 @@ from aiohttp import web
 
 from bus.clients.errors import MessageRefused
 from bus.clients.event_loop import AsyncProducer
-from bus.clients.schema_registry import Registration, Registry, schema_message
+from bus.clients.writer_schemas import Registration, Registry, schema_message
 from bus.connection import BusUnavailable, Connection
-from bus.messages import JSON_HEADERS
-from bus.results import alert_message
+from bus.messages import JSON_HEADERS, alert_message
 from bus.topics import ALERTS, SCHEMAS
 from foundation.errors import LannerError
 from foundation.http_server import Handler, HttpIntake, HttpLimits, health, text_answer

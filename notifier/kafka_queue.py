@@ -18,7 +18,7 @@ from bus.clients.errors import ClientErrors, MessageRefused, unavailable
 from bus.clients.producers import Outgoing, ResendingProducer, deliver, resending_producer
 from bus.clients.writer_schemas import WriterSchemas
 from bus.connection import BusUnavailable, Connection, client_config
-from bus.results import DeadLetterMessage, dead_letter
+from bus.messages import DeadLetterMessage, dead_letter
 from bus.topics import ALERTS, NOTIFIER_DEAD_LETTERS
 from foundation.sqlite import as_os_errors, open_database, opening, transaction
 from foundation.text import OnNote

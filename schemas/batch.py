@@ -1,11 +1,11 @@
-"""An event batch in memory, and the table rows that its events refer to.
+"""An event batch in memory, the table rows that its events refer to, and smaller batches of some of its events.
 
 Collector and processor share these classes: within one process, a batch passes between them without copying.
 """
 
 from array import array
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import IntFlag
 
 from schemas.pod import Pod
@@ -64,6 +64,18 @@ ARGUMENT_COLUMNS = {
 
 EVENT_COLUMNS = {**NUMBER_COLUMNS, **dict.fromkeys(STRING_COLUMNS, "i")}
 
+Column = Sequence[int]
+INCOMPLETE_REASONS = frozenset({"process_stale", "look_ups_given_up", "dns_unreadable", "tls_unreadable"})
+"""Reasons of `EventBatch.lost` that lost no event: facts about it, its process or its container were left out."""
+FILE_FACTS = (
+    *("sha256", "origin", "package", "package_version", "written_by", "written_by_user", "written_at"),
+    "package_type",
+)
+"""Members of ProgramFile, in the order in which the column fd_file has them; those that are new come last."""
+NOBODY = 1 << 32
+"""The pid in the row of events without a process; the kernel has no such pid."""
+_LINKS = ("parent", "session_leader", "group_leader")
+
 
 class EventBit(IntFlag):
     """Boolean properties of an event, packed because most rules test at least one of them."""
@@ -84,13 +96,6 @@ class EventBit(IntFlag):
     PROCESS_STALE = 1 << 13  # the process exited before it could be read: its properties are missing
     HAS_RES = 1 << 14  # evt.res and evt.rawres have a value
     OPEN_SETUID = 1 << 15
-
-
-Column = Sequence[int]
-
-
-INCOMPLETE_REASONS = frozenset({"process_stale", "look_ups_given_up", "dns_unreadable", "tls_unreadable"})
-"""Reasons of `EventBatch.lost` that lost no event: facts about it, its process or its container were left out."""
 
 
 def events_lost(numbers: Mapping[str, int]) -> int:
@@ -166,13 +171,6 @@ class ProgramFile:
     """The package's: deb, rpm, apk, snap or flatpak."""
 
 
-FILE_FACTS = (
-    *("sha256", "origin", "package", "package_version", "written_by", "written_by_user", "written_at"),
-    "package_type",
-)
-"""Members of ProgramFile, in the order in which the column fd_file has them; those that are new come last."""
-
-
 def file_text(file: ProgramFile) -> str:
     """Return the facts about a file of code as the column fd_file has them."""
     return "\0".join("" if (fact := getattr(file, name)) is None else str(fact) for name in FILE_FACTS)
@@ -190,10 +188,6 @@ class NetworkServer:
     package_type: str | None = None
     libraries: tuple[str, ...] = ()
     """Packages of what else it has mapped, with versions."""
-
-
-NOBODY = 1 << 32
-"""The pid in the row of events without a process; the kernel has no such pid."""
 
 
 # Not frozen, although instances must not be changed: creating a frozen one takes five times as long.
@@ -338,3 +332,89 @@ def empty_columns() -> dict[str, "array[int]"]:
     columns = {name: array(code) for name, code in {**EVENT_COLUMNS, **ARGUMENT_COLUMNS}.items()}
     columns["arg_start"].append(0)
     return columns
+
+
+def subset(
+    batch: EventBatch,
+    events: Sequence[int],
+    *,
+    rewrite: Callable[[str], str] = str,
+    has_process: Callable[[int], bool] = lambda _row: True,
+    cleaned: Callable[[Process], Process] = lambda process: process,
+) -> EventBatch:
+    """Return a batch with some of the events, and what they refer to.
+
+    Args:
+        batch: is not changed.
+        events: their indexes.
+        rewrite: changes each text of the events.
+        has_process: returns whether the process in a row is stored; ancestries end where it isn't.
+        cleaned: changes each process.
+    """
+    strings = _Strings(batch.strings, rewrite)
+    rows = _Rows(batch.processes, has_process, cleaned)
+    columns = empty_columns()
+    starts = batch.columns["arg_start"]
+    for event in events:
+        for name in EVENT_COLUMNS:
+            value = batch.columns[name][event]
+            if name == "process":
+                value = rows.take(value)
+            elif name in STRING_COLUMNS:
+                value = strings.take(value)
+            columns[name].append(value)
+        for argument in range(starts[event], starts[event + 1]):
+            columns["arg_name"].append(strings.take(batch.columns["arg_name"][argument]))
+            columns["arg_value"].append(strings.take(batch.columns["arg_value"][argument]))
+            columns["arg_raw"].append(batch.columns["arg_raw"][argument])
+        columns["arg_start"].append(len(columns["arg_name"]))
+    return replace(batch, count=len(events), strings=strings.stored, processes=rows.stored, columns=dict(columns))
+
+
+class _Strings:
+    """The texts still referred to, each once."""
+
+    def __init__(self, texts: Sequence[str | None], rewrite: Callable[[str], str]) -> None:
+        self._texts, self._rewrite = texts, rewrite
+        self._indexes: dict[str | None, int] = {None: 0}
+        self.stored: list[str | None] = [None]
+
+    def take(self, index: int) -> int:
+        text = self._texts[index]
+        if text is not None:
+            text = self._rewrite(text)
+        known_index = self._indexes.setdefault(text, len(self.stored))
+        if known_index == len(self.stored):
+            self.stored.append(text)
+        return known_index
+
+
+class _Rows:
+    """The processes still referred to."""
+
+    def __init__(
+        self, rows: Sequence[Process], has: Callable[[int], bool], cleaned: Callable[[Process], Process]
+    ) -> None:
+        self._rows, self._has, self._cleaned = rows, has, cleaned
+        self._indexes: dict[int, int] = {}
+        self.stored: list[Process] = []
+
+    def take(self, row: int) -> int:
+        if row < 0 or not self._has(row):
+            return -1
+        known_index = self._indexes.get(row)
+        if known_index is None:
+            process = self._rows[row]
+            # Rows referred to come first: a parent's row is smaller than its child's.
+            links = {name: self.take(getattr(process, name)) for name in _LINKS if getattr(process, name) != row}
+            known_index = self._indexes[row] = len(self.stored)
+            links |= {name: known_index for name in _LINKS if getattr(process, name) == row}
+            self.stored.append(
+                replace(
+                    self._cleaned(process),
+                    parent=links["parent"],
+                    session_leader=links["session_leader"],
+                    group_leader=links["group_leader"],
+                )
+            )
+        return known_index

@@ -15,9 +15,8 @@ from bench.noise.recorder import Recording
 from processor.detection.ruleset import CompiledRuleset
 from processor.pushdown.cost import passing
 from processor.pushdown.derive import derive
-from schemas.batch import EventBatch
+from schemas.batch import EventBatch, subset
 from schemas.encoding.recording import read_recording
-from schemas.subset import subset
 
 _VARYING = re.compile(r"[0-9a-f]{8,}|(?<=[-.])(?=\w*[A-Z0-9])\w{4,10}(?=/|$)|\d+")
 """What differs between the names that one program gives to similar files."""

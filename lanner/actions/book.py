@@ -10,7 +10,7 @@ from typing import Literal, Protocol, TypeVar
 
 from foundation.caches import BoundedMap
 from foundation.quantities import iso8601_zulu
-from processor.actions.fuse import BLOWN
+from processor.actions.policies import BLOWN
 from schemas.action import ActionDecision, ActionIntent, ActionResult, Outcome, is_agreed
 
 ActionStatus = Literal[

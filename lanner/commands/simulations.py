@@ -27,7 +27,7 @@ from lanner.tuning.simulation_records import (
     write_simulation,
 )
 from processor.loading import LoadResult, Problem, ProblemCode
-from processor.loading.action_power import action_powers
+from processor.loading.difference import action_powers
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -23,7 +23,7 @@ from lanner.hunting.comparisons import disjunction
 from lanner.hunting.conditions import to_sql
 from lanner.hunting.hunt import NOT_A_FILES_FAULT, HuntLimits, connect
 from lanner.hunting.sources import Chunk
-from processor.compiler.literals import names_to_resolve
+from processor.compiler.operands import names_to_resolve
 from processor.language.ast import Node
 from processor.language.event_types import event_types
 from schemas.encoding.batch import BadBatch

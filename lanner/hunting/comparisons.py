@@ -7,7 +7,7 @@ from sqlglot import exp
 
 from lanner.archive.schema import archived_text
 from lanner.hunting.columns import text_literal
-from processor.compiler.literals import NET_TYPES, NUMBER_TYPES, STRING_TYPES, parse_literal, parse_net
+from processor.compiler.operands import NET_TYPES, NUMBER_TYPES, STRING_TYPES, parse_literal, parse_net
 from processor.compiler.operators import ORDER_OPERATORS, lower
 
 SAME = frozenset({"=", "==", "in", "intersects"})

@@ -30,9 +30,8 @@ from lanner.hunting.comparisons import (
     sure,
 )
 from lanner.hunting.lookups import Lookup, Lookups
-from processor.compiler.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, STRING_TYPES
+from processor.compiler.operands import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, STRING_TYPES, field_shape, side_shape
 from processor.compiler.simplify import simplify
-from processor.compiler.types import field_shape, side_shape
 from processor.fields.process import CAPABILITIES
 from processor.language.ast import (
     EXPRESSION_DEPTH,

@@ -21,7 +21,7 @@ from lanner.hunting.results import CHUNK, FOUND, HuntResult
 from lanner.hunting.sources import Chunk, RowSource
 from lanner.recorder.search import SearchCondition
 from lanner.recorder.store import EventRange
-from processor.compiler.literals import NUMBER_TYPES
+from processor.compiler.operands import NUMBER_TYPES
 from processor.detection.budget import BOUNDLESS, Budget
 from processor.detection.view import BatchView
 from processor.fields.extract import reader

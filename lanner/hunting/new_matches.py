@@ -22,8 +22,7 @@ from processor.matching.pre_match import PreMatch
 from processor.output.formatter import FOUND_LATER
 from processor.rules.rule import Rule
 from schemas.alert import Alert
-from schemas.batch import EventBatch
-from schemas.subset import subset
+from schemas.batch import EventBatch, subset
 
 
 class EntryTests(Protocol):

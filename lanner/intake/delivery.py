@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 from bus.clients.errors import MessageRefused
 from bus.clients.event_loop import AsyncProducer
 from bus.connection import Connection
-from bus.messages import Headers
-from bus.results import dead_letter
+from bus.messages import Headers, dead_letter
 from bus.topics import KUBERNETES_AUDIT, PROCESSOR_DEAD_LETTERS
 from foundation.errors import LannerError
 from foundation.text import OnNote

@@ -13,7 +13,7 @@ from typing import Any
 from foundation.errors import LannerError
 from processor.fields.json.cloud_logging import audit_event, is_log_entry
 from processor.fields.json.documents import MAX_EVENTS
-from processor.fields.json.shortening import is_large, shortened
+from processor.fields.json.parsing import is_large, shortened
 
 _DECODE = json.JSONDecoder().raw_decode
 _DECODE_LONG = json.JSONDecoder(parse_int=str).raw_decode

@@ -10,7 +10,7 @@ from pathlib import Path
 from foundation.text import OnNote
 from lanner.intake.log_file import LogFollower, PlaceFile
 from processor.fields.json.documents import Document, read_events
-from processor.fields.json.shortening import BadJsonEvent
+from processor.fields.json.parsing import BadJsonEvent
 from schemas.alert import Alert
 
 

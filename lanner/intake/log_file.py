@@ -14,7 +14,7 @@ from pathlib import Path
 
 from foundation.files import write_atomically
 from foundation.text import OnNote
-from processor.fields.json.shortening import MAX_EVENT_BYTES, ShortenedText
+from processor.fields.json.parsing import MAX_EVENT_BYTES, ShortenedText
 
 _HEAD_BYTES = 1024
 

@@ -23,11 +23,10 @@ from processor.detection.repeats import RepeatedAlerts
 from processor.detection.ruleset import CompiledRuleset
 from processor.evaluator import Evaluator
 from processor.pushdown.cost import passing
-from schemas.batch import EventBatch
+from schemas.batch import EventBatch, subset
 from schemas.encoding.batch import BadBatch, encode_batch
 from schemas.encoding.recording import RecordingWriter, read_recording
 from schemas.filter import PushdownFilter
-from schemas.subset import subset
 
 EVENTS = "events.avro"
 TESTS = "tests.json"

@@ -11,7 +11,7 @@ from functools import cache
 
 from foundation.text import count_of
 from lanner.recorder.store import StoredBatch, time_text
-from processor.hosts.sequence_gaps import Gap, HostSequences
+from processor.hosts.sequences import Gap, HostSequences
 from schemas.batch import events_lost
 from schemas.filter import MAX_BYTES, BadFilter, Clause, PathPattern, PushdownFilter, decode_filter
 

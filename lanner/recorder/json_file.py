@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from lanner.errors import BadInput
 from processor.fields.json.documents import KUBERNETES, Document, JsonSource, read_events
-from processor.fields.json.shortening import MAX_EVENT_BYTES, BadJsonEvent, ShortenedText
+from processor.fields.json.parsing import MAX_EVENT_BYTES, BadJsonEvent, ShortenedText
 
 _STARTS = (b"{", b"[")
 _HEAD_BYTES = 64

@@ -9,7 +9,7 @@ from foundation.errors import LannerError
 from lanner.recorder.event_rows import row_maker
 from lanner.recorder.store import EventPortion, EventRange, EventStore, Reading
 from processor.compiler.batch import Conditions, compile_rules
-from processor.compiler.literals import names_to_resolve
+from processor.compiler.operands import names_to_resolve
 from processor.detection.budget import Budget, BudgetLimits, OverBudget
 from processor.detection.view import BatchView
 from processor.language.ast import Node

@@ -12,8 +12,8 @@ from lanner.ruleset.stored import RuleStore, RuleUses, StoredRules
 from processor.actions.planning import Planner
 from processor.actions.policies import policies_by_rule
 from processor.compiler.batch import Excludes
-from processor.compiler.literals import names_to_resolve
 from processor.compiler.mapping import compile_mapping
+from processor.compiler.operands import names_to_resolve
 from processor.detection.ruleset import CompiledRuleset, compile_ruleset
 from processor.language.ast import deep
 from processor.language.printer import print_condition

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from queue import SimpleQueue
 
-from processor.compiler.literals import names_by_address
+from processor.compiler.operands import names_by_address
 
 REFRESH_SECONDS = 60.0
 WORKERS = 4

@@ -16,7 +16,7 @@ from processor.language.ast import Field
 from processor.language.printer import print_operand
 from processor.loading import LoadResult, Rule
 from processor.output.tokens import Token, parse_output
-from processor.rules.window_tokens import without_tokens
+from processor.rules.rule import without_window_tokens
 from schemas.catalog.attack import tactics, techniques
 from schemas.catalog.fields import FIELDS
 
@@ -206,7 +206,7 @@ def _compared_with(name: str, text: str) -> str:
 
 
 def _output_fields(rule: Rule) -> list[str]:
-    sides = (part.side for part in parse_output(without_tokens(rule.output)) if isinstance(part, Token))
+    sides = (part.side for part in parse_output(without_window_tokens(rule.output)) if isinstance(part, Token))
     return list(dict.fromkeys(print_operand(side) for side in sides if isinstance(side, Field)))
 
 

@@ -19,7 +19,7 @@ from processor.detection.explain import MappingEvaluator, explain, explain_batch
 from processor.fields.json.cloud_logging import is_log_entry
 from processor.fields.json.documents import KUBERNETES, JsonSource
 from processor.fields.json.documents import event_of as event_of_document
-from processor.fields.json.shortening import BadJsonEvent
+from processor.fields.json.parsing import BadJsonEvent
 from processor.loading import Rule, report
 from processor.output.formatter import known_fields
 from schemas.batch import EventBatch

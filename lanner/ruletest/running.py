@@ -15,7 +15,7 @@ from lanner.ruletest.model import HOSTNAME, Case, Expected, Suite
 from lanner.ruletest.windows import WindowLog
 from lanner.ruletest.world import START, make_items
 from lanner.sources.installed import built_in_source
-from processor.compiler.literals import names_by_address
+from processor.compiler.operands import names_by_address
 from processor.detection.explain import MappingEvaluator, explain, explain_batch
 from processor.detection.ruleset import compile_ruleset
 from processor.evaluator import Evaluator

@@ -20,7 +20,7 @@ from lanner.ruletest.world import make_batch
 from lanner.sigma.auditd import EXECUTED, PATH
 from lanner.sigma.checks import PATHS
 from lanner.sigma.regex import sample
-from processor.compiler.literals import names_by_address
+from processor.compiler.operands import names_by_address
 from processor.detection.ruleset import compile_ruleset
 from processor.evaluator import Evaluator
 from processor.language.ast import And, Check, Field, Macro, Node, Not, Or, Transformer, children, literals, walk

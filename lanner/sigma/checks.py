@@ -12,10 +12,9 @@ from sigma.exceptions import SigmaFeatureNotSupportedByBackendError
 from sigma.types import SigmaRegularExpression, SigmaString, SpecialChars
 
 from lanner.sigma.regex import UnsupportedRegex, to_lanner
-from processor.compiler.literals import ADDRESS_TYPES, NUMBER_TYPES, STRING_TYPES, is_host_name
-from processor.compiler.literals import FIELDS as HOST_NAMES
+from processor.compiler.operands import ADDRESS_TYPES, NUMBER_TYPES, STRING_TYPES, field_shape, is_host_name
+from processor.compiler.operands import FIELDS as HOST_NAMES
 from processor.compiler.operators import lower, upper
-from processor.compiler.types import field_shape
 from processor.language.ast import (
     And,
     Check,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from processor.compiler.literals import fits_in_rule
+from processor.compiler.operands import fits_in_rule
 from processor.output.redaction import MASK
 from processor.rules.rule import RuleException
 from schemas.alert import Alert

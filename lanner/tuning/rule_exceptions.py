@@ -9,8 +9,8 @@ from typing import Any
 from foundation.yaml.text import yaml_scalar
 from lanner.errors import BadInput
 from lanner.tuning.proposals import CLAIMED, FieldCondition, Proposal
-from processor.compiler.literals import fits_in_rule
 from processor.compiler.mapping import compile_mapping
+from processor.compiler.operands import fits_in_rule
 from processor.compiler.transformers import as_text
 from processor.language.ast import Not
 from processor.language.printer import print_condition, print_value, quote

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 
 from foundation.caches import BoundedMap
 from lanner.tuning.backtest import HOST, UNKNOWN_IMAGE
-from processor.actions.fuse import Fuse
 from processor.actions.planning import ActionTarget, PlannedAction, Planner, target_of
-from processor.actions.policies import ActionPolicy
+from processor.actions.policies import ActionPolicy, Fuse
 from schemas.action import ActionIntent
 from schemas.alert import Alert
 from schemas.batch import EventBatch, Process

@@ -15,7 +15,7 @@ from foundation.files import write_atomically
 from foundation.quantities import date_and_time_seconds
 from foundation.text import count_of
 from lanner.errors import BadInput
-from processor.loading.action_power import PolicyPower
+from processor.loading.difference import PolicyPower
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey

@@ -29,7 +29,7 @@ from lanner.settings.faults import BadSettings, SettingFault
 from lanner.terminal.output import note
 from lanner.wiring.kafka import reachable_connection, secret
 from lanner.wiring.rules import detection_of, rule_choices
-from processor.hosts.known_hosts import KnownHosts
+from processor.hosts.identity import KnownHosts
 from processor.loading.items.python_file import is_python
 from schemas.host_keys import Announcement, BadHostKey, HostKey, State, decode_announcement, encode_host_key
 from schemas.published_rules import BadRules, PublishedRules, decode_rules

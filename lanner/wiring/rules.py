@@ -11,7 +11,7 @@ from lanner.ruleset.active import SHIPPED_FOLDER, ActiveRules, Appended, RuleCho
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.sources.installed import define_sources
-from processor.compiler.literals import names_to_resolve
+from processor.compiler.operands import names_to_resolve
 from processor.language.ast import checks, indicators_in
 from processor.loading import RuleFile, read_rule_files
 from processor.loading.rules import Switch

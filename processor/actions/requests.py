@@ -8,9 +8,8 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 
-from processor.actions.fuse import BLOWN, Fuse
 from processor.actions.planning import ActionTarget, target_of
-from processor.actions.policies import DEFAULT_BUDGET, ActionBudget
+from processor.actions.policies import BLOWN, DEFAULT_BUDGET, ActionBudget, Fuse
 from schemas.action import (
     ACTION_KINDS,
     ACTION_TAKEN,

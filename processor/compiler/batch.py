@@ -15,9 +15,9 @@ from processor.compiler import bounds
 from processor.compiler.codegen import Constants, Emitter, Expression
 from processor.compiler.kinds import KINDS
 from processor.compiler.mapping import compile_items
+from processor.compiler.operands import Shape
 from processor.compiler.operators import SLOW_OPERATORS
 from processor.compiler.simplify import by_type
-from processor.compiler.types import Shape
 from processor.fields import extract
 from processor.fields.extract import condition_expression
 from processor.language.ast import (

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from processor.compiler.codegen import Emitter, Expression
-from processor.compiler.types import Shape, side_shape
+from processor.compiler.operands import Shape, side_shape
 from processor.fields.extract import condition_expression
 from processor.language.ast import (
     EXPRESSION_DEPTH,

@@ -9,7 +9,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from foundation.yaml.text import Span
-from processor.compiler.literals import ADDRESS_TYPES, FIELDS, NET_TYPES, NUMBER_TYPES, STRING_TYPES, BadLiteral
+from processor.compiler.operands import (
+    ADDRESS_TYPES,
+    FIELDS,
+    NET_TYPES,
+    NUMBER_TYPES,
+    STRING_TYPES,
+    BadLiteral,
+    BadOperand,
+    Shape,
+    side_shape,
+    transformed_field,
+)
 from processor.compiler.operators import (
     BYTE_OPERATORS,
     NO_FIELD_OPERATORS,
@@ -18,7 +29,6 @@ from processor.compiler.operators import (
     full_match,
     predicate,
 )
-from processor.compiler.types import BadOperand, Shape, side_shape, transformed_field
 from processor.language.ast import (
     Check,
     FieldValue,

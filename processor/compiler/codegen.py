@@ -9,8 +9,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from processor.compiler import operators, transformers
-from processor.compiler.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, STRING_TYPES, is_whole, parse_literal
-from processor.compiler.types import Shape, field_shape, side_shape
+from processor.compiler.operands import (
+    ADDRESS_TYPES,
+    NET_TYPES,
+    NUMBER_TYPES,
+    STRING_TYPES,
+    Shape,
+    field_shape,
+    is_whole,
+    parse_literal,
+    side_shape,
+)
 from processor.language.ast import Argument as Side
 from processor.language.ast import ArgumentList, Check, Field, FieldValue, Literal, Transformer, indicators_in, literals
 from processor.language.tokens import EQUALITY_OPERATORS, IN_INDICATORS

@@ -10,9 +10,8 @@ from typing import Any
 
 from foundation.text import canonical_address
 from processor.compiler.codegen import Constants, Emitter, Expression
-from processor.compiler.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES
+from processor.compiler.operands import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, Shape
 from processor.compiler.simplify import simplify
-from processor.compiler.types import Shape
 from processor.fields.event import path_field
 from processor.fields.extract import condition_expression
 from processor.language.ast import EXPRESSION_DEPTH, Ancestor, And, Check, Macro, Node, Not, Or, deep

@@ -10,7 +10,7 @@ from functools import cache, partial
 from typing import Any, cast
 
 from foundation.caches import cache_short_texts
-from processor.compiler.literals import (
+from processor.compiler.operands import (
     NET_TYPES,
     STRING_TYPES,
     BadLiteral,

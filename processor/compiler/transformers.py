@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from processor.compiler.literals import byte_length
+from processor.compiler.operands import byte_length
 from processor.compiler.operators import lower, upper
 
 Value = Any

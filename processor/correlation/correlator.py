@@ -14,9 +14,20 @@ from dataclasses import replace
 from processor.correlation.first_seen import Sightings
 from processor.correlation.first_seen_group import HostCount, sighting_of
 from processor.correlation.groups import GroupState, Key, Store, host_counted
-from processor.correlation.notices import OTHER, Tally, is_due, report, take_notice
 from processor.correlation.state import SnapshotEncoder, WindowState
-from processor.correlation.suppress import SuppressResult, Throttle, add_repeats, close, report_so_far, take_match
+from processor.correlation.suppress import (
+    OTHER,
+    SuppressResult,
+    Tally,
+    Throttle,
+    add_repeats,
+    close,
+    is_tally_due,
+    report_so_far,
+    report_tally,
+    take_match,
+    take_notice,
+)
 from processor.correlation.terms import (
     IndexedPlan,
     Truths,
@@ -113,7 +124,7 @@ class Correlator:
                     self._close(entry, entry.state, found)
                 except Exception:  # noqa: BLE001  one unreadable alert must not block the other summaries
                     self.store.drop((entry.owner, entry.group))
-            elif isinstance(entry.state, Tally) and is_due(entry.state):
+            elif isinstance(entry.state, Tally) and is_tally_due(entry.state):
                 self._report(entry, entry.state, found)
             else:
                 self.store.remove((entry.owner, entry.group))
@@ -124,7 +135,7 @@ class Correlator:
         found: list[Alert] = []
         for entry in list(self.store):
             if isinstance(entry.state, Tally):
-                found += report(entry.owner, entry.state)[1]
+                found += report_tally(entry.owner, entry.state)[1]
                 self.store.remove((entry.owner, entry.group))
         return found
 
@@ -371,7 +382,7 @@ class Correlator:
             self._put(replace(fresh, touched=entry.touched), found)
 
     def _report(self, entry: GroupState, tally: Tally, found: list[Alert]) -> None:
-        updated, alerts = report(entry.owner, tally)
+        updated, alerts = report_tally(entry.owner, tally)
         found += alerts
         self._put(replace(entry, state=updated, touched=self._now), found)
 
@@ -380,7 +391,7 @@ class Correlator:
             if isinstance(gone.state, Throttle):
                 found += close(gone.state)[1]
             elif isinstance(gone.state, Tally):
-                found += report(gone.owner, gone.state)[1]
+                found += report_tally(gone.owner, gone.state)[1]
 
     def _close(self, entry: GroupState, state: Throttle, found: list[Alert]) -> None:
         closed, summary = close(state)

@@ -12,8 +12,7 @@ from fastavro.schema import parse_schema
 
 from foundation.caches import NEWCOMERS, GroupAccounts
 from foundation.errors import LannerError
-from processor.correlation.notices import Tally
-from processor.correlation.suppress import Sources, Throttle
+from processor.correlation.suppress import Sources, Tally, Throttle
 from processor.correlation.windows import EventCount, LegEvent, Ordered, Temporal, ValueCount, Window
 from processor.matching.pre_match import EventKey, EventOrigin, Group, PreMatch, SeenGroup, SeenValue
 from processor.matching.shares import EVERYONE

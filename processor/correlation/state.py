@@ -23,8 +23,7 @@ from processor.correlation.groups import (
     encode_entry,
     entry_key,
 )
-from processor.correlation.notices import Tally
-from processor.correlation.suppress import Throttle
+from processor.correlation.suppress import Tally, Throttle
 from processor.correlation.windows import EventCount, LegEvent, Ordered, Temporal, ValueCount
 from processor.matching.pre_match import EventKey, Feed, Notice, PreMatch, SeenGroup, SeenValue, StateCommand, notice_of
 from processor.output.internal_alerts import EVENTS_LOST, GROUPS_EVICTED, VALUES_UNSTORED, Cause

@@ -8,8 +8,8 @@ from foundation.quantities import iso8601_zulu
 from processor.correlation.windows import Fired, UpdateOutcome
 from processor.matching.pre_match import Candidate, PreMatch, Span, parts_of
 from processor.output.redaction import Redact
+from processor.rules.rule import MISSING, PREVALENCE_DIGEST, PREVALENCE_FIELDS, WindowToken, output_pieces
 from processor.rules.splitting import Plan, StatefulMacro, StatefulRule, Term
-from processor.rules.window_tokens import DIGEST, MISSING, PREVALENCE_FIELDS, WindowToken, pieces
 from schemas.alert import Alert, Value, Window, alert_id
 from schemas.catalog.fields import SYSCALL
 
@@ -58,7 +58,7 @@ class IndexedPlan:
                 for macro in plan.macros
                 if (each := macro.correlation).kind.remembers_values
             },
-            tokens={rule.output: pieces(rule.output)[1] for rule in plan.rules},
+            tokens={rule.output: output_pieces(rule.output)[1] for rule in plan.rules},
             names={macro.fingerprint: macro.name for macro in plan.macros},
             redact=plan.redact,
         )
@@ -90,7 +90,7 @@ def stateful_alert(
         # What few hosts have is one event, whoever had it before.
         count, first = (1, fired.last) if fired.hosts else (fired.count, fired.first)
         window = Window(count, first, fired.last, named, fired.values, leg_values(fired))
-    if rule.group_by == (DIGEST,) and (rare := _of_hosts(windows)) is not None:
+    if rule.group_by == (PREVALENCE_DIGEST,) and (rare := _of_hosts(windows)) is not None:
         of_window |= {"proc.exe.hosts": rare.hosts, "proc.exe.first_seen": rare.first}
     return Alert(
         id=alert_id(pre_match.time, rule.name, *group, *cause),

@@ -24,9 +24,15 @@ from processor.matching.pre_match import Account, Candidate, Content, Feed, PreM
 from processor.matching.shares import BRINGER_FIELDS, JSON_BRINGER_FIELDS
 from processor.output.formatter import OutputFormat, Read, binding_of, compile_output, indicator_checks, suggested
 from processor.output.tokens import OutputError
-from processor.rules.rule import DEFAULT_OPTIONS, RulesetOptions
+from processor.rules.rule import (
+    DEFAULT_OPTIONS,
+    MISSING,
+    BadWindowToken,
+    RulesetOptions,
+    output_pieces,
+    without_window_tokens,
+)
 from processor.rules.splitting import Leg, Plan, StatefulMacro, StatefulRule, Term
-from processor.rules.window_tokens import MISSING, BadWindowToken, pieces, without_tokens
 from schemas.alert import Value
 from schemas.catalog.fields import SYSCALL, resolve_field
 from schemas.limits import Texts
@@ -328,12 +334,12 @@ def _rule_uses(
     groups = tuple(Fields.of(names, source) for names in rule.group_fields)
     by = Fields.of([name for name in rule.suppress.by if name not in rule.group_by], source)
     try:
-        first, *others = pieces(rule.output)[0]
+        first, *others = output_pieces(rule.output)[0]
     except BadWindowToken as problem:
         raise OutputError(problem.message, problem.span) from None
     # compile_output() drops an asterisk at the beginning.
     *texts, last = (first, *(f"*{text}" for text in others))
-    appended = suggested(without_tokens(rule.output)) if append_container else {}
+    appended = suggested(without_window_tokens(rule.output)) if append_container else {}
     extras = extra_fields(extra, source)
 
     def use(term: Term) -> _RuleUse:

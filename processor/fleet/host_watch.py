@@ -16,7 +16,7 @@ from bus.connection import BusUnavailable, Connection
 from bus.messages import JSON_HEADERS, correction
 from bus.topics import EVENTS, QUIET_HOSTS
 from foundation.text import OnNote
-from processor.fleet.kafka.bounded_fetch import UnreadableRecord
+from processor.fleet.kafka.fetched import UnreadableRecord
 from processor.fleet.kafka.past_events import LastOfEach, PastEvents
 from processor.fleet.message_stage import MessageStage
 from processor.fleet.producer import ResultProducer, answers_of, headers_of

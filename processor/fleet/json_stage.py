@@ -8,7 +8,7 @@ from processor.detection.budget import LIMITS, Budget, BudgetLimits, OverBudget
 from processor.detection.stage import DetectStage
 from processor.detection.view import DocumentView
 from processor.fields.json.documents import Document, JsonSource, read_event, read_events
-from processor.fields.json.shortening import BadJsonEvent
+from processor.fields.json.parsing import BadJsonEvent
 from processor.fleet.message_stage import MessageResult
 from processor.matching.packing import MESSAGES_PER_SECOND, PreMatchPacker
 from processor.matching.pre_match import Notice, PreMatch, notice_of

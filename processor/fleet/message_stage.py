@@ -18,8 +18,7 @@ from processor.detection.view import BatchView
 from processor.hosts.arrival import CLOCK_SKEW, ClockSkews, PodRecords, dated
 from processor.hosts.identity import RejectedBatches, RejectedMessage
 from processor.hosts.liveness import HostLiveness
-from processor.hosts.replays import EvaluatedBatches, ReplayCounts
-from processor.hosts.sequence_gaps import DuplicateHosts, Gap, HostSequences, QuietHost
+from processor.hosts.sequences import DuplicateHosts, EvaluatedBatches, Gap, HostSequences, QuietHost, ReplayCounts
 from processor.hosts.tracked import HostReports, TrackedHosts
 from processor.matching.packing import MESSAGES_PER_SECOND, PreMatchPacker
 from processor.matching.pre_match import Notice, PreMatch, notice_of

@@ -8,15 +8,13 @@ from typing import Any
 
 from bus.clients.errors import MessageRefused, is_broker_error
 from bus.clients.event_loop import AsyncProducer
-from bus.clients.schema_registry import schema_message
-from bus.clients.writer_schemas import WriterSchemas
+from bus.clients.writer_schemas import WriterSchemas, schema_message
 from bus.connection import Connection, fault_text
-from bus.messages import AVRO, JSON_HEADERS, Headers
-from bus.results import NOT_FETCHED, DeadLetterMessage, alert_message, dead_letter
+from bus.messages import AVRO, JSON_HEADERS, NOT_FETCHED, DeadLetterMessage, Headers, alert_message, dead_letter
 from bus.topics import ALERTS, CORRELATE, EVENTS, PROCESSOR_DEAD_LETTERS, SCHEMAS, SESSIONS
 from foundation.histogram import Histogram
 from foundation.text import OnNote
-from processor.fleet.kafka.bounded_fetch import UnreadableRecord
+from processor.fleet.kafka.fetched import UnreadableRecord
 from processor.fleet.message_stage import MessageResult
 from processor.matching.wire import PRE_MATCH_FORMAT, TICK_KEY
 from schemas.alert import ALERT_FORMAT, Alert

@@ -15,12 +15,10 @@ from bus.topics import ACTION_REQUESTS, ACTIONS_TABLE, CORRELATE, CORRELATION_TA
 from foundation.caches import BoundedMap
 from foundation.errors import LannerError
 from foundation.text import Level, OnNote
-from processor.fleet.action_requests import ActionRequests
-from processor.fleet.action_stage import ActionStage
-from processor.fleet.backlog import Lateness
+from processor.fleet.actions import ActionRequests, ActionStage
+from processor.fleet.consumption import GroupAlerts, Lateness
 from processor.fleet.detect_service import DetectService, make_app
 from processor.fleet.followers import HostKeysService, RecordsFollower
-from processor.fleet.group_alerts import GroupAlerts
 from processor.fleet.producer import ResultProducer
 from processor.fleet.rules.rollout import RulesRollout, Stages
 from processor.fleet.stateful_service import PartitionStage, StatefulService, StatefulTopic

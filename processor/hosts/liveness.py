@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass, replace
 from bus.topics import MAX_MESSAGE_BYTES
 from foundation.errors import LannerError
 from foundation.quantities import date_and_time_seconds
-from processor.hosts.sequence_gaps import NumberedBatch, QuietHost
+from processor.hosts.sequences import NumberedBatch, QuietHost
 from processor.hosts.tracked import PartitionHosts
 from processor.output.internal_alerts import Cause, internal_alert
 from schemas.alert import Alert

@@ -36,7 +36,14 @@ from processor.loading.condition_checks import (
     output_findings,
     parts_beside,
 )
-from processor.loading.definitions import ItemLocation, MacroDefinition, RuleDefinition, scalar_piece
+from processor.loading.definitions import (
+    ItemLocation,
+    MacroDefinition,
+    RuleDefinition,
+    head_location,
+    problem,
+    scalar_piece,
+)
 from processor.loading.items.collection import Collection
 from processor.loading.items.exceptions import as_declared, with_exceptions
 from processor.loading.items.macros import (
@@ -51,7 +58,6 @@ from processor.loading.items.macros import (
 from processor.loading.items.rule_legs import RuleLegs
 from processor.loading.problems import ItemRejected, Problem, ProblemCode
 from processor.loading.rules import LoadedList
-from processor.loading.values import head_location, problem
 from processor.rules.rule import LoadedMacro, Rule, sources_of
 from schemas.catalog.fields import SYSCALL
 

@@ -9,7 +9,7 @@ from foundation.text import did_you_mean
 from foundation.yaml.nodes import SourceLocation
 from foundation.yaml.text import Span, TracedText
 from processor.compiler import checks
-from processor.compiler.types import field_text
+from processor.compiler.operands import field_text
 from processor.fields.extract import is_of_process
 from processor.language import tokens
 from processor.language.ast import Argument as Side
@@ -18,7 +18,7 @@ from processor.language.parser import parse
 from processor.language.tokens import ConditionError
 from processor.loading.problems import ProblemCode
 from processor.output.tokens import output_errors, tokens_in
-from processor.rules.window_tokens import FORMS, BadWindowToken, tokens_of, without_tokens
+from processor.rules.rule import WINDOW_TOKEN_FORMS, BadWindowToken, window_tokens, without_window_tokens
 from schemas.catalog.fields import ARGUMENT_TYPES, EVENTS, FIELDS, NUMBERED, has_field, resolve_field
 
 DEPRECATED_FIELDS = (
@@ -188,10 +188,12 @@ def output_findings(output: str, source: str | None = None) -> list[CompilerProb
     """Return all problems of an output. source: of the rule's events; None for those of any source."""
     found = []
     try:
-        list(tokens_of(output))
-        output = without_tokens(output)
+        list(window_tokens(output))
+        output = without_window_tokens(output)
     except BadWindowToken as error:
-        found.append(CompilerProblem(ProblemCode.LOAD_ERR_COMPILE_OUTPUT, error.message, error.span, FORMS))
+        found.append(
+            CompilerProblem(ProblemCode.LOAD_ERR_COMPILE_OUTPUT, error.message, error.span, WINDOW_TOKEN_FORMS)
+        )
         output = output[: error.span[0]]
     for wrong in output_errors(output):
         hint = did_you_mean(_token(output, wrong.span), FIELDS) or _LISTED

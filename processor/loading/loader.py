@@ -10,6 +10,7 @@ from processor.language.parser import RULE_DEPTH, parse
 from processor.loading import RuleFile
 from processor.loading.builder import Builder
 from processor.loading.condition_checks import Checker, field_problem
+from processor.loading.definitions import head_location
 from processor.loading.items.actions import action_problems
 from processor.loading.items.collection import Collection
 from processor.loading.items.correlation_checks import StatefulChecker
@@ -17,7 +18,6 @@ from processor.loading.items.python_file import python_problems
 from processor.loading.problems import Problem, ProblemCode
 from processor.loading.reader import read_file
 from processor.loading.rules import FileResult, LoadResult, Redefinition
-from processor.loading.values import head_location
 
 
 class Loader:

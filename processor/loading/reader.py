@@ -21,7 +21,14 @@ from processor.loading.definitions import (
     PluginRequirement,
     any_leg,
     extensions_of,
+    invalid,
+    optional_truth,
+    problem,
+    reject,
+    scalar,
     scalar_piece,
+    texts,
+    whole_number,
 )
 from processor.loading.items import actions, indicators, rules
 from processor.loading.items.collection import Collection, ItemSkipped
@@ -35,7 +42,6 @@ from processor.loading.items.rules import (
     warn_of_append,
 )
 from processor.loading.problems import ItemRejected, Problem, ProblemCode
-from processor.loading.values import invalid, optional_truth, problem, reject, scalar, texts, whole_number
 
 MAX_ERRORS = 100
 MAX_PROBLEMS = 1000

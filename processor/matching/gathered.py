@@ -22,8 +22,8 @@ from processor.matching.pre_match import (
     seconds_of,
 )
 from processor.matching.shares import bringer_of, share_of
+from processor.rules.rule import output_pieces
 from processor.rules.splitting import Plan, StatefulMacro, StatefulRule, Term
-from processor.rules.window_tokens import pieces
 from schemas.alert import Value
 from schemas.limits import clipped_values
 
@@ -344,7 +344,7 @@ def stored_fields(plan: Plan, bringer: Sequence[str]) -> Mapping[tuple[str, str]
         for leg in macro.legs
     }
     for rule in plan.rules:
-        for token in pieces(rule.output)[1]:
+        for token in output_pieces(rule.output)[1]:
             for fingerprint in rule.macros if token.what == "leg" else ():
                 if token.leg in macros[fingerprint].correlation.legs:
                     found.setdefault((fingerprint, token.leg), {})[token.field] = None

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 from foundation.text import printable
 from processor.compiler.batch import BatchAccess
 from processor.compiler.codegen import Access, Constants, Emitter, Expression
-from processor.compiler.literals import encoded
 from processor.compiler.mapping import ItemAccess, MappingAccess, converted, field_keys
+from processor.compiler.operands import Shape, encoded, side_shape
 from processor.compiler.transformers import as_text
-from processor.compiler.types import Shape, side_shape
 from processor.fields import extract
 from processor.fields.extract import output_expression
 from processor.fields.process import ancestors, leaders

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from foundation.yaml.text import Span
-from processor.compiler.types import BadOperand, side_shape
+from processor.compiler.operands import BadOperand, side_shape
 from processor.language.ast import Argument, ArgumentList, Check, Field, Left, Literal, Transformer
 from processor.language.parser import parse
 from processor.language.tokens import ConditionError, SpanError

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Network
 from itertools import chain
 
-from processor.compiler.literals import parse_port
+from processor.compiler.operands import parse_port
 from processor.compiler.operators import predicate
 from processor.fields.event import parameter
 from processor.language.ast import Check, Field, Literal, ValueList, literals

@@ -1,6 +1,11 @@
-"""Rules and correlations as values: the attributes that detection and correlation need, and the texts of alerts."""
+"""Rules and correlations as values: the attributes that detection and correlation need, and the texts of alerts.
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+An output is cut at the tokens whose values come from a window: ``%correlation``, and fields that correlation computes.
+Its pieces are filled in at detection, the tokens at correlation. So no value of an event can be taken for a token.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -8,9 +13,10 @@ from foundation.yaml.nodes import Node as YamlNode
 from foundation.yaml.nodes import SourceLocation
 from foundation.yaml.text import Span, TracedText
 from processor.language.ast import Node, checks, fields_in
+from processor.language.tokens import SpanError
 from processor.output.redaction import Redact, unredacted
 from processor.python.limits import DEFAULT_LIMITS, PythonLimits
-from schemas.catalog.fields import FIELDS, SOURCES, SYSCALL, FieldSpec, has_field, resolve_field
+from schemas.catalog.fields import FIELDS, SOURCES, SYSCALL, FieldSpec, field_problem, has_field, resolve_field
 from schemas.catalog.priorities import Priority
 from schemas.limits import clipped
 
@@ -18,6 +24,37 @@ if TYPE_CHECKING:
     from processor.compiler.batch import TypeClass
 
 Kind = Literal["event_count", "value_count", "temporal", "temporal_ordered", "first_seen", "prevalence"]
+
+_COUNTING = ("type", "group-by", "timespan", "condition", "rules")
+_TEMPORAL = ("type", "group-by", "timespan", "macros", "rules", "aliases")
+MAX_GROUP_VALUES = 20_000
+"""The default of the maximum number of values that first_seen knows of a group."""
+FIRST_SEEN_PERIOD = 60_000_000_000
+"""How long repeats are counted of rules that only require new values, ns; they are redelivered events."""
+PREVALENCE_PERIOD = 86_400_000_000_000
+"""The same of rules about what few hosts have, at most: it stays rare while it goes on, ns."""
+HOST = "host"
+"""What prevalence counts in place of a field's values: the ids of hosts."""
+MAX_RULE_TEXT_BYTES = 2_000
+"""Limit of a rule's description, and of its response, in an alert."""
+RuleMatching = Literal["first", "all"]
+What = Literal["count", "group", "first", "last", "values", "leg", "hosts", "since"]
+_WINDOW_VALUES: tuple[What, ...] = ("count", "group", "first", "last", "values", "leg")
+PREVALENCE_DIGEST = "proc.exe.sha256"
+"""The only group-by field of macros of type prevalence that give PREVALENCE_FIELDS their values."""
+PREVALENCE_FIELDS: Mapping[str, What] = {"proc.exe.hosts": "hosts", "proc.exe.first_seen": "since"}
+_PREVALENCE = r"%(proc\.exe\.(?:hosts|first_seen))(?![A-Za-z0-9_\[]|\.[A-Za-z])"
+_START = re.compile(rf"%correlation\b|{_PREVALENCE}")
+_TOKEN = re.compile(
+    r"%correlation\.(?:group(?![A-Za-z0-9_])|(count|first|last|values)(?![A-Za-z0-9_])(?:\[([A-Za-z0-9_]+)\])?"
+    r"|leg\[([A-Za-z0-9_]+)\]\.([A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*(?:\[[^\]]*\])?))"
+    rf"|{_PREVALENCE}"
+)
+WINDOW_TOKEN_FORMS = (
+    f"%correlation is followed by {', '.join('.' + name for name in _WINDOW_VALUES[:-1])} or .leg[NAME].FIELD; "
+    "of several macros, .count[MACRO] names one"
+)
+MISSING = "<NA>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +75,6 @@ class CorrelationType:
     """True if the values that it knows are the hosts that had its group, and their number is compared."""
 
 
-_COUNTING = ("type", "group-by", "timespan", "condition", "rules")
-_TEMPORAL = ("type", "group-by", "timespan", "macros", "rules", "aliases")
 TYPES: Mapping[Kind, CorrelationType] = {
     "event_count": CorrelationType(_COUNTING),
     "value_count": CorrelationType(_COUNTING, counts_values=True),
@@ -50,15 +85,6 @@ TYPES: Mapping[Kind, CorrelationType] = {
         ("type", "group-by", "lookback", "learning", "condition"), remembers_values=True, counts_hosts=True
     ),
 }
-
-MAX_GROUP_VALUES = 20_000
-"""The default of the maximum number of values that first_seen knows of a group."""
-FIRST_SEEN_PERIOD = 60_000_000_000
-"""How long repeats are counted of rules that only require new values, ns; they are redelivered events."""
-PREVALENCE_PERIOD = 86_400_000_000_000
-"""The same of rules about what few hosts have, at most: it stays rare while it goes on, ns."""
-HOST = "host"
-"""What prevalence counts in place of a field's values: the ids of hosts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +168,6 @@ def implicit_suppress(correlations: Sequence[Correlation]) -> Suppress:
         if each.kind.counts_hosts or not each.kind.remembers_values
     ]
     return Suppress(tuple(by), max(spans, default=FIRST_SEEN_PERIOD))
-
-
-MAX_RULE_TEXT_BYTES = 2_000
-"""Limit of a rule's description, and of its response, in an alert."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,9 +278,6 @@ def correlations_of(macros: Mapping[str, LoadedMacro]) -> dict[str, Correlation]
     return {name: macro.correlation for name, macro in macros.items() if macro.correlation is not None}
 
 
-RuleMatching = Literal["first", "all"]
-
-
 @dataclass(frozen=True, slots=True)
 class RulesetOptions:
     """How rules are compiled."""
@@ -318,3 +337,58 @@ def sources_of(condition: Node | None, fields: Iterable[str] = ()) -> frozenset[
 def _spec(name: str) -> FieldSpec | None:
     found = resolve_field(name)
     return FIELDS.get(name) if found is None else found[0]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowToken:
+    """One value of a window to fill in."""
+
+    what: What
+    span: Span
+    leg: str = ""
+    field: str = ""
+    macro: str = ""
+    """The stateful macro whose window it is; empty for the first one that the event made true."""
+
+    @property
+    def key(self) -> str:
+        """Its name among an alert's output fields."""
+        if self.field in PREVALENCE_FIELDS and not self.leg:
+            return self.field
+        if self.what == "leg":
+            return f"correlation.leg[{self.leg}].{self.field}"
+        return f"correlation.{self.what}[{self.macro}]" if self.macro else f"correlation.{self.what}"
+
+
+class BadWindowToken(SpanError):
+    """A ``%correlation`` is not a known token."""
+
+
+def window_tokens(output: str) -> Iterator[WindowToken]:
+    """Find all tokens of an output. Raises BadWindowToken if what follows ``%correlation`` is none."""
+    for start in _START.finditer(output):
+        match = _TOKEN.match(output, start.start())
+        if match is None:
+            end = start.end() + len(re.match(r"[^\s,)%]*", output[start.end() :]).group())  # type: ignore[union-attr]
+            raise BadWindowToken(f"invalid formatting token {output[start.start() + 1 : end]}", (start.start(), end))
+        simple, macro, leg, field, computed = match.groups()
+        if computed is not None:
+            yield WindowToken(PREVALENCE_FIELDS[computed], match.span(), field=computed)
+            continue
+        if leg is not None and (wrong := field_problem(field)) is not None:
+            raise BadWindowToken(wrong, match.span(4))
+        what = next(name for name in _WINDOW_VALUES if name == (simple or ("group" if leg is None else "leg")))
+        yield WindowToken(what, match.span(), leg or "", field or "", macro or "")
+
+
+def without_window_tokens(output: str) -> str:
+    """Replace all tokens by filler of the same length, so that the rest can be read as Falco's."""
+    return _TOKEN.sub(lambda match: "-" * len(match.group()), output)
+
+
+def output_pieces(output: str) -> tuple[tuple[str, ...], tuple[WindowToken, ...]]:
+    """Cut an output at its tokens: there is one piece more than tokens. Raises BadWindowToken."""
+    tokens = tuple(window_tokens(output))
+    starts = [0, *(token.span[1] for token in tokens)]
+    ends = [*(token.span[0] for token in tokens), len(output)]
+    return tuple(output[start:end] for start, end in zip(starts, ends, strict=True)), tokens

@@ -13,7 +13,7 @@ from lanner.settings import load_settings
 from lanner.wiring.hunts import hunt_source
 from lanner.wiring.stages.consoles import outbox_pipeline
 from notifier.outbox import Outbox
-from processor.actions.fuse import BLOWN
+from processor.actions.policies import BLOWN
 from schemas.action import ActionDecision, ActionIntent
 from schemas.alert import Alert
 from tests.unit.alerts import alert

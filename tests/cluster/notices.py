@@ -6,7 +6,7 @@ from bus.clients.compacted import read_tables
 from bus.connection import Connection
 from bus.topics import CORRELATION_TABLE, changelog
 from processor.correlation.groups import decode_entry
-from processor.correlation.notices import Tally
+from processor.correlation.suppress import Tally
 from tests.cluster.actions import Alerts
 
 _PARTITIONS = 8

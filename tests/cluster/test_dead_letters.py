@@ -8,8 +8,7 @@ import pytest
 from bus.clients.producers import make_producer, producer_config
 from bus.clients.readers import TopicReader
 from bus.connection import Connection
-from bus.messages import Headers
-from bus.results import NOT_FETCHED, dead_letter
+from bus.messages import NOT_FETCHED, Headers, dead_letter
 from bus.topics import ALERTS, EVENTS, NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS
 from schemas.alert import decode_alert, encode_alert
 from tests.cluster.processes import ONE_IN_FLIGHT, Processes

@@ -13,7 +13,7 @@ from bus.messages import SENT
 from bus.topics import QUIET_HOSTS
 from processor.hosts.arrival import CLOCK_SKEW
 from processor.hosts.liveness import HOST_BACK, HOST_SILENT, HOST_STOPPED, QuietHosts, encode_quiet_hosts
-from processor.hosts.sequence_gaps import QuietHost
+from processor.hosts.sequences import QuietHost
 from processor.output.internal_alerts import DUPLICATE_HOST_ID
 from schemas.encoding.batch import encode_batch
 from tests.cluster.actions import RULE, Alerts, Generator, Host, assert_exact, rules_file

@@ -12,7 +12,7 @@ import pytest
 from bus.connection import Connection
 from bus.topics import EVENTS
 from lanner.operations.catalogue import METRICS
-from processor.fleet.backlog import BEHIND, CAUGHT_UP
+from processor.fleet.consumption import BEHIND, CAUGHT_UP
 from tests.cluster.actions import RULE, Alerts, Generator, Host, rules_file
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics

@@ -21,7 +21,7 @@ from bus.topics import (
     SCHEMAS,
     SESSIONS,
 )
-from processor.fleet.group_alerts import OFFSETS_CHANGED, STRANGER
+from processor.fleet.consumption import OFFSETS_CHANGED, STRANGER
 from processor.fleet.kafka.membership import PROTOCOL
 from schemas.alert import Alert
 from tests.cluster.actions import Alerts, Generator, assert_exact, rules_file

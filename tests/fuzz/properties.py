@@ -11,8 +11,8 @@ from lanner.ruletest.reading import read_suite
 from lanner.ruletest.world import make_batch
 from processor.compiler.batch import Excludes
 from processor.compiler.checks import errors
-from processor.compiler.literals import names_to_resolve
 from processor.compiler.mapping import compile_mapping
+from processor.compiler.operands import names_to_resolve
 from processor.detection.explain import MappingEvaluator, explain
 from processor.detection.ruleset import CompiledRuleset, compile_ruleset
 from processor.evaluator import Evaluator

@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from processor.correlation.groups import GroupState, encode_entry
-from processor.correlation.notices import Tally
 from processor.correlation.state import write_snapshot
-from processor.correlation.suppress import Throttle
+from processor.correlation.suppress import Tally, Throttle
 from processor.correlation.windows import EventCount, LegEvent, Ordered, Temporal, ValueCount
 from processor.matching.pre_match import (
     Candidate,

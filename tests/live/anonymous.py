@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from schemas.batch import EventBatch, Process
-from schemas.subset import subset
+from schemas.batch import EventBatch, Process, subset
 
 HOST_ID = "0" * 32
 HOSTNAME = "example"

@@ -19,7 +19,7 @@ from processor.language.printer import print_condition, print_operand
 from processor.loading import Rule
 from processor.loading.condition_checks import fields_of
 from processor.output.tokens import Token, parse_output
-from processor.rules.window_tokens import without_tokens
+from processor.rules.rule import without_window_tokens
 from schemas.catalog.attack import TACTICS, VERSION
 from schemas.catalog.priorities import BY_NAME
 
@@ -187,7 +187,7 @@ def show_rule(options: Options, name: str, *, expand: bool) -> None:
 
 def _facts(rule: Rule, *, expand: bool) -> dict[str, object]:
     fields = (field for check in checks(rule.condition) for field in fields_of(check))
-    output = (part.side for part in parse_output(without_tokens(rule.output)) if isinstance(part, Token))
+    output = (part.side for part in parse_output(without_window_tokens(rule.output)) if isinstance(part, Token))
     macros = (node.name for node in walk(rule.condition) if isinstance(node, Macro))
     return {
         "rule": rule.name,

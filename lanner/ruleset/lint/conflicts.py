@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from processor.compiler.literals import NET_TYPES, BadLiteral, parse_literal
+from processor.compiler.operands import NET_TYPES, BadLiteral, BadOperand, Shape, parse_literal, side_shape
 from processor.compiler.operators import predicate
-from processor.compiler.types import BadOperand, Shape, side_shape
 from processor.fields.extract import condition_expression
 from processor.language.ast import And, Check, Field, Left, Literal, Macro, Node, Not, Or, ValueList, literals
 from processor.language.event_types import ALL_EVENT_TYPES, event_types

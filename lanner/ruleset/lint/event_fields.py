@@ -8,7 +8,7 @@ from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from foundation.yaml.text import node_location
 from lanner.ruleset.lint.codes import LintCode
 from lanner.ruleset.lint.texts import ConditionText
-from processor.compiler.types import field_text
+from processor.compiler.operands import field_text
 from processor.language.ast import And, Check, Field, Macro, Or, children
 from processor.language.ast import Node as Condition
 from processor.language.event_types import ALL_EVENT_TYPES, event_types

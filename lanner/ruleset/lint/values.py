@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from lanner.ruleset.lint.codes import LintCode
 from lanner.ruleset.lint.texts import ConditionText, ListItems
-from processor.compiler.literals import byte_length
+from processor.compiler.operands import byte_length
 from processor.language.ast import Check, Field, Literal, ValueList, literals
 from processor.language.tokens import EQUALITY_OPERATORS, LIST_OPERATORS
 from processor.loading import LoadedList, Problem

@@ -31,16 +31,15 @@ from lanner.wiring.rules import load_detection, repeated_alerts
 from processor.correlation.stage import CorrelateStage
 from processor.correlation.terms import group_text
 from processor.detection.stage import DetectStage
-from processor.fleet.action_requests import ActionRequests
-from processor.fleet.backlog import Lateness
+from processor.fleet.actions import ActionRequests
+from processor.fleet.consumption import Lateness
 from processor.fleet.followers import HostKeysService, RecordsFollower
 from processor.fleet.json_stage import JsonStage
 from processor.fleet.message_stage import MessageStage
 from processor.fleet.rules.actions import FILES, RulesInUse, RulesRefused
 from processor.fleet.rules.rollout import Prepare, RulesRollout, Stages
 from processor.fleet.worker import FleetProcessor
-from processor.hosts.identity import IdentityGate
-from processor.hosts.known_hosts import KnownHosts
+from processor.hosts.identity import IdentityGate, KnownHosts
 from processor.hosts.liveness import HostLiveness
 from processor.hosts.tracked import HostReports
 from processor.matching.wire import group_of_key

@@ -20,8 +20,17 @@ from foundation.quantities import (
 from foundation.text import printable
 from processor.fields.json import kubernetes
 from processor.fields.json.cloud_logging import audit_event, is_log_entry
-from processor.fields.json.pointer import as_text, pointer_keys, value_at
-from processor.fields.json.shortening import LEFT_OUT, MAX_SHOWN, TOO_DEEP, BadJsonEvent, empty_deep, parse
+from processor.fields.json.parsing import (
+    LEFT_OUT,
+    MAX_SHOWN,
+    TOO_DEEP,
+    BadJsonEvent,
+    as_text,
+    empty_deep,
+    parse,
+    pointer_keys,
+    value_at,
+)
 from schemas.catalog.fields import JSON, K8S_AUDIT, resolve_field
 
 Value = str | int | tuple[str, ...] | None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl
 
-from processor.fields.json.pointer import ABSENT, as_text, as_texts, elements, value_at, values_below
+from processor.fields.json.parsing import ABSENT, as_text, as_texts, elements, value_at, values_below
 
 CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
 _SPEC = ("requestObject", "spec")

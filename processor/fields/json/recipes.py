@@ -10,7 +10,7 @@ from typing import Any
 from foundation.errors import LannerError
 from foundation.text import canonical_address
 from processor.fields.json.documents import Reader, Value
-from processor.fields.json.pointer import as_text, pointer_keys
+from processor.fields.json.parsing import as_text, pointer_keys
 
 Find = Callable[[Any], Sequence[Any]]
 """Takes a document and returns the values that were found; null counts as missing."""

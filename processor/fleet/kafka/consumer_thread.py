@@ -29,10 +29,9 @@ from bus.clients.errors import patience_with
 from bus.clients.event_loop import persist_async
 from bus.connection import BusUnavailable
 from foundation.text import OnNote
-from processor.fleet.group_alerts import GroupFinding, OffsetsChanged, StrangerFound
-from processor.fleet.kafka.bounded_fetch import use_bounded_records
+from processor.fleet.consumption import GroupFinding, OffsetsChanged, StrangerFound
+from processor.fleet.kafka.fetched import ReadOrder, use_bounded_records
 from processor.fleet.kafka.membership import STUCK_SECONDS, Membership
-from processor.fleet.kafka.read_order import ReadOrder
 
 STALLED_SECONDS = 60.0
 """A partition that is taken over, or whose broker is restarted, is read again within seconds."""
@@ -146,7 +145,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
 
         async def found() -> dict[TP, int]:
             try:
-                return cast(dict[TP, int], await self.call_thread(self._starts, assigned, evaluated))
+                return cast("dict[TP, int]", await self.call_thread(self._starts, assigned, evaluated))
             except Exception as error:  # noqa: BLE001  its assertions fail too where a broker knows no others yet
                 raise unavailable(error) from None
 
@@ -272,7 +271,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
                 return
 
     async def _read_skipped(self) -> None:
-        for partition, order in cast(dict[TP, ReadOrder], cast(Any, self.consumer).orders).items():
+        for partition, order in cast("dict[TP, ReadOrder]", cast("Any", self.consumer).orders).items():
             end = self.end_of(partition)
             if end is not None and order.is_overdue(end, time.monotonic()):
                 await self.rewind(partition, order.next)
@@ -320,7 +319,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         self.ends = {TP(each.topic, each.partition): end for each, end in ends.items()}
         await self._look_at_commits(list(ends))
         seen = {}
-        for partition, end in ends.items() if not cast(Any, self.consumer).is_blocked() else ():
+        for partition, end in ends.items() if not cast("Any", self.consumer).is_blocked() else ():
             with suppress(*_GONE):
                 # The consumer's own method waits until there is one.
                 state = consumer._subscription._assigned_state(partition)  # noqa: SLF001  see above

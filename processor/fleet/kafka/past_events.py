@@ -15,8 +15,8 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from bus.connection import BusUnavailable, Connection
-from processor.fleet.kafka.bounded_fetch import use_bounded_records
 from processor.fleet.kafka.consumer_thread import unavailable
+from processor.fleet.kafka.fetched import use_bounded_records
 from processor.fleet.kafka.transport import client_options
 
 Item = TypeVar("Item")

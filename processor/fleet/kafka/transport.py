@@ -25,10 +25,9 @@ from mode.services import WaitResults
 
 from bus.connection import Connection
 from foundation.text import OnNote
-from processor.fleet.backlog import PartitionLag, PartitionPace
-from processor.fleet.group_alerts import GroupFinding
+from processor.fleet.consumption import GroupFinding, PartitionLag, PartitionPace
 from processor.fleet.kafka.consumer_thread import ConsumerThread
-from processor.fleet.kafka.read_order import Admission, ReadOrder
+from processor.fleet.kafka.fetched import Admission, ReadOrder
 
 _LOG_APPEND_TIME = 1
 """Kafka's number for a timestamp of the broker's. Source: Kafka's record format, "timestampType"."""
@@ -121,7 +120,7 @@ class Consumer(aiokafka.Consumer):
         self._taken_at = 0.0
 
     def _new_consumer_thread(self) -> ConsumerThread:
-        on_note = cast(Transport, self.transport).on_note
+        on_note = cast("Transport", self.transport).on_note
         return ConsumerThread(self, on_note=on_note, loop=self.loop, beacon=self.beacon)
 
     async def perform_seek(self) -> None:
@@ -199,7 +198,7 @@ class Consumer(aiokafka.Consumer):
 
     def highwater(self, tp: TP) -> int:
         """Return the end of a partition; 0 if it is unknown or the partition has just gone, which would end Faust."""
-        return cast(ConsumerThread, self._thread).end_of(tp) or 0
+        return cast("ConsumerThread", self._thread).end_of(tp) or 0
 
     async def verify_all_partitions_active(self) -> None:
         """Do nothing: Faust's look for a live-lock only writes lines, and ends it where a partition has just gone."""
@@ -213,7 +212,7 @@ class Consumer(aiokafka.Consumer):
         Raises:
             BusUnavailable: waiting does not help.
         """
-        starts = await cast(ConsumerThread, self._thread).starts(partitions, self._settled)
+        starts = await cast("ConsumerThread", self._thread).starts(partitions, self._settled)
         now = time.monotonic()
         orders = {partition: ReadOrder(first, now) for partition, first in starts.items()}
         self._settled |= starts
@@ -231,13 +230,13 @@ class Consumer(aiokafka.Consumer):
         order = self.orders.get(message.tp)
         if order is None:
             return False
-        thread = cast(ConsumerThread, self._thread)
+        thread = cast("ConsumerThread", self._thread)
         # Only what was delivered before raises the question whether the topic was deleted and created again.
         end = thread.end_of(message.tp) if message.offset < order.next else None
         admission = order.check(message.offset, end, time.monotonic())
         if admission is Admission.SEEK:
             name = f"partition {message.partition} of topic {message.topic}"
-            cast(Transport, self.transport).on_note(
+            cast("Transport", self.transport).on_note(
                 f"Faust skipped messages: {name} is read again from offset {order.next}."
             )
             await thread.call_thread(thread.rewind, message.tp, order.next)
@@ -269,7 +268,7 @@ class Consumer(aiokafka.Consumer):
     def lag(self) -> dict[TP, int]:
         """Return the known number of unacknowledged messages by partition; from any thread."""
         found = {}
-        ends = cast(ConsumerThread, self._thread).ends
+        ends = cast("ConsumerThread", self._thread).ends
         for partition in self.assignment():
             # Before its first commit, where reading began.
             begun = self._committed_offset.get(partition) or self._read_offset.get(partition)
@@ -287,7 +286,7 @@ class Consumer(aiokafka.Consumer):
 
     def take_findings(self) -> list[GroupFinding]:
         """Return what strangers did to the group since the last call."""
-        findings, found = cast(ConsumerThread, self._thread).group_findings, []
+        findings, found = cast("ConsumerThread", self._thread).group_findings, []
         while findings:
             found.append(findings.popleft())
         return found
@@ -295,7 +294,7 @@ class Consumer(aiokafka.Consumer):
     @property
     def workers(self) -> frozenset[str]:
         """The names of the group's members, if this processor leads it."""
-        return cast(ConsumerThread, self._thread).membership.workers
+        return cast("ConsumerThread", self._thread).membership.workers
 
     def lags(self) -> list[PartitionLag]:
         """Return what waits in the assigned partitions, and how late it is."""

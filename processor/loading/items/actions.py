@@ -7,10 +7,9 @@ from foundation.quantities import parse_duration
 from foundation.text import did_you_mean, is_like
 from foundation.yaml.nodes import MappingNode, Node, SequenceNode
 from processor.actions.policies import DEFAULT_BUDGET, MAX_APPROVALS, MAX_PER_HOUR, ActionBudget, ActionPolicy, Never
-from processor.loading.definitions import ItemLocation
+from processor.loading.definitions import ItemLocation, head_location, optional_scalar, problem, reject, scalar, texts
 from processor.loading.items.collection import Collection
 from processor.loading.problems import ItemRejected, Problem, ProblemCode
-from processor.loading.values import head_location, optional_scalar, problem, reject, scalar, texts
 from schemas.action import ACTION_KINDS, DEFAULT_LEASE, MAX_LEASE, ActionState, ActionType, TargetType
 from schemas.catalog.priorities import Priority, parse_priority
 

@@ -19,12 +19,13 @@ from processor.loading.definitions import (
     PluginRequirement,
     RuleDefinition,
     RuleUpdate,
+    problem,
+    reject,
 )
 from processor.loading.items import exceptions
 from processor.loading.items.exceptions import FieldCheck
 from processor.loading.problems import ItemRejected, Problem, ProblemCode
 from processor.loading.rules import LoadedIndicators
-from processor.loading.values import problem, reject
 from processor.rules.rule import Enrichment
 from schemas.catalog.fields import SOURCES
 

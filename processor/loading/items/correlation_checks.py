@@ -11,9 +11,19 @@ from processor.language.ast import Macro, Node, Or, walk
 from processor.loading.definitions import PLACEHOLDER
 from processor.loading.items.correlations import Report, read_correlation, read_suppress
 from processor.loading.problems import Problem, ProblemCode
-from processor.rules.rule import Correlation, LoadedMacro, Rule, Suppress, correlations_of, sources_of
+from processor.rules.rule import (
+    PREVALENCE_DIGEST,
+    PREVALENCE_FIELDS,
+    BadWindowToken,
+    Correlation,
+    LoadedMacro,
+    Rule,
+    Suppress,
+    correlations_of,
+    sources_of,
+    window_tokens,
+)
 from processor.rules.splitting import TooManyTerms, UndecidedTogether, count_terms, names_together, stateful_names
-from processor.rules.window_tokens import DIGEST, PREVALENCE_FIELDS, BadWindowToken, tokens_of
 
 _APART = "use it alone, or rules whose stateful macros have the same group-by as the macro about them"
 
@@ -142,7 +152,7 @@ class StatefulChecker:
 
     def _check_output(self, rule: Rule, used: tuple[str, ...]) -> None:
         try:
-            tokens = list(tokens_of(rule.output))
+            tokens = list(window_tokens(rule.output))
         except BadWindowToken:
             return
         legs = [leg for name in used for leg in self._correlations[name].legs]
@@ -151,7 +161,7 @@ class StatefulChecker:
             location = rule.location if traced is None else traced.locate(token.span)
             if token.key in PREVALENCE_FIELDS:
                 if not any(self._counts_digests(name) for name in used):
-                    hint = f"use a macro with 'correlation: {{type: prevalence, group-by: [{DIGEST}], ...}}'"
+                    hint = f"use a macro with 'correlation: {{type: prevalence, group-by: [{PREVALENCE_DIGEST}], ...}}'"
                     self._fail(rule, location, f"%{token.key} requires a macro that counts hosts by digest", hint)
             elif not used:
                 hint = "use a macro that has a 'correlation', or remove it from the output"
@@ -175,7 +185,7 @@ class StatefulChecker:
 
     def _counts_digests(self, macro: str) -> bool:
         correlation = self._correlations[macro]
-        return correlation.kind.counts_hosts and correlation.group_by == (DIGEST,)
+        return correlation.kind.counts_hosts and correlation.group_by == (PREVALENCE_DIGEST,)
 
     def _together(self, rule: Rule) -> tuple[str, ...]:
         """Return the stateful macros of which an event has to make several true."""

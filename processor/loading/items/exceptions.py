@@ -16,10 +16,17 @@ from processor.language.ast import And
 from processor.language.ast import Node as Condition
 from processor.language.tokens import LIST_OPERATORS, MODIFIERS, OPERATORS, STRING_OPERATORS
 from processor.loading.condition_checks import operator_hint
-from processor.loading.definitions import ExceptionDefinition, ExceptionValue, ItemLocation
+from processor.loading.definitions import (
+    ExceptionDefinition,
+    ExceptionValue,
+    ItemLocation,
+    invalid,
+    problem,
+    reject,
+    scalar,
+)
 from processor.loading.items.macros import quote_item
 from processor.loading.problems import Problem, ProblemCode
-from processor.loading.values import invalid, problem, reject, scalar
 from processor.rules.rule import RuleException
 
 _MODIFIED = re.compile(rf"({'|'.join(STRING_OPERATORS)}) ({'|'.join(MODIFIERS)})")

@@ -10,10 +10,9 @@ from processor.indicators.formats import BY_SUFFIX, COLUMNS, Format
 from processor.indicators.lists import IndicatorList, IndicatorSpec, OutsideFolders, PackedFile, PublishedFiles
 from processor.indicators.tables import Kind
 from processor.language.tokens import IDENTIFIER
-from processor.loading.definitions import ItemLocation
+from processor.loading.definitions import ItemLocation, optional_scalar, reject, scalar
 from processor.loading.problems import ItemRejected, Problem, ProblemCode
 from processor.loading.rules import LoadedIndicators
-from processor.loading.values import optional_scalar, reject, scalar
 from schemas.published_rules import is_indicator_file
 
 KEYS = ("indicators", "file", "kind", "format", "columns", "source", "expires_after")

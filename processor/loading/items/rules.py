@@ -18,13 +18,6 @@ from processor.loading.definitions import (
     RuleDefinition,
     RuleUpdate,
     extensions_of,
-    scalar_piece,
-)
-from processor.loading.items.collection import Collection
-from processor.loading.items.exceptions import read_exceptions
-from processor.loading.items.python_file import is_python
-from processor.loading.problems import ItemRejected, Problem, ProblemCode
-from processor.loading.values import (
     invalid,
     number,
     optional_scalar,
@@ -32,10 +25,15 @@ from processor.loading.values import (
     problem,
     reject,
     scalar,
+    scalar_piece,
     tags,
     texts,
     truth,
 )
+from processor.loading.items.collection import Collection
+from processor.loading.items.exceptions import read_exceptions
+from processor.loading.items.python_file import is_python
+from processor.loading.problems import ItemRejected, Problem, ProblemCode
 from processor.rules.rule import PythonFunction
 from schemas.catalog.fields import FIELDS, SYSCALL, has_field, resolve_field
 from schemas.catalog.priorities import Priority, parse_priority

@@ -1,7 +1,7 @@
 import tracemalloc
 
 from foundation.text import canonical_address
-from processor.compiler.literals import address_number
+from processor.compiler.operands import address_number
 from processor.fields.event import directory_part, file_part
 
 

@@ -13,7 +13,7 @@ from processor.language.ast import And, Check, Macro, Node, Not, Or, children, f
 from processor.language.printer import print_condition
 from processor.loading import RuleFile, load_rules
 from processor.output.formatter import suggested
-from processor.rules.window_tokens import without_tokens
+from processor.rules.rule import without_window_tokens
 from schemas.catalog.attack import TACTICS, TECHNIQUES
 from tests.unit.rules.shipped import RULES, items, rules
 
@@ -74,7 +74,7 @@ def test_rules_of_every_introduction_ship(name: str, priority: str) -> None:
 @pytest.mark.parametrize("name", rules())
 def test_output_names_who_did_it_and_where(name: str) -> None:
     """A line has to be enough to know where to look."""
-    output = without_tokens(rules()[name]["output"])
+    output = without_window_tokens(rules()[name]["output"])
     named = [*re.findall(r"%([a-z0-9_.]+(?:\[\d+\])?)", output), *suggested(output).values()]
 
     assert [field for field in CARRIED if field not in named] == []

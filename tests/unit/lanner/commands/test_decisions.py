@@ -10,7 +10,7 @@ import pytest
 
 from lanner.actions.book import ActionBook
 from lanner.actions.one_host import LocalActionRecords
-from processor.actions.fuse import BLOWN
+from processor.actions.policies import BLOWN
 from schemas.action import ActionIntent, ActionResult
 from tests.unit.lanner.program import lanner
 

@@ -23,10 +23,9 @@ from processor.compiler.batch import compile_rules
 from processor.language.ast import Node
 from processor.language.printer import print_condition
 from processor.loading import load_rules, read_rule_files
-from schemas.batch import EventBatch
+from schemas.batch import EventBatch, subset
 from schemas.catalog.fields import SYSCALL
 from schemas.encoding.recording import read_open_recording
-from schemas.subset import subset
 from tests.reference import shared_dir
 from tests.unit.lanner.hunting.test_conditions import found_by_engine, found_by_sql, more, rows_of
 from tests.unit.processor.compiler.test_against_interpreter import condition

@@ -5,7 +5,7 @@ import pytest
 from lanner.intake.documents import BadDocument, split
 from processor.fields.json.cloud_logging import audit_event
 from processor.fields.json.documents import MAX_EVENTS, read_events
-from processor.fields.json.shortening import LEFT_OUT, MAX_EVENT_BYTES, TOO_DEEP, TOO_LARGE
+from processor.fields.json.parsing import LEFT_OUT, MAX_EVENT_BYTES, TOO_DEEP, TOO_LARGE
 from tests.unit.processor.detection.log_entries import exec_entry
 from tests.unit.processor.detection.requests import line, request
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from processor.fields.json.shortening import LEFT_OUT, TOO_LARGE
+from processor.fields.json.parsing import LEFT_OUT, TOO_LARGE
 from tests.unit.lanner.intake.logs import Log
 
 

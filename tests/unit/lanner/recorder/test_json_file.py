@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from lanner.recorder.json_file import JsonFile, is_json_file
-from processor.fields.json.shortening import MAX_EVENT_BYTES, TOO_LARGE
+from processor.fields.json.parsing import MAX_EVENT_BYTES, TOO_LARGE
 from tests.unit.processor.detection.requests import line, request
 
 

@@ -18,7 +18,7 @@ from lanner.ruletest.reading import read_suite
 from lanner.ruletest.world import make_batch
 from lanner.sigma.convert import Conversion, convert
 from lanner.sigma.rules import LannerRule, file_text
-from processor.compiler.literals import names_by_address
+from processor.compiler.operands import names_by_address
 from processor.detection.ruleset import compile_ruleset
 from processor.evaluator import Evaluator
 from processor.loading import RuleFile, load_rules

@@ -11,7 +11,7 @@ from lanner.sources import installed
 from lanner.sources.installed import built_in_source, shipped_mapping
 from processor.fields.availability import WHY_NOT
 from processor.fields.json.documents import event_of
-from processor.fields.json.shortening import parse
+from processor.fields.json.parsing import parse
 from schemas.catalog.fields import FIELDS, MAPPED, has_field
 from tests.unit.lanner.sources.documents import INSTANCES, LOCKED, LOGIN, PUSH
 

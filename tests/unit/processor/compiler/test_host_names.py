@@ -3,7 +3,7 @@ from typing import cast
 import pytest
 
 from processor.compiler.batch import compile_rules
-from processor.compiler.literals import names_by_address, names_to_resolve
+from processor.compiler.operands import names_by_address, names_to_resolve
 from processor.detection.explain import BatchEvaluator
 from processor.fields.extract import extract
 from processor.language.ast import Check, Field, Node

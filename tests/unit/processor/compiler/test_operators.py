@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from processor.compiler.literals import BadLiteral, parse_literal
+from processor.compiler.operands import BadLiteral, parse_literal
 from processor.compiler.operators import full_match, glob_expression, predicate
 
 

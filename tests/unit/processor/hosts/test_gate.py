@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.messages import CLOCK, KEY, SENT, SIGNATURE
-from processor.hosts.identity import EventsMessage, IdentityGate, Mode, RejectedMessage, VerifiedMessage
-from processor.hosts.known_hosts import KnownHosts
+from processor.hosts.identity import EventsMessage, IdentityGate, KnownHosts, Mode, RejectedMessage, VerifiedMessage
 from schemas.host_keys import HostKey, encode_host_key, key_id
 from tests.unit.processor.hosts.signing_hosts import APPENDED, PARTITIONS, TOPIC, WEAK_KEYS, SigningHost
 

@@ -11,7 +11,7 @@ from processor.hosts.liveness import (
     encode_quiet_hosts,
     quiet_hosts,
 )
-from processor.hosts.sequence_gaps import QuietHost
+from processor.hosts.sequences import QuietHost
 
 
 def host(number: int, appended: int) -> QuietHost:

@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from processor.hosts.replays import EvaluatedBatches, ReplayCounts
+from processor.hosts.sequences import EvaluatedBatches, ReplayCounts
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 import pytest
 
 from processor.loading import RuleFile, load_rules
-from processor.loading.action_power import action_powers
+from processor.loading.difference import action_powers
 
 BASE = """
 - macro: opened

@@ -5,7 +5,7 @@ import pytest
 
 from processor.fields.json.cloud_logging import audit_event, is_log_entry
 from processor.fields.json.documents import Document, read_events
-from processor.fields.json.shortening import BadJsonEvent
+from processor.fields.json.parsing import BadJsonEvent
 from tests.unit.processor.detection.log_entries import exec_entry, log_entry
 from tests.unit.processor.detection.requests import TIME, request
 

@@ -6,7 +6,7 @@ import pytest
 from bus.messages import AHEAD, BEHIND
 from lanner.sources.installed import built_in_source
 from processor.fields.json.documents import read_events
-from processor.fields.json.shortening import MAX_DEPTH, MAX_EVENT_BYTES, TOO_DEEP, TOO_LARGE, BadJsonEvent
+from processor.fields.json.parsing import MAX_DEPTH, MAX_EVENT_BYTES, TOO_DEEP, TOO_LARGE, BadJsonEvent
 from tests.unit.processor.detection.requests import TIME, line, request
 
 

@@ -9,7 +9,7 @@ from faust.types import TP
 
 from bus.connection import Connection
 from processor.fleet.detect_service import make_app
-from processor.fleet.kafka.read_order import ReadOrder
+from processor.fleet.kafka.fetched import ReadOrder
 from processor.fleet.kafka.transport import Consumer
 
 

@@ -11,7 +11,7 @@ from lanner.actions.one_host import LocalActionRecords
 from lanner.console.accounts import Accounts
 from lanner.console.actions import ActionSource
 from lanner.wiring.stages.console import PEOPLE
-from processor.actions.fuse import BLOWN
+from processor.actions.policies import BLOWN
 from schemas.action import ActionIntent, ActionResult
 from tests.unit.lanner.console.alerts import HOSTILE, found
 from tests.unit.lanner.console.server.running import HEADER, Served

@@ -8,7 +8,7 @@ from bus.messages import SIGNATURE
 from bus.topics import ACTION_INTENTS
 from processor.actions.policies import ActionBudget
 from processor.actions.requests import ActionRequest, action_result, encode_request, encode_reset
-from processor.fleet.action_stage import ActionStage
+from processor.fleet.actions import ActionStage
 from schemas.action import ActionIntent, ActionResult
 
 MINUTE = 60_000_000_000

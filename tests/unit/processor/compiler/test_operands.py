@@ -2,7 +2,7 @@
 
 import pytest
 
-from processor.compiler.literals import BadLiteral, Net, parse_literal, parse_net, parse_port
+from processor.compiler.operands import BadLiteral, Net, parse_literal, parse_net, parse_port
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from processor.actions.fuse import BLOWN, Fuse
 from processor.actions.planning import Planner
-from processor.actions.policies import ActionBudget, ActionPolicy, Never
+from processor.actions.policies import BLOWN, ActionBudget, ActionPolicy, Fuse, Never
 from schemas.catalog.priorities import Priority
 from tests.unit.alerts import TIME, alert
 

@@ -6,15 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor.fields.json import shortening
-from processor.fields.json.shortening import (
-    LEFT_OUT,
-    MAX_CONTAINERS,
-    MAX_EVENT_BYTES,
-    TOO_LARGE,
-    ShortenedText,
-    shortened,
-)
+from processor.fields.json import parsing
+from processor.fields.json.parsing import LEFT_OUT, MAX_CONTAINERS, MAX_EVENT_BYTES, TOO_LARGE, ShortenedText, shortened
 
 _TEXTS = st.text(st.sampled_from('ab"\\[]{}:,\n\u00e9'), max_size=8)
 _VALUES = st.recursive(
@@ -41,8 +34,8 @@ def test_what_is_nested_too_deeply_becomes_empty(
     """Brackets, escapes and strings may be anywhere at the ends of the pieces that are read."""
     text = json.dumps(value, ensure_ascii=is_ascii, indent=indent).encode()
     draw, at = random.Random(seed), 0
-    short, before = ShortenedText(), shortening.MAX_TEXT_LEVELS
-    shortening.MAX_TEXT_LEVELS = levels
+    short, before = ShortenedText(), parsing.MAX_TEXT_LEVELS
+    parsing.MAX_TEXT_LEVELS = levels
     try:
         while at < len(text):
             size = draw.randrange(1, 9)
@@ -51,7 +44,7 @@ def test_what_is_nested_too_deeply_becomes_empty(
         made = short.finish()
         assert shortened(text, is_event=False) == made
     finally:
-        shortening.MAX_TEXT_LEVELS = before
+        parsing.MAX_TEXT_LEVELS = before
 
     assert json.loads(made) == _cut(value, levels)
     assert levels < 256 or made == text

@@ -1,6 +1,7 @@
 """What a fetch gives, with aiokafka's own records and codecs."""
 
 import gzip
+import random
 import struct
 from typing import Any
 
@@ -16,16 +17,30 @@ from aiokafka.record.util import calc_crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.fleet.kafka.bounded_fetch import (
+from processor.fleet.kafka.fetched import (
     MAX_BATCH_BYTES,
     MAX_FETCH_BYTES,
+    Admission,
     BoundedRecords,
+    ReadOrder,
     UnreadableRecord,
     use_bounded_records,
 )
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 HEAD = struct.Struct(">qiibIhiqqqhii")
+
+NONSENSE = {
+    "gzip that ends too early": (1, gzip.compress(bytes(100))[:-9]),
+    "no gzip": (1, b"none"),
+    "no snappy": (2, b"\xff" * 40),
+    "snappy whose blocks go backwards": (2, b"\x82SNAPPY\0\0\0\0\1\0\0\0\1" + struct.pack(">i", -4) + b"x" * 8),
+    "no lz4": (3, b"none"),
+    "no zstd": (4, b"none"),
+    "a codec that is none": (7, b"none"),
+    "records that are none": (0, b"\x02" * 30),
+}
+TAKE, SKIP, SEEK = Admission.TAKE, Admission.SKIP, Admission.SEEK
 
 
 def batch(*values: bytes, codec: int = 0, offset: int = 0, headers: Any = ()) -> bytes:
@@ -109,18 +124,6 @@ def test_a_batch_that_decompresses_to_too_much_is_one_record_that_reports_it(cod
     assert found.next_fetch_offset == 44
 
 
-NONSENSE = {
-    "gzip that ends too early": (1, gzip.compress(bytes(100))[:-9]),
-    "no gzip": (1, b"none"),
-    "no snappy": (2, b"\xff" * 40),
-    "snappy whose blocks go backwards": (2, b"\x82SNAPPY\0\0\0\0\1\0\0\0\1" + struct.pack(">i", -4) + b"x" * 8),
-    "no lz4": (3, b"none"),
-    "no zstd": (4, b"none"),
-    "a codec that is none": (7, b"none"),
-    "records that are none": (0, b"\x02" * 30),
-}
-
-
 @pytest.mark.parametrize(("codec", "records"), NONSENSE.values(), ids=NONSENSE)
 def test_records_that_cannot_be_read_are_passed_over(codec: int, records: bytes) -> None:
     """Nothing is raised, nothing loops endlessly, and what follows is read."""
@@ -174,3 +177,76 @@ def test_aiokafka_reads_by_it_and_looks_for_it_where_it_is_put() -> None:
     use_bounded_records()
     assert fetcher.MemoryRecords is BoundedRecords
     assert "MemoryRecords" in fetcher.Fetcher._proc_fetch_request.__code__.co_names
+
+
+def admissions(order: ReadOrder, *offsets: int, end: int | None = None, now: float = 0.0) -> list[Admission]:
+    """Return what to do with each of several messages."""
+    return [order.check(offset, end, now) for offset in offsets]
+
+
+def test_messages_in_order_are_taken_once() -> None:
+    """What is delivered a second time is skipped."""
+    assert admissions(ReadOrder(5, 0.0), 5, 6, 5, 6, 7, end=8) == [TAKE, TAKE, SKIP, SKIP, TAKE]
+
+
+def test_missing_messages_are_read_again() -> None:
+    """Those behind the gap wait until they come again."""
+    order = ReadOrder(5, 0.0)
+    assert admissions(order, 8, 9, 10) == [SEEK, SKIP, SKIP]
+    assert admissions(order, 5, 6, 7, 8, 9, 10) == [TAKE] * 6
+
+
+def test_messages_that_the_broker_deleted_are_not_waited_for() -> None:
+    """If reading starts at the same one after two seeks, that one is taken."""
+    order = ReadOrder(5, 0.0)
+    assert admissions(order, 8, 9) == [SEEK, SKIP]
+    assert admissions(order, 8) == [SEEK]
+    assert admissions(order, 8, 9) == [TAKE, TAKE]
+
+
+def test_a_seek_without_effect_is_repeated() -> None:
+    """Ten seconds later the next message causes another one."""
+    order = ReadOrder(0, 0.0)
+    assert admissions(order, 3, 4, now=1.0) == [SEEK, SKIP]
+    assert admissions(order, 5, now=12.0) == [SEEK]
+
+
+def test_a_topic_that_was_made_anew_is_read_from_its_beginning() -> None:
+    """Its end lies before what was read of the old one."""
+    order = ReadOrder(500, 0.0)
+    assert admissions(order, 0, 1, end=2) == [TAKE, TAKE]
+
+
+def test_whatever_is_dropped_on_the_way_each_message_is_taken_once_and_in_order() -> None:
+    """Each message may be dropped once, each seek may have no effect, and reading may start again anywhere before."""
+    for seed in range(300):
+        dice = random.Random(seed)
+        order = ReadOrder(0, 0.0)
+        droppable = {offset for offset in range(60) if dice.random() < 0.3}
+        taken: list[int] = []
+        position, now = 0, 0.0
+        while order.next < 60:
+            now += 1.0
+            if position == 60 or dice.random() < 0.02:
+                position = dice.randint(0, order.next)
+            offset, position = position, position + 1
+            if offset in droppable:
+                droppable.remove(offset)
+                continue
+            admission = order.check(offset, 60, now)
+            if admission is TAKE:
+                taken.append(offset)
+            elif admission is SEEK and dice.random() < 0.9:
+                position = order.next
+        assert taken == list(range(60)), seed
+
+
+def test_skipped_messages_at_the_end_are_read_again() -> None:
+    """No later message shows the gap, so the end of the partition does, after ten seconds without a message."""
+    order = ReadOrder(5, 0.0)
+    assert admissions(order, 5, now=1.0) == [TAKE]
+    assert not order.is_overdue(6, 30.0)
+    assert not order.is_overdue(8, 39.0)
+    assert order.is_overdue(8, 41.0)
+    assert not order.is_overdue(8, 42.0)
+    assert admissions(order, 6, 7, now=43.0) == [TAKE, TAKE]

@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from processor.hosts.sequence_gaps import DuplicateHosts, Gap, HostSequences
+from processor.hosts.sequences import DuplicateHosts, Gap, HostSequences
 
 
 @dataclass(frozen=True)

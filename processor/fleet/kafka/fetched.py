@@ -1,8 +1,12 @@
-"""Decompresses what the broker sends, within limits: a message of a few bytes can expand to gigabytes.
+"""Reads what the broker sends: records decompressed within limits, and messages in order without a gap.
 
-A broker measures messages compressed, and aiokafka decompresses whatever comes. Here a batch of records that is too
-large, or that can't be read, is replaced by one record that describes the error; the consumer dead-letters it, and
-the records after it are read as usual. A fetch returns at most a few megabytes; the rest is fetched again.
+A message of a few bytes can expand to gigabytes. A broker measures messages compressed, and aiokafka decompresses
+whatever comes. Here a batch of records that is too large, or that can't be read, is replaced by one record that
+describes the error; the consumer dead-letters it, and the records after it are read as usual. A fetch returns at most a
+few megabytes; the rest is fetched again.
+
+Faust can skip messages: where a rebalance overlaps with a fetch, it drops what it fetched or takes it for read, reads
+on behind it, and commits beyond it. So the order is checked where messages are processed.
 """
 
 import struct
@@ -10,6 +14,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import cramjam
@@ -39,6 +44,13 @@ _BEFORE_REST = 12
 _MAGIC = 2
 _CODEC_MASK = 0x07
 _XERIAL, _XERIAL_HEADER_BYTES = b"\x82SNAPPY\0", 16
+
+_BUFFERS = threading.local()
+"""A buffer per thread: allocating one takes longer than decompressing a batch."""
+_IS_FULL = "write whole buffer"
+"""cramjam's message if the buffer is too small."""
+_SEEK_SECONDS = 10.0
+"""Time after which a seek that had no effect is repeated."""
 
 
 class UnreadableRecord(bytes):
@@ -233,10 +245,6 @@ def _too_large() -> RecordsTooLarge:
     return RecordsTooLarge(f"its records have more than {MAX_BATCH_BYTES} bytes decompressed")
 
 
-_BUFFERS = threading.local()
-"""A buffer per thread: allocating one takes longer than decompressing a batch."""
-_IS_FULL = "write whole buffer"
-"""cramjam's message if the buffer is too small."""
 _CODECS: dict[int, Callable[[memoryview], bytes]] = {
     1: _gunzip,
     2: _unsnappy,
@@ -244,3 +252,78 @@ _CODECS: dict[int, Callable[[memoryview], bytes]] = {
     4: _into_buffer(cramjam.zstd.decompress_into),
 }
 """By their numbers in a batch's attributes."""
+
+
+class Admission(Enum):
+    """The decision about a message."""
+
+    TAKE = "take"
+    SKIP = "skip"
+    """It was taken before, or is delivered again after the ones that are missing."""
+    SEEK = "seek"
+    """Messages before it are missing: read again from `next`, and skip this one."""
+
+
+class ReadOrder:
+    """The messages of one partition since it was assigned."""
+
+    def __init__(self, first: int, now: float) -> None:
+        """Start. first: the offset from which the group reads; now: a monotonic time, s."""
+        self.first = first
+        """The offset from which the group reads."""
+        self.next = first
+        """The offset of the message to be taken next."""
+        self._last = -1
+        self._checked_at = now
+        self._sought_at: float | None = None
+        self._restart = -1
+        """Where reading started after the last seek, if that was behind `next`."""
+
+    def check(self, offset: int, end: int | None, now: float) -> Admission:
+        """Return what to do with the next message that was delivered.
+
+        Args:
+            offset: of the message.
+            end: the end of the partition, as far as is known.
+            now: a monotonic time, s.
+        """
+        self._checked_at = now
+        if offset < self.next:
+            # The end is before it only if the topic was deleted and created again.
+            if end is not None and end < self.next:
+                return self._take(offset)
+            self._last = offset
+            return Admission.SKIP
+        is_restarted = self._sought_at is not None and offset <= self._last
+        # The broker no longer has what is missing if reading starts at the same message twice.
+        if offset == self.next or (is_restarted and offset == self._restart):
+            return self._take(offset)
+        self._last = offset
+        if is_restarted:
+            self._restart = offset
+        elif self._sought_at is not None and now - self._sought_at < _SEEK_SECONDS:
+            return Admission.SKIP
+        self._sought_at = now
+        return Admission.SEEK
+
+    def is_overdue(self, end: int, now: float) -> bool:
+        """Return whether to read again from `next` because the last messages of the partition are missing.
+
+        No later one shows that they were skipped. Where they only wait to be processed, reading them again is harmless.
+
+        Args:
+            end: the end of the partition.
+            now: a monotonic time, s.
+        """
+        if self.next >= end:
+            self._checked_at = now
+        if now - self._checked_at < _SEEK_SECONDS:
+            return False
+        self._checked_at = self._sought_at = now
+        self._last = end
+        return True
+
+    def _take(self, offset: int) -> Admission:
+        self.next = offset + 1
+        self._sought_at, self._restart = None, -1
+        return Admission.TAKE
