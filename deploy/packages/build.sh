@@ -52,7 +52,7 @@ sources() {
 
 wheel() {
     echo "setuptools==$SETUPTOOLS" >"$work/constraints"
-    PIP_CONSTRAINT=$work/constraints .venv/bin/python -m pip wheel --disable-pip-version-check -q --no-deps \
+    PIP_BUILD_CONSTRAINT=$work/constraints .venv/bin/python -m pip wheel --disable-pip-version-check -q --no-deps \
         --wheel-dir "$work" "$copy"
     mv "$work"/lanner-*.whl "$target"
     echo "$target/lanner-$version-py3-none-any.whl"

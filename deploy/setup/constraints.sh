@@ -4,5 +4,5 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 {
     echo '# The versions that the tests ran with; "make constraints" writes this file from .venv.'
-    .venv/bin/python -m pip list --format freeze --exclude-editable | grep -vE '^(pip|setuptools|wheel)=='
+    .venv/bin/python -m pip list --format freeze --exclude-editable | grep -vE '^(setuptools|wheel)=='
 } >constraints.txt
