@@ -14,6 +14,9 @@ from tests.cluster.broker import Broker
 from tests.cluster.processes import Processes
 from tests.cluster.secured import SecuredBroker
 
+PARTITIONS = 4
+"""The partitions of a test's topics: to create and delete twice as many takes a broker twice as long."""
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _java() -> None:
@@ -68,15 +71,16 @@ def with_topics(broker: Broker, partitions: int) -> Connection:
 
 
 @pytest.fixture
-def connection(broker: Broker) -> Iterator[Connection]:
-    """Provide a connection to the shared broker, with eight partitions.
+def connection(broker: Broker, request: pytest.FixtureRequest) -> Iterator[Connection]:
+    """Provide a connection to the shared broker, with all topics, of as many partitions as the test's module states.
 
     The topics end with the test: at 6,000 partitions a broker does nothing but collect garbage.
     """
-    made = with_topics(broker, 8)
+    partitions = getattr(request.module, "PARTITIONS", PARTITIONS)
+    made = with_topics(broker, partitions)
     yield made
     client = AdminClient({"bootstrap.servers": made.bootstrap_servers})
-    for deleted in client.delete_topics([topic.name for topic in plan(made.prefix, 8, 1, DAY_MS)]).values():
+    for deleted in client.delete_topics([topic.name for topic in plan(made.prefix, partitions, 1, DAY_MS)]).values():
         # One that the test has deleted itself is unknown.
         deleted.exception(30)
 

@@ -8,8 +8,7 @@ from bus.topics import CORRELATION_TABLE, changelog
 from processor.correlation.groups import decode_entry
 from processor.correlation.suppress import Tally
 from tests.cluster.actions import Alerts
-
-_PARTITIONS = 8
+from tests.cluster.conftest import PARTITIONS
 
 
 def wait_for_sum(connection: Connection, alerts: Alerts, kind: str, name: str, expected: int, timeout: float) -> None:
@@ -36,7 +35,7 @@ def _reported(alerts: Alerts, kind: str, name: str) -> int:
 
 
 def _summed(connection: Connection, kind: str, name: str) -> int:
-    tables = read_tables(connection, connection.topic(changelog(CORRELATION_TABLE)), range(_PARTITIONS), lambda: False)
+    tables = read_tables(connection, connection.topic(changelog(CORRELATION_TABLE)), range(PARTITIONS), lambda: False)
     entries = [decode_entry(blob) for table in tables.values() for blob in table.values.values()]
     return sum(
         each.state.numbers.get(name, 0) for each in entries if isinstance(each.state, Tally) and each.owner == kind

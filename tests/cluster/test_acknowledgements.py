@@ -8,6 +8,7 @@ from bus.clients.readers import committed
 from bus.connection import Connection, client_config
 from bus.topics import ALERTS, CORRELATE, DAY_MS, EVENTS, PROCESSOR_GROUP, plan
 from tests.cluster.actions import RULES, Alerts, Generator, assert_exact, rules_file
+from tests.cluster.conftest import PARTITIONS
 from tests.cluster.processes import Processes
 
 BY_WINDOW = "An act by a window"
@@ -27,7 +28,7 @@ COMMITS = 4
 
 def _position(connection: Connection, topic: str) -> int:
     group = connection.topic(PROCESSOR_GROUP)
-    return sum(committed(connection, group, connection.topic(topic), range(8)).values())
+    return sum(committed(connection, group, connection.topic(topic), range(PARTITIONS)).values())
 
 
 def _by_window(alerts: Alerts) -> set[str]:
@@ -51,7 +52,7 @@ def test_what_is_not_safe_with_the_broker_is_not_acknowledged(
     assert _position(connection, EVENTS) == 0
     assert _position(connection, CORRELATE) == 0
     first.kill()
-    create_missing(connection, plan(connection.prefix, 8, 1, DAY_MS))
+    create_missing(connection, plan(connection.prefix, PARTITIONS, 1, DAY_MS))
     second = processes.start(connection, "processor", rules=rules)
     alerts = Alerts(connection)
     alerts.wait_for(len(generator.actions), 60)

@@ -96,15 +96,15 @@ def test_what_a_sink_refused_is_listed_shown_and_replayed_to_that_sink_alone(
 
 def test_a_processors_message_goes_back_into_its_own_partition_as_it_was(connection: Connection) -> None:
     """Replay restores value, key and headers, and only to the processor's topics."""
-    headers = dead_letter("no batch", (connection.topic(EVENTS), 5, 9), None, b"", [("lanner_sent", b"1")]).headers
+    headers = dead_letter("no batch", (connection.topic(EVENTS), 3, 9), None, b"", [("lanner_sent", b"1")]).headers
     write_dead_letter(connection, PROCESSOR_DEAD_LETTERS, b"\xc3\x01garbage", headers)
     hostile = dead_letter("no batch", (connection.topic("rules"), 0, 9), None, b"").headers
     write_dead_letter(connection, PROCESSOR_DEAD_LETTERS, b"evil", hostile)
     shown = dlq(connection, "show", "processor:0").stdout
     assert "9 bytes that are neither an alert nor a batch" in shown
-    assert f"{connection.topic(EVENTS)}[5] at 9" in shown
+    assert f"{connection.topic(EVENTS)}[3] at 9" in shown
     assert dlq(connection, "replay", "processor:0").returncode == 0
-    assert everything(connection, EVENTS) == [(5, b"k", b"\xc3\x01garbage", {"lanner_sent": b"1"})]
+    assert everything(connection, EVENTS) == [(3, b"k", b"\xc3\x01garbage", {"lanner_sent": b"1"})]
     failed = dlq(connection, "replay", "processor:1")
     assert failed.returncode == 1
     assert "not a topic of the processor; drop it" in failed.stderr
@@ -114,12 +114,12 @@ def test_a_processors_message_goes_back_into_its_own_partition_as_it_was(connect
 def test_a_dead_letter_without_its_message_is_replayed_from_the_original_topic(connection: Connection) -> None:
     """Dead letters without their message are replayed from the original topic; if that fails, they stay."""
     producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20) | ONE_IN_FLIGHT)
-    producer.produce(connection.topic(EVENTS), b"before", b"a", partition=5)
-    producer.produce(connection.topic(EVENTS), b"too large", b"host", headers=[("lanner_sent", b"1")], partition=5)
+    producer.produce(connection.topic(EVENTS), b"before", b"a", partition=3)
+    producer.produce(connection.topic(EVENTS), b"too large", b"host", headers=[("lanner_sent", b"1")], partition=3)
     producer.produce(connection.topic(ALERTS), encode_alert(alert(id="one")), b"one", partition=0)
     assert producer.flush(20) == 0
     events, alerts = connection.topic(EVENTS), connection.topic(ALERTS)
-    for position, size in (((events, 5, 1), 9), ((events, 5, 7), 9), ((events, 5, 0), 9), ((alerts, 0, 0), 0)):
+    for position, size in (((events, 3, 1), 9), ((events, 3, 7), 9), ((events, 3, 0), 9), ((alerts, 0, 0), 0)):
         value = encode_alert(alert(id="one")) if position[0] == alerts else bytes(size)
         made = dead_letter("refused", position, b"k", value, facts=[("sink", b"slack")]).without_message()
         write_dead_letter(
@@ -129,12 +129,12 @@ def test_a_dead_letter_without_its_message_is_replayed_from_the_original_topic(c
             made.headers,
             b"",
         )
-    unread = dead_letter("not readable", (events, 5, 1), None, None, facts=[(NOT_FETCHED, b"yes")])
+    unread = dead_letter("not readable", (events, 3, 1), None, None, facts=[(NOT_FETCHED, b"yes")])
     write_dead_letter(connection, PROCESSOR_DEAD_LETTERS, b"", unread.headers, b"")
     assert "9 bytes, too large for a dead letter" in dlq(connection, "show", "processor:0").stdout
     done = dlq(connection, "replay", "processor:0", "notifier:0")
     assert done.returncode == 0, done.stderr
-    assert everything(connection, EVENTS)[-1] == (5, b"host", b"too large", {"lanner_sent": b"1"})
+    assert everything(connection, EVENTS)[-1] == (3, b"host", b"too large", {"lanner_sent": b"1"})
     ((key, value),) = [(key, value) for _, key, value, headers in everything(connection, ALERTS) if headers]
     assert (key, decode_alert(value or b"").id) == (b"one", "one")
     for each, why in (("1", "is no longer there"), ("2", "is no longer there"), ("3", "can't be read")):

@@ -11,7 +11,7 @@ from processor.output.internal_alerts import EVENTS_LOST, RULE_FAILED
 from schemas.encoding.batch import encode_batch
 from tests.cluster.actions import RULES, Alerts, Generator, assert_exact, rules_file
 from tests.cluster.broker import Broker
-from tests.cluster.conftest import with_topics
+from tests.cluster.conftest import PARTITIONS, with_topics
 from tests.cluster.correlate_oracle import WITH_MEMORY, assert_owed, wait_for_owed
 from tests.cluster.notices import wait_for_sum
 from tests.cluster.processes import Processes
@@ -87,7 +87,7 @@ def test_a_killed_processor_loses_nothing(connection: Connection, processes: Pro
 
 def test_a_broker_that_restarts_loses_nothing(own_broker: Broker, processes: Processes, tmp_path: Path) -> None:
     """The broker restarts under load: processors continue, and each action has exactly one id."""
-    connection = with_topics(own_broker, 8)
+    connection = with_topics(own_broker, PARTITIONS)
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path, WITH_MEMORY))
     processor.wait_for("evaluating rules:")
     generator = Generator(connection)

@@ -15,6 +15,7 @@ from bus.messages import partition_of
 from bus.topics import ALERTS, EVENTS
 from lanner.recorder import hosts
 from tests.cluster.actions import RULE, RULES, Alerts, Generator, rules_file
+from tests.cluster.conftest import PARTITIONS
 from tests.cluster.processes import Processes, Running
 
 DRAFT = """
@@ -223,7 +224,7 @@ def test_a_stretch_is_read_in_the_brokers_order(connection: Connection) -> None:
     stamps = [stamp_of(message) for message in read]
     assert stamps == sorted(stamps)
     assert {message.key(): message.partition() for message in read} == {
-        host.name.encode(): partition_of(host.name.encode(), 8) for host in generator.hosts
+        host.name.encode(): partition_of(host.name.encode(), PARTITIONS) for host in generator.hosts
     }
     middle = stamps[100]
     late = list(past.read(past.between(middle, None), lambda: False))

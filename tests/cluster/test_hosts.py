@@ -17,6 +17,7 @@ from processor.hosts.sequences import QuietHost
 from processor.output.internal_alerts import DUPLICATE_HOST_ID
 from schemas.encoding.batch import encode_batch
 from tests.cluster.actions import RULE, Alerts, Generator, Host, assert_exact, rules_file
+from tests.cluster.conftest import PARTITIONS
 from tests.cluster.processes import Processes, Running
 
 SOON = ("-o", "hosts.silent_seconds=5")
@@ -119,7 +120,7 @@ def test_a_host_that_only_the_former_owner_has_heard_of_is_reported(
     later = QuietHost("later", "later", "boot-1", 1, 7, now - 2_000, stopping=False)
     for position, host in ((1, gone), (1 << 40, later)):
         record = QuietHosts(position, now - 60_000, now - 1_000, (host,))
-        for partition in range(8):
+        for partition in range(PARTITIONS):
             generator.send(encode_quiet_hosts(record), "", topic=QUIET_HOSTS, partition=partition)
     generator.flush()
     second = start(connection, processes, rules)

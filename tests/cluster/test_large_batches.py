@@ -18,7 +18,7 @@ from processor.output.internal_alerts import EVENTS_LOST
 from schemas.batch import EventBatch
 from tests.cluster.actions import Alerts, assert_exact, rules_file
 from tests.cluster.broker import Broker
-from tests.cluster.conftest import with_topics
+from tests.cluster.conftest import PARTITIONS, with_topics
 from tests.cluster.identities import SigningHost, start
 from tests.cluster.notices import wait_for_sum
 from tests.cluster.processes import Processes
@@ -55,7 +55,7 @@ def test_what_the_broker_refuses_is_halved_until_it_fits(
     own_broker: Broker, processes: Processes, tmp_path: Path
 ) -> None:
     """Live and from the spool, only the oversized event is lost, and no batch is missing or rejected."""
-    connection = with_topics(own_broker, 8)
+    connection = with_topics(own_broker, PARTITIONS)
     limit_messages(connection, LIMIT)
     host = SigningHost(connection, "host-1", tmp_path)
     start(connection, processes, rules_file(tmp_path), "trust_on_first_use")

@@ -15,6 +15,7 @@ from foundation.text import ignore_note
 from notifier import kafka_queue
 from notifier.sink import SinkStats
 from schemas.alert import encode_alert
+from tests.cluster.conftest import PARTITIONS
 from tests.cluster.processes import FRESH, ONE_IN_FLIGHT, Processes
 from tests.live.notifier.http_server import HttpServer
 from tests.live.notifier.slack_server import SlackServer
@@ -209,7 +210,7 @@ def test_what_lies_behind_a_message_that_cannot_be_dealt_with_now_comes_again(
             queued = line.fetch(100, 0.5)
         except OSError as error:
             if not failures:
-                create_missing(connection, plan(connection.prefix, 8, 1, DAY_MS))
+                create_missing(connection, plan(connection.prefix, PARTITIONS, 1, DAY_MS))
             failures.append(str(error))
             continue
         taken += [each.alert.id for each in queued]

@@ -14,6 +14,7 @@ from bus.clients.readers import committed
 from bus.connection import Connection
 from bus.topics import ALERTS
 from schemas.alert import encode_alert
+from tests.cluster.conftest import PARTITIONS
 from tests.cluster.processes import ONE_IN_FLIGHT, Processes, Running
 from tests.cluster.test_notifier import lines, overrides, publish, wait_for_lines
 from tests.live.notifier.http_server import HttpServer
@@ -58,7 +59,7 @@ def is_recorded(tmp_path: Path, alert_id: str) -> bool:
 def position(connection: Connection) -> int:
     """Return the number of alerts that the sink's group has committed."""
     topic = connection.topic(ALERTS)
-    return sum(committed(connection, connection.topic(f"notifier.{SINK}"), topic, range(8)).values())
+    return sum(committed(connection, connection.topic(f"notifier.{SINK}"), topic, range(PARTITIONS)).values())
 
 
 def test_killed_between_acceptance_and_recording_it_delivers_that_one_again(

@@ -15,6 +15,7 @@ from bus.topics import DAY_MS, PUSHDOWN_FILTERS, RULES, plan
 from processor.output.internal_alerts import RULE_FAILED
 from schemas.published_rules import PublishedFile, PublishedRules
 from tests.cluster.actions import Alerts, Generator, assert_exact, rules_file
+from tests.cluster.conftest import PARTITIONS
 from tests.cluster.processes import Processes
 from tests.cluster.publishing import MARKED, OTHER, REFUSED, filter_of, named, publish, until
 
@@ -158,7 +159,7 @@ def delete_and_create(connection: Connection, topic: str) -> None:
     name = connection.topic(topic)
     client.delete_topics([name])[name].result(20)
     until(lambda: name not in client.list_topics(timeout=10).topics, "the topic was not deleted")
-    create_missing(connection, [each for each in plan(connection.prefix, 8, 1, DAY_MS) if each.name == name])
+    create_missing(connection, [each for each in plan(connection.prefix, PARTITIONS, 1, DAY_MS) if each.name == name])
 
 
 def make_keys(key: Path, public: Path) -> None:

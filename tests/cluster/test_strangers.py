@@ -28,6 +28,9 @@ from tests.cluster.actions import Alerts, Generator, assert_exact, rules_file
 from tests.cluster.processes import Processes, Running
 from tests.cluster.strangers import Stranger, assignor
 
+PARTITIONS = 8
+"""So many that one of them has none of 16 hosts: a processor commits nothing there, whoever else does."""
+
 
 def start(connection: Connection, processes: Processes, rules: Path, count: int) -> list[Running]:
     """Start processors and wait until all have partitions."""
@@ -199,7 +202,7 @@ def test_records_of_strangers_end_no_processor(connection: Connection, processes
         b'{"position":0,"since":0,"until":0,"hosts":[%b]}' % host,
     )
     for topic in (QUIET_HOSTS, PROCESSORS, PUSHDOWN_FILTERS, SESSIONS, HOST_PINS, HOST_KEYS, SCHEMAS, PODS, RULES):
-        for partition in range(8 if topic == QUIET_HOSTS else 1):
+        for partition in range(PARTITIONS if topic == QUIET_HOSTS else 1):
             for number, value in enumerate((None, *hostile)):
                 key = "current" if topic == RULES else f"key-{number}"
                 generator.send(value, key, topic=topic, partition=partition)
@@ -235,7 +238,7 @@ def beyond(connection: Connection, topic: str) -> list[TopicPartition]:
         TopicPartition(
             topic, number, consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1] + 1000
         )
-        for number in range(8)
+        for number in range(PARTITIONS)
     ]
     consumer.close()
     return found
