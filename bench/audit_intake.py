@@ -27,8 +27,7 @@ from bench.running import cpu_seconds, rss_mib, running_broker, started, topics_
 from bus.connection import Connection
 from foundation.quantities import iso8601_zulu
 from lanner.intake.documents import split
-from processor.detection.ruleset import compile_ruleset
-from processor.detection.stage import DetectStage
+from processor.detection.stage import DetectStage, compile_ruleset
 from processor.fleet.json_stage import JsonStage
 from processor.loading import RuleFile, load_rules, read_rule_files
 from tests.live.notifier.certificates import Certificates, make_certificates

@@ -22,7 +22,7 @@ from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 from bench.noise.count import compiled_rules
 from lanner.captures.reader import CaptureReader
-from processor.detection.ruleset import CompiledRuleset
+from processor.detection.stage import CompiledRuleset
 from processor.evaluator import Evaluator
 from schemas.batch import EventBatch
 from schemas.encoding.batch import encode_batch

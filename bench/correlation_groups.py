@@ -22,7 +22,7 @@ from bus.topics import CORRELATION_TABLE, changelog
 from processor.correlation.correlator import MAX_GROUPS, Correlator
 from processor.correlation.stage import CorrelateStage
 from processor.correlation.state import everything, take_changes
-from processor.detection.ruleset import CompiledRuleset, compile_ruleset
+from processor.detection.stage import CompiledRuleset, compile_ruleset
 from processor.detection.view import BatchView
 from processor.loading import RuleFile, load_rules
 from processor.matching.pre_match import PreMatch

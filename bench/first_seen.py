@@ -15,12 +15,12 @@ from processor.correlation.correlator import Correlator
 from processor.correlation.first_seen import MAX_VALUES
 from processor.correlation.stage import CorrelateStage
 from processor.correlation.state import everything, take_changes
-from processor.detection.ruleset import CompiledRuleset, compile_ruleset
+from processor.detection.stage import CompiledRuleset, compile_ruleset
 from processor.detection.view import BatchView
 from processor.loading import RuleFile, load_rules
 from processor.matching.pre_match import PreMatch
 from processor.matching.wire import message_of
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from schemas.batch import EventBatch, Process
 from tests.unit.processor.batches import INIT, batch_of
 

@@ -29,7 +29,7 @@ from lanner.hunting.indicator_search import IndicatorSearch, SearchPorts
 from lanner.hunting.new_matches import SearchedRule
 from lanner.recorder.store import StoredBatch
 from processor.detection.repeats import RepeatedAlerts
-from processor.detection.ruleset import compile_ruleset
+from processor.detection.stage import compile_ruleset
 from processor.loading import RuleFile, load_rules
 from schemas.alert import Alert
 from schemas.batch import EventBatch

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from processor.detection.detector import Detector
 from processor.detection.view import BatchView
 from processor.loading import load_rules, read_rule_files
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from schemas.batch import EVENT_COLUMNS, MISSING_INT, Container, EventBatch, EventBit, Process, empty_columns
 
 EVENTS = 500

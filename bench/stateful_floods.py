@@ -31,7 +31,7 @@ from lanner.ruletest.model import StatedEvent
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.world import make_batch
 from processor.loading import load_rules, read_rule_files
-from processor.rules.rule import correlations_of
+from processor.rule import correlations_of
 from schemas.alert import decode_alert
 from schemas.batch import EventBatch
 from schemas.encoding.batch import encode_batch

@@ -3,8 +3,7 @@
 from processor.correlation.correlator import Correlator
 from processor.correlation.state import room_notices
 from processor.detection.repeats import RepeatedAlerts
-from processor.detection.ruleset import CompiledRuleset
-from processor.detection.stage import DetectStage
+from processor.detection.stage import CompiledRuleset, DetectStage
 from processor.detection.view import BatchView, view_of
 from processor.fields.json.documents import Document
 from processor.matching.pre_match import PreMatch

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from processor.detection.ruleset import CompiledRuleset, compile_ruleset
+from processor.detection.stage import CompiledRuleset, compile_ruleset
 from processor.evaluator import Evaluator
 from processor.loading import load_rules, read_rule_files
 from schemas.alert import Alert

@@ -12,7 +12,7 @@ from collections.abc import Hashable
 from pathlib import Path
 
 from bench.noise.recorder import Recording
-from processor.detection.ruleset import CompiledRuleset
+from processor.detection.stage import CompiledRuleset
 from processor.pushdown.cost import passing
 from processor.pushdown.derive import derive
 from schemas.batch import EventBatch, subset

@@ -23,7 +23,7 @@ from lanner.tuning.simulation import PolicyHits, Simulation
 from lanner.wiring.rules import detection_of, find_draft
 from processor.actions.planning import Planner
 from processor.actions.policies import ActionPolicy, policies_by_rule
-from processor.rules.rule import Rule
+from processor.rule import Rule
 
 _SHOWN = 10
 _SHOWN_RULES = 3

@@ -31,8 +31,8 @@ from lanner.wiring.kafka import reachable_connection
 from lanner.wiring.rules import load_detection
 from processor.correlation.state import WindowState
 from processor.matching.pre_match import combined
-from processor.rules.rule import TYPES
-from processor.rules.splitting import Plan, StatefulMacro
+from processor.rule import TYPES
+from processor.splitting import Plan, StatefulMacro
 
 
 @click.group("state", cls=Group, lazy=STATE, example="lanner state list\nlanner state reset new_program --group nginx")

@@ -12,15 +12,14 @@ from foundation.quantities import iso8601_zulu
 from processor.correlation.correlator import Correlator
 from processor.detection.budget import BOUNDLESS, Budget
 from processor.detection.repeats import RepeatedAlerts
-from processor.detection.ruleset import CompiledRuleset
-from processor.detection.stage import DetectStage
+from processor.detection.stage import CompiledRuleset, DetectStage
 from processor.detection.view import BatchView
 from processor.indicators.lists import IndicatorList
 from processor.indicators.tables import Entry
 from processor.language.ast import checks, indicators_in
 from processor.matching.pre_match import PreMatch
 from processor.output.formatter import FOUND_LATER
-from processor.rules.rule import Rule
+from processor.rule import Rule
 from schemas.alert import Alert
 from schemas.batch import EventBatch, subset
 

@@ -21,7 +21,7 @@ from processor.detection.repeats import RepeatedAlerts
 from processor.indicators.lists import Contents, IndicatorList
 from processor.indicators.tables import Table
 from processor.pushdown.derive import derive
-from processor.rules.rule import Rule
+from processor.rule import Rule
 from schemas.alert import Alert
 
 MAX_ALERTS = 1_000

@@ -18,7 +18,7 @@ from processor.correlation.state import WindowState
 from processor.fleet.rules.peers import Peers
 from processor.matching.pre_match import Group, PreMatch, StateCommand, command_about
 from processor.matching.wire import message_of
-from processor.rules.splitting import Plan, StatefulMacro
+from processor.splitting import Plan, StatefulMacro
 
 _SECONDS = 60.0
 _AT_ONCE = 5_000

@@ -13,7 +13,7 @@ from lanner.known_state.learning import Learner, learning_macros
 from lanner.recorder.store import StoredBatch
 from processor.correlation.groups import BadState
 from processor.detection.repeats import RepeatedAlerts
-from processor.detection.ruleset import CompiledRuleset
+from processor.detection.stage import CompiledRuleset
 from processor.evaluator import Evaluator
 from processor.fields.json.documents import Document
 from processor.hosts.arrival import dated

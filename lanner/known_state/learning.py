@@ -11,7 +11,7 @@ from processor.detection.pre_matcher import PreMatcher
 from processor.detection.view import BatchView
 from processor.matching.pre_match import PreMatch, SeenValue, StateCommand, command_about
 from processor.pushdown.derive import derive
-from processor.rules.splitting import Plan, StatefulMacro
+from processor.splitting import Plan, StatefulMacro
 
 
 def learning_macros(plan: Plan) -> tuple[StatefulMacro, ...]:

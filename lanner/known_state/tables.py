@@ -10,8 +10,8 @@ from processor.correlation.first_seen import Sightings
 from processor.correlation.groups import BadState, Store, decode_record
 from processor.correlation.state import WindowState
 from processor.matching.pre_match import Group, SeenGroup, SeenValue, Span, parts_of, seconds_of
-from processor.rules.rule import Kind
-from processor.rules.splitting import Plan, StatefulMacro
+from processor.rule import Kind
+from processor.splitting import Plan, StatefulMacro
 
 _UNLIMITED = 1 << 62
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from lanner.operations.catalogue import Value
 from processor.correlation.windows import UpdateOutcome
 from processor.detection.rule_timing import RuleTiming
-from processor.detection.ruleset import CompiledRuleset
+from processor.detection.stage import CompiledRuleset
 from processor.loading.rules import LoadedIndicators
 from processor.sessions.sessions import EVICTABLE, Sessions
 from schemas.catalog.fields import SYSCALL

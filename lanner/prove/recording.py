@@ -20,7 +20,7 @@ from lanner.prove.atomics import AtomicTest
 from lanner.prove.grades import GuestRun, TestResult, graded
 from lanner.prove.guests import GuestBoard
 from processor.detection.repeats import RepeatedAlerts
-from processor.detection.ruleset import CompiledRuleset
+from processor.detection.stage import CompiledRuleset
 from processor.evaluator import Evaluator
 from processor.pushdown.cost import passing
 from schemas.batch import EventBatch, subset

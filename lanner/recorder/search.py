@@ -15,8 +15,8 @@ from processor.detection.view import BatchView
 from processor.language.ast import Node
 from processor.loading import LoadResult, Problem, Rule, RuleFile, load_rules
 from processor.output.redaction import Redaction
-from processor.rules.rule import correlations_of
-from processor.rules.splitting import stateful_names
+from processor.rule import correlations_of
+from processor.splitting import stateful_names
 from schemas.batch import EventBatch
 
 MAX_CONDITION = 4000

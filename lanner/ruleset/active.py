@@ -9,7 +9,7 @@ from processor.actions.policies import ActionPolicy
 from processor.loading import RuleFile
 from processor.loading.rules import LoadedIndicators, LoadedList, Switch
 from processor.python.limits import DEFAULT_LIMITS, PythonLimits
-from processor.rules.rule import Enrichment, LoadedMacro, Rule, RuleMatching
+from processor.rule import Enrichment, LoadedMacro, Rule, RuleMatching
 from schemas.catalog.priorities import PriorityName
 
 if TYPE_CHECKING:

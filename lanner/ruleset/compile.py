@@ -14,12 +14,12 @@ from processor.actions.policies import policies_by_rule
 from processor.compiler.batch import Excludes
 from processor.compiler.mapping import compile_mapping
 from processor.compiler.operands import names_to_resolve
-from processor.detection.ruleset import CompiledRuleset, compile_ruleset
+from processor.detection.stage import CompiledRuleset, compile_ruleset
 from processor.language.ast import deep
 from processor.language.printer import print_condition
 from processor.output.redaction import Redaction
 from processor.pushdown.derive import derive, has_looked_up_names, variables_in
-from processor.rules.rule import Rule, RulesetOptions
+from processor.rule import Rule, RulesetOptions
 from schemas.catalog.fields import K8S_AUDIT, SYSCALL
 from schemas.catalog.priorities import BY_NAME
 from schemas.catalog.system_calls import ANSWERED

@@ -16,7 +16,7 @@ from processor.language.ast import Field
 from processor.language.printer import print_operand
 from processor.loading import LoadResult, Rule
 from processor.output.tokens import Token, parse_output
-from processor.rules.rule import without_window_tokens
+from processor.rule import without_window_tokens
 from schemas.catalog.attack import tactics, techniques
 from schemas.catalog.fields import FIELDS
 

@@ -20,7 +20,7 @@ from lanner.ruletest.running import RuleSet, Runner, rules_to_evaluate
 from processor.compiler.transformers import as_text
 from processor.detection.detector import Detector
 from processor.detection.view import BatchView
-from processor.rules.rule import RuleMatching
+from processor.rule import RuleMatching
 from schemas.batch import EventBatch
 
 _RETAINED = frozenset({"evt.time", "evt.rawtime", "evt.num", "proc.pid", "proc.ppid", "thread.tid", "evt.hostname"})

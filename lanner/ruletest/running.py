@@ -17,11 +17,11 @@ from lanner.ruletest.world import START, make_items
 from lanner.sources.installed import built_in_source
 from processor.compiler.operands import names_by_address
 from processor.detection.explain import MappingEvaluator, explain, explain_batch
-from processor.detection.ruleset import compile_ruleset
+from processor.detection.stage import compile_ruleset
 from processor.evaluator import Evaluator
 from processor.fields.json.documents import Document, JsonSource
 from processor.loading import LoadedMacro, Problem, ProblemCode, Rule
-from processor.rules.rule import Enrichment, RuleMatching, RulesetOptions, correlations_of
+from processor.rule import Enrichment, RuleMatching, RulesetOptions, correlations_of
 from processor.sessions.sessions import Sessions
 from schemas.alert import Alert
 from schemas.batch import EventBatch

@@ -11,8 +11,8 @@ from processor.correlation.groups import Key
 from processor.correlation.terms import Truths
 from processor.correlation.windows import EventCount, Fired, LegEvent, Ordered, Temporal, UpdateOutcome, ValueCount
 from processor.matching.pre_match import PreMatch, parts_of
-from processor.rules.rule import Correlation
-from processor.rules.splitting import Plan, StatefulMacro, Term
+from processor.rule import Correlation
+from processor.splitting import Plan, StatefulMacro, Term
 
 _MOST_GROUPS = 3
 _MOST_VALUES = 10

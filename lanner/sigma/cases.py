@@ -21,11 +21,11 @@ from lanner.sigma.auditd import EXECUTED, PATH
 from lanner.sigma.checks import PATHS
 from lanner.sigma.regex import sample
 from processor.compiler.operands import names_by_address
-from processor.detection.ruleset import compile_ruleset
+from processor.detection.stage import compile_ruleset
 from processor.evaluator import Evaluator
 from processor.language.ast import And, Check, Field, Macro, Node, Not, Or, Transformer, children, literals, walk
 from processor.loading import LoadResult, Rule
-from processor.rules.rule import Correlation, RulesetOptions
+from processor.rule import Correlation, RulesetOptions
 from schemas.catalog.system_calls import CONNECTS, EXECS, PATH_OPENERS
 
 _VARIANTS = 24

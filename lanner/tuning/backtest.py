@@ -14,12 +14,12 @@ from foundation.text import count_of
 from lanner.recorder.coverage import RecordingCoverage, not_collected
 from lanner.recorder.store import Reading, StoredBatch, time_text
 from lanner.ruleset.compile import CompiledDetection
-from processor.detection.ruleset import CompiledRuleset
+from processor.detection.stage import CompiledRuleset
 from processor.evaluator import Evaluator
 from processor.language.ast import Node
 from processor.language.event_types import event_types
 from processor.pushdown.derive import derive
-from processor.rules.splitting import Plan, StatefulMacro
+from processor.splitting import Plan, StatefulMacro
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.catalog.fields import SYSCALL

@@ -15,10 +15,10 @@ from lanner.recorder.store import Reading, StoredBatch
 from lanner.ruleset.compile import CompiledDetection
 from lanner.tuning.backtest import Backtest, RuleAlerts
 from processor.correlation.state import seen_records
-from processor.detection.ruleset import CompiledRuleset
+from processor.detection.stage import CompiledRuleset
 from processor.evaluator import Evaluator
 from processor.pushdown.cost import RecordedEvents
-from processor.rules.splitting import Plan
+from processor.splitting import Plan
 from schemas.batch import EventBatch
 from schemas.encoding.batch import encode_batch
 from schemas.filter import Clause, PushdownFilter, always

@@ -17,7 +17,7 @@ from lanner.ruletest.reading import find_tests, read_suite, test_file_of
 from lanner.ruletest.running import RuleSet, Runner
 from lanner.tuning.proposals import CLAIMED, PARENT, USER, FieldCondition, Proposal, is_narrow
 from lanner.tuning.rule_exceptions import appended_text, exception_head, values_line
-from processor.detection.ruleset import compile_ruleset
+from processor.detection.stage import compile_ruleset
 from processor.evaluator import Evaluator
 from processor.loading import LoadResult, RuleFile, load_rules
 from schemas.batch import EventBatch

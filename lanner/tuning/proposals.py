@@ -13,7 +13,7 @@ from typing import Any
 
 from processor.compiler.operands import fits_in_rule
 from processor.output.redaction import MASK
-from processor.rules.rule import RuleException
+from processor.rule import RuleException
 from schemas.alert import Alert
 
 PROGRAM = "proc.codepath"

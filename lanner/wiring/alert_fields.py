@@ -22,8 +22,8 @@ from processor.language.ast import checks
 from processor.loading import Problem, Rule, RuleFile, load_rules
 from processor.loading.condition_checks import fields_of
 from processor.output.formatter import MISSING, compile_output
-from processor.rules.rule import correlations_of
-from processor.rules.splitting import stateful_names
+from processor.rule import correlations_of
+from processor.splitting import stateful_names
 from schemas.alert import Alert
 from schemas.catalog.fields import FIELDS
 from schemas.distinct_values import may_differ

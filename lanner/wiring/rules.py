@@ -17,7 +17,7 @@ from processor.loading import RuleFile, read_rule_files
 from processor.loading.rules import Switch
 from processor.output.tokens import OutputError, Token, parse_output
 from processor.python.limits import PythonLimits
-from processor.rules.rule import Rule, correlations_of
+from processor.rule import Rule, correlations_of
 from schemas.catalog.fields import FIELDS, SYSCALL
 
 if TYPE_CHECKING:  # commands that only read rules start without the engine
@@ -166,8 +166,8 @@ def searched_rules(
     """
     from lanner.hunting.new_matches import SearchedRule
     from lanner.ruleset.compile import options_of
-    from processor.detection.ruleset import compile_ruleset
-    from processor.rules.splitting import stateful_names
+    from processor.detection.stage import compile_ruleset
+    from processor.splitting import stateful_names
 
     options = replace(options_of(choices, active), enrichments=(), python=None)
     correlations = correlations_of(active.macros)

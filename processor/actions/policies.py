@@ -13,7 +13,7 @@ from typing import Any
 from foundation.quantities import date_and_time_seconds
 from foundation.text import is_like
 from foundation.yaml.nodes import SourceLocation
-from processor.rules.rule import Rule
+from processor.rule import Rule
 from schemas.action import DEFAULT_LEASE, ActionIntent, ActionState, ActionType, TargetType
 from schemas.catalog.priorities import Priority
 

@@ -40,7 +40,7 @@ from processor.correlation.terms import (
 from processor.correlation.windows import ALLOWED_LATENESS, SHOWN_VALUES, Fired, UpdateOutcome, update_window
 from processor.matching.pre_match import QUIET, Candidate, Feed, Notice, PreMatch, RepeatedAlert, parts_of
 from processor.matching.shares import bringer_text
-from processor.rules.splitting import Plan, StatefulMacro, StatefulRule, Term
+from processor.splitting import Plan, StatefulMacro, StatefulRule, Term
 from schemas.alert import Alert, Value, bounded
 from schemas.distinct_values import masked
 

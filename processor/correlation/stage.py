@@ -15,7 +15,7 @@ from processor.correlation.first_seen import ValueKey
 from processor.correlation.groups import Key
 from processor.correlation.state import StateChange, everything, room_notices, take_changes
 from processor.matching.wire import TICK_KEY, BadPreMatch, decode_pre_match, message_of
-from processor.rules.splitting import Plan
+from processor.splitting import Plan
 from schemas.alert import Alert
 
 EVICTED = "evicted"

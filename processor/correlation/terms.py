@@ -8,8 +8,8 @@ from foundation.quantities import iso8601_zulu
 from processor.correlation.windows import Fired, UpdateOutcome
 from processor.matching.pre_match import Candidate, PreMatch, Span, parts_of
 from processor.output.redaction import Redact
-from processor.rules.rule import MISSING, PREVALENCE_DIGEST, PREVALENCE_FIELDS, WindowToken, output_pieces
-from processor.rules.splitting import Plan, StatefulMacro, StatefulRule, Term
+from processor.rule import MISSING, PREVALENCE_DIGEST, PREVALENCE_FIELDS, WindowToken, output_pieces
+from processor.splitting import Plan, StatefulMacro, StatefulRule, Term
 from schemas.alert import Alert, Value, Window, alert_id
 from schemas.catalog.fields import SYSCALL
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from processor.matching.pre_match import EventKey, Feed, PreMatch
-from processor.rules.splitting import StatefulMacro
+from processor.splitting import StatefulMacro
 from schemas.alert import Value
 
 ALLOWED_LATENESS = 60_000_000_000

@@ -15,7 +15,7 @@ from processor.detection.repeats import FoundAlert, MessageRepeats, RepeatedAler
 from processor.detection.view import At, EventView, ExtraFields, extra_fields, read_extra
 from processor.language.ast import Node, checks, literals
 from processor.output.formatter import OutputFormat, compile_output, indicator_checks, suggested
-from processor.rules.rule import DEFAULT_OPTIONS, Rule, RulesetOptions, alert_text
+from processor.rule import DEFAULT_OPTIONS, Rule, RulesetOptions, alert_text
 from processor.sessions.sessions import People
 from schemas.alert import Alert, Value, alert_id
 from schemas.catalog.fields import SYSCALL

@@ -33,7 +33,7 @@ from processor.language.ast import (
 from processor.language.event_types import event_types
 from processor.language.printer import print_condition, print_operand
 from processor.loading.items.exceptions import split_exceptions
-from processor.rules.rule import Rule
+from processor.rule import Rule
 from schemas.batch import EventBatch
 
 _MOST_ANCESTORS = 8

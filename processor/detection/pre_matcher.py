@@ -24,7 +24,7 @@ from processor.matching.pre_match import Account, Candidate, Content, Feed, PreM
 from processor.matching.shares import BRINGER_FIELDS, JSON_BRINGER_FIELDS
 from processor.output.formatter import OutputFormat, Read, binding_of, compile_output, indicator_checks, suggested
 from processor.output.tokens import OutputError
-from processor.rules.rule import (
+from processor.rule import (
     DEFAULT_OPTIONS,
     MISSING,
     BadWindowToken,
@@ -32,7 +32,7 @@ from processor.rules.rule import (
     output_pieces,
     without_window_tokens,
 )
-from processor.rules.splitting import Leg, Plan, StatefulMacro, StatefulRule, Term
+from processor.splitting import Leg, Plan, StatefulMacro, StatefulRule, Term
 from schemas.alert import Value
 from schemas.catalog.fields import SYSCALL, resolve_field
 from schemas.limits import Texts

@@ -16,7 +16,7 @@ from processor.detection.view import At, EventView
 from processor.loading.rules import Switch
 from processor.output.redaction import Redact
 from processor.python.process import FunctionCall, PythonProcess
-from processor.rules.rule import PythonFunction, Rule, RulesetOptions
+from processor.rule import PythonFunction, Rule, RulesetOptions
 from processor.sessions.sessions import People
 from schemas.alert import Alert, Value
 

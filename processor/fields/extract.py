@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from foundation import quantities, text
-from processor.fields import container, event, process
+from processor.fields import event, process
 from processor.fields.expressions import ANCESTRY, BITS, BOTH_ENDS, NAMES, PLAIN, SEVERAL, with_argument
 from schemas.batch import ARGUMENT_COLUMNS, EVENT_COLUMNS, EventBatch
 from schemas.catalog.fields import FieldSpec, resolve_field
@@ -21,7 +21,7 @@ from schemas.catalog.fields import FieldSpec, resolve_field
 FUNCTIONS: Mapping[str, Any] = MappingProxyType(
     {
         name: function
-        for module in (text, container, event, process, quantities)
+        for module in (text, event, process, quantities)
         for name, function in vars(module).items()
         if callable(function) and getattr(function, "__module__", "") == module.__name__ and not name.startswith("_")
     }

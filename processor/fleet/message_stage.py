@@ -12,8 +12,7 @@ from bus.connection import fault_text
 from bus.messages import AHEAD, BEHIND, TOLERATED, BrokerClock, append_time
 from processor.detection.budget import LIMITS, Budget, BudgetLimits, OverBudget
 from processor.detection.repeats import RepeatedAlerts
-from processor.detection.ruleset import CompiledRuleset
-from processor.detection.stage import DetectStage
+from processor.detection.stage import CompiledRuleset, DetectStage
 from processor.detection.view import BatchView
 from processor.hosts.arrival import CLOCK_SKEW, ClockSkews, PodRecords, dated
 from processor.hosts.identity import RejectedBatches, RejectedMessage

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from foundation.yaml.nodes import SourceLocation
 from processor.loading.problems import Problem, ProblemCode
 from processor.loading.rules import FileResult, LoadedIndicators, LoadedList, LoadResult, Redefinition
-from processor.rules.rule import LoadedMacro, Rule
+from processor.rule import LoadedMacro, Rule
 from schemas.catalog.priorities import Priority
 
 if TYPE_CHECKING:

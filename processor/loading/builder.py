@@ -58,7 +58,7 @@ from processor.loading.items.macros import (
 from processor.loading.items.rule_legs import RuleLegs
 from processor.loading.problems import ItemRejected, Problem, ProblemCode
 from processor.loading.rules import LoadedList
-from processor.rules.rule import LoadedMacro, Rule, sources_of
+from processor.rule import LoadedMacro, Rule, sources_of
 from schemas.catalog.fields import SYSCALL
 
 _CONTAINER_INFO = "%container.info"

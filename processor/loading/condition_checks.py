@@ -18,7 +18,7 @@ from processor.language.parser import parse
 from processor.language.tokens import ConditionError
 from processor.loading.problems import ProblemCode
 from processor.output.tokens import output_errors, tokens_in
-from processor.rules.rule import WINDOW_TOKEN_FORMS, BadWindowToken, window_tokens, without_window_tokens
+from processor.rule import WINDOW_TOKEN_FORMS, BadWindowToken, window_tokens, without_window_tokens
 from schemas.catalog.fields import ARGUMENT_TYPES, EVENTS, FIELDS, NUMBERED, has_field, resolve_field
 
 DEPRECATED_FIELDS = (

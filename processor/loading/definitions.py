@@ -13,7 +13,7 @@ from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, S
 from foundation.yaml.text import Piece, node_location
 from processor.language.tokens import IDENTIFIER
 from processor.loading.problems import ItemRejected, Problem, ProblemCode
-from processor.rules.rule import PythonFunction
+from processor.rule import PythonFunction
 from schemas.catalog.priorities import Priority
 
 EXTENSION_KEYS = {"macro": ("correlation",), "rule": ("suppress", "response", "actions")}

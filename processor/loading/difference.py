@@ -14,7 +14,7 @@ from processor.actions.policies import ActionPolicy
 from processor.language.ast import And, Macro, Node, checks, deep, indicators_in, walk
 from processor.language.printer import print_condition
 from processor.loading.rules import LoadedIndicators, LoadedList
-from processor.rules.rule import LoadedMacro, Rule, correlations_of
+from processor.rule import LoadedMacro, Rule, correlations_of
 
 _Kind = Literal["rule", "macro", "list", "indicators", "action"]
 _MAX_NAME = 120

@@ -9,7 +9,7 @@ from foundation.yaml.nodes import ScalarNode, SourceLocation
 from processor.actions.policies import ActionPolicy
 from processor.loading.definitions import PluginRequirement
 from processor.loading.problems import Problem
-from processor.rules.rule import Enrichment, LoadedMacro, Rule
+from processor.rule import Enrichment, LoadedMacro, Rule
 from schemas.catalog.priorities import Priority
 
 if TYPE_CHECKING:

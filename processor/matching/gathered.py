@@ -22,8 +22,8 @@ from processor.matching.pre_match import (
     seconds_of,
 )
 from processor.matching.shares import bringer_of, share_of
-from processor.rules.rule import output_pieces
-from processor.rules.splitting import Plan, StatefulMacro, StatefulRule, Term
+from processor.rule import output_pieces
+from processor.splitting import Plan, StatefulMacro, StatefulRule, Term
 from schemas.alert import Value
 from schemas.limits import clipped_values
 

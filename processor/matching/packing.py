@@ -21,7 +21,7 @@ from foundation.throttling import RateLimit
 from processor.matching.gathered import SeenKey
 from processor.matching.pre_match import Account, Feed, Group, Notice, PreMatch
 from processor.output.internal_alerts import CORRELATION_LIMITED
-from processor.rules.splitting import Plan, StatefulMacro
+from processor.splitting import Plan, StatefulMacro
 
 MAX_RUNS = 64
 """Series of events with the same terms that are retained in order, of one batch and group."""

@@ -15,7 +15,7 @@ from processor.detection.detector import Detector
 from processor.detection.view import BatchView
 from processor.loading import load_rules, read_rule_files
 from processor.pushdown.derive import derive
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from schemas.batch import Container
 from tests.reference import conformance_dir, present
 from tests.unit.collector.bpf.native import NativeKernel

@@ -14,7 +14,7 @@ from processor.compiler.checks import errors
 from processor.compiler.mapping import compile_mapping
 from processor.compiler.operands import names_to_resolve
 from processor.detection.explain import MappingEvaluator, explain
-from processor.detection.ruleset import CompiledRuleset, compile_ruleset
+from processor.detection.stage import CompiledRuleset, compile_ruleset
 from processor.evaluator import Evaluator
 from processor.language.ast import Macro, MacroRef, Node, Not
 from processor.language.parser import parse

@@ -10,11 +10,11 @@ from typing import Self
 
 from collector.agent import Collector
 from collector.settings import CollectorSettings
-from processor.detection.ruleset import compile_ruleset
+from processor.detection.stage import compile_ruleset
 from processor.evaluator import Evaluator
 from processor.loading import load_rules, read_rule_files
 from processor.pushdown.derive import derive
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 

@@ -33,8 +33,8 @@ from lanner.terminal.output import coloured, note
 from lanner.wiring.rules import find_draft
 from lanner.wiring.stores import open_events
 from processor.loading import Rule
-from processor.rules.rule import correlations_of
-from processor.rules.splitting import stateful_names
+from processor.rule import correlations_of
+from processor.splitting import stateful_names
 from schemas.catalog.fields import SYSCALL
 
 _AROUND_MS = 1000

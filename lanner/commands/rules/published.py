@@ -30,7 +30,7 @@ from lanner.wiring.kafka import reachable_connection
 from lanner.wiring.rules import detection_of
 from processor.fleet.rules.peers import LIVE_MS, Peers, Report
 from processor.indicators.lists import unpacked
-from processor.rules.splitting import Plan
+from processor.splitting import Plan
 from schemas.published_rules import MAX_LINES, BadRules, PublishedRules
 
 _MOST_RECORDED = 500

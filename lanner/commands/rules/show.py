@@ -19,7 +19,7 @@ from processor.language.printer import print_condition, print_operand
 from processor.loading import Rule
 from processor.loading.condition_checks import fields_of
 from processor.output.tokens import Token, parse_output
-from processor.rules.rule import without_window_tokens
+from processor.rule import without_window_tokens
 from schemas.catalog.attack import TACTICS, VERSION
 from schemas.catalog.priorities import BY_NAME
 

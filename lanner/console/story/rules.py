@@ -15,8 +15,8 @@ from processor.language.ast import deep
 from processor.loading import Rule
 from processor.output.formatter import known_fields
 from processor.output.redaction import Redaction
-from processor.rules.rule import correlations_of
-from processor.rules.splitting import stateful_names
+from processor.rule import correlations_of
+from processor.splitting import stateful_names
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 

@@ -10,7 +10,7 @@ from processor.loading.items import actions, indicators
 from processor.loading.items.correlations import MAX_VALUE_FIELDS
 from processor.loading.items.rules import OVERRIDABLE
 from processor.loading.reader import KINDS
-from processor.rules.rule import TYPES
+from processor.rule import TYPES
 from schemas.action import ACTION_KINDS
 from schemas.catalog.priorities import BY_NAME
 

@@ -13,7 +13,7 @@ from processor.language.printer import print_condition
 from processor.language.tokens import EXACT_OPERATORS
 from processor.loading import Problem, Rule
 from processor.loading.items.exceptions import split_exceptions
-from processor.rules.rule import Correlation
+from processor.rule import Correlation
 
 _LONGEST = 60
 _MOST_EFFORT = 1_000_000

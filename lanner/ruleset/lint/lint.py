@@ -15,7 +15,7 @@ from processor.language.ast import Macro, deep, walk
 from processor.language.event_types import is_broad
 from processor.loading import LoadedMacro, LoadResult, Problem, Redefinition, Rule, RuleFile
 from processor.loading.condition_checks import fields_of
-from processor.rules.rule import correlations_of
+from processor.rule import correlations_of
 from schemas.catalog.fields import FIELDS, SYSCALL
 
 

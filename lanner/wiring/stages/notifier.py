@@ -35,7 +35,7 @@ from notifier.outbox import Outbox
 from notifier.routing import Router
 from notifier.sink import RoutedAlert, Sink, SinkStats
 from processor.output.redaction import Redaction
-from processor.rules.rule import alert_text
+from processor.rule import alert_text
 from schemas.alert import Alert, alert_id
 
 if TYPE_CHECKING:

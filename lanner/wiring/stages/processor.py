@@ -43,7 +43,7 @@ from processor.hosts.identity import IdentityGate, KnownHosts
 from processor.hosts.liveness import HostLiveness
 from processor.hosts.tracked import HostReports
 from processor.matching.wire import group_of_key
-from processor.rules.splitting import Plan
+from processor.splitting import Plan
 from schemas.batch import EventBatch
 from schemas.encoding.batch import decode_batch
 from schemas.filter import encode_filter

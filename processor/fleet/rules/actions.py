@@ -7,10 +7,10 @@ from typing import Any
 
 from foundation.errors import LannerError
 from foundation.text import Level, count_of
-from processor.detection.ruleset import CompiledRuleset
+from processor.detection.stage import CompiledRuleset
 from processor.loading.difference import RuleSnapshot, difference, lines
 from processor.output import internal_alerts
-from processor.rules.splitting import Plan
+from processor.splitting import Plan
 from schemas.alert import Alert, alert_id
 from schemas.batch import EventBatch
 from schemas.published_rules import PublishedRules

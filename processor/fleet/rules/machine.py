@@ -28,7 +28,7 @@ from processor.fleet.rules.actions import (
 )
 from processor.fleet.rules.peers import Peers, Report, all_evaluate, not_ready
 from processor.hosts.tracked import HostReports
-from processor.rules.splitting import Plan, merged
+from processor.splitting import Plan, merged
 from schemas.alert import Alert
 from schemas.filter import BadFilter, decode_filter, is_version
 

@@ -46,7 +46,7 @@ from processor.fleet.rules.actions import (
 )
 from processor.fleet.rules.machine import STEP_SECONDS, Now, RolloutMachine
 from processor.fleet.rules.peers import REPORTED
-from processor.rules.splitting import Plan
+from processor.splitting import Plan
 from schemas.alert import Alert
 
 _MAX_CHARACTERS = 500

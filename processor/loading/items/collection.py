@@ -26,7 +26,7 @@ from processor.loading.items import exceptions
 from processor.loading.items.exceptions import FieldCheck
 from processor.loading.problems import ItemRejected, Problem, ProblemCode
 from processor.loading.rules import LoadedIndicators
-from processor.rules.rule import Enrichment
+from processor.rule import Enrichment
 from schemas.catalog.fields import SOURCES
 
 ENGINE_VERSION = (0, 63, 0)

@@ -11,7 +11,7 @@ from processor.language.ast import Macro, Node, Or, walk
 from processor.loading.definitions import PLACEHOLDER
 from processor.loading.items.correlations import Report, read_correlation, read_suppress
 from processor.loading.problems import Problem, ProblemCode
-from processor.rules.rule import (
+from processor.rule import (
     PREVALENCE_DIGEST,
     PREVALENCE_FIELDS,
     BadWindowToken,
@@ -23,7 +23,7 @@ from processor.rules.rule import (
     sources_of,
     window_tokens,
 )
-from processor.rules.splitting import TooManyTerms, UndecidedTogether, count_terms, names_together, stateful_names
+from processor.splitting import TooManyTerms, UndecidedTogether, count_terms, names_together, stateful_names
 
 _APART = "use it alone, or rules whose stateful macros have the same group-by as the macro about them"
 

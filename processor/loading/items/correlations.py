@@ -13,7 +13,7 @@ from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, i
 from foundation.yaml.text import node_location
 from processor.loading.problems import Problem, ProblemCode
 from processor.output.tokens import OutputError, parse_output
-from processor.rules.rule import TYPES, Alias, Correlation, CorrelationType, Kind, Suppress
+from processor.rule import TYPES, Alias, Correlation, CorrelationType, Kind, Suppress
 from schemas.catalog.fields import FIELDS, field_problem
 
 MAX_THRESHOLD = 10_000

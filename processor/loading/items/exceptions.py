@@ -27,7 +27,7 @@ from processor.loading.definitions import (
 )
 from processor.loading.items.macros import quote_item
 from processor.loading.problems import Problem, ProblemCode
-from processor.rules.rule import RuleException
+from processor.rule import RuleException
 
 _MODIFIED = re.compile(rf"({'|'.join(STRING_OPERATORS)}) ({'|'.join(MODIFIERS)})")
 _SCALAR_COMPS = "When fields is a single value, comps must be one of (in, pmatch, intersects) or a modifier operator"

@@ -21,8 +21,8 @@ from foundation.yaml.text import PYTHON
 from processor.loading.problems import Problem, ProblemCode
 from processor.loading.rules import Switch
 from processor.python.api import MODULES, PUBLIC
-from processor.rules.rule import Enrichment, LoadedMacro, PythonFunction, Rule, correlations_of
-from processor.rules.splitting import stateful_names
+from processor.rule import Enrichment, LoadedMacro, PythonFunction, Rule, correlations_of
+from processor.splitting import stateful_names
 
 SUFFIX = ".py"
 MAX_CHARACTERS = 200_000

@@ -16,7 +16,7 @@ from foundation.yaml.text import node_location
 from processor.language.ast import Macro, Node, Or, children, fold, walk, with_children
 from processor.language.tokens import IDENTIFIER
 from processor.loading.problems import Problem, ProblemCode
-from processor.rules.rule import TYPES, LoadedMacro, Rule
+from processor.rule import TYPES, LoadedMacro, Rule
 
 MAX_LEVELS = 3
 """How many levels of rules may be about rules."""

@@ -34,7 +34,7 @@ from processor.loading.items.collection import Collection
 from processor.loading.items.exceptions import read_exceptions
 from processor.loading.items.python_file import is_python
 from processor.loading.problems import ItemRejected, Problem, ProblemCode
-from processor.rules.rule import PythonFunction
+from processor.rule import PythonFunction
 from schemas.catalog.fields import FIELDS, SYSCALL, has_field, resolve_field
 from schemas.catalog.priorities import Priority, parse_priority
 

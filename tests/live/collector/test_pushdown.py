@@ -10,7 +10,7 @@ from processor.detection.detector import Detector
 from processor.detection.view import BatchView
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from tests.live.collector.random_acts import TYPES
 from tests.live.collector.test_pushdown_acts import random_rule
 from tests.live.collector.watching import watching

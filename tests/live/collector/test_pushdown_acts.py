@@ -16,7 +16,7 @@ from processor.detection.detector import Detector
 from processor.detection.view import BatchView
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter, always

@@ -7,7 +7,7 @@ from processor.detection.detector import Detector
 from processor.detection.view import BatchView
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from tests.live.collector.watching import Watching, watching
 from tests.unit.processor.plain_rules import DetectionRule
 

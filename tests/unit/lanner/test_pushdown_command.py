@@ -2,11 +2,11 @@ import json
 from pathlib import Path
 
 from collector.events.system_calls import EVERYTHING
-from processor.detection.ruleset import compile_ruleset
+from processor.detection.stage import compile_ruleset
 from processor.detection.view import BatchView
 from processor.loading import load_rules, read_rule_files
 from processor.pushdown.cost import RecordedEvents, shares
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from schemas.encoding.recording import read_recording
 from tests.unit.lanner.program import lanner
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from processor.language.ast import Node
-from processor.rules.rule import Suppress
+from processor.rule import Suppress
 from schemas.catalog.priorities import Priority
 
 

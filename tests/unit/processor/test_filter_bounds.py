@@ -12,7 +12,7 @@ from processor.detection.detector import Detector
 from processor.detection.view import BatchView
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from schemas.batch import EventBatch
 from tests.unit.collector.events.test_build import ORIGIN, PROCESS, batch_of
 from tests.unit.collector.kernel_filter import passes

@@ -11,9 +11,9 @@ from collector.records.types import Syscall
 from lanner.ruletest import world
 from lanner.ruletest.reading import find_tests
 from lanner.ruletest.running import Runner, rules_to_evaluate
-from processor.detection.ruleset import compile_ruleset
+from processor.detection.stage import compile_ruleset
 from processor.pushdown.derive import derive
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from tests.unit.collector.bpf.native import NativeKernel
 from tests.unit.rules.shipped import RULES
 

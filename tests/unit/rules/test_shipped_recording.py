@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lanner.demo import WITHOUT_ACTION
-from processor.detection.ruleset import compile_ruleset
+from processor.detection.stage import compile_ruleset
 from processor.evaluator import Evaluator
 from processor.loading import LoadResult, load_rules, read_rule_files
 from schemas.batch import EventBatch

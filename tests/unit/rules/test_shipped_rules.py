@@ -13,7 +13,7 @@ from processor.language.ast import And, Check, Macro, Node, Not, Or, children, f
 from processor.language.printer import print_condition
 from processor.loading import RuleFile, load_rules
 from processor.output.formatter import suggested
-from processor.rules.rule import without_window_tokens
+from processor.rule import without_window_tokens
 from schemas.catalog.attack import TACTICS, TECHNIQUES
 from tests.unit.rules.shipped import RULES, items, rules
 

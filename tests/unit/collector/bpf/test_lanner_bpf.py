@@ -14,7 +14,7 @@ from processor.compiler.checks import errors
 from processor.detection.detector import Detector
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from tests.unit.collector.bpf.native import NativeKernel
 from tests.unit.collector.calls import call, file, sock
 from tests.unit.collector.kernel_filter import passes

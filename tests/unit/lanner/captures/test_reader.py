@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lanner.captures.format.blocks import BadCapture
 from lanner.captures.reader import CaptureReader
 from processor.compiler.batch import Excludes
-from processor.detection.ruleset import CompiledRuleset, compile_ruleset
+from processor.detection.stage import CompiledRuleset, compile_ruleset
 from processor.evaluator import Evaluator
 from processor.language.parser import parse
 from tests.unit.lanner.captures.format import scap_files as scap

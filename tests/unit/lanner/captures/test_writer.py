@@ -14,7 +14,7 @@ from lanner.captures.format.events import SIZES
 from lanner.captures.reader import CaptureReader
 from lanner.captures.writer import CURRENT, write_capture
 from lanner.recorder.store import from_files
-from processor.detection.ruleset import compile_ruleset
+from processor.detection.stage import compile_ruleset
 from processor.evaluator import Evaluator
 from processor.fields.extract import extract
 from processor.loading import RuleFile, load_rules

@@ -17,7 +17,7 @@ from lanner.hunting.indicator_search import IndicatorSearch, SearchedEntries, Se
 from lanner.hunting.new_matches import SearchedRule
 from lanner.recorder.store import StoredBatch
 from processor.detection.repeats import RepeatedAlerts
-from processor.detection.ruleset import CompiledRuleset, compile_ruleset
+from processor.detection.stage import CompiledRuleset, compile_ruleset
 from processor.detection.view import BatchView
 from processor.loading import RuleFile, load_rules
 from processor.output.internal_alerts import INDICATORS_SEARCHED

@@ -9,7 +9,7 @@ from lanner.hunting.recorded_search import RecordedSearch, own_rules
 from lanner.recorder.recording import RecordingStore
 from lanner.recorder.store import EventRange
 from processor.detection.repeats import RepeatedAlerts
-from processor.detection.ruleset import compile_ruleset
+from processor.detection.stage import compile_ruleset
 from processor.loading import LoadResult, RuleFile, load_rules
 from tests.unit.lanner.hunting.test_indicator_search import ROOT, RULES, live, write
 

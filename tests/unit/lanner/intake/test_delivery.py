@@ -12,8 +12,7 @@ from bus.topics import KUBERNETES_AUDIT
 from foundation.text import ignore_note
 from lanner.intake.delivery import AuditDelivery, NotStored, open_delivery, packed
 from lanner.intake.documents import RawEvent, split
-from processor.detection.ruleset import compile_ruleset
-from processor.detection.stage import DetectStage
+from processor.detection.stage import DetectStage, compile_ruleset
 from processor.fleet.json_stage import JsonStage
 from processor.loading import RuleFile, load_rules
 from tests.unit.lanner.intake.broker import FakeBroker

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from lanner.intake.local import LocalAuditLog
 from lanner.intake.log_file import LogFollower, PlaceFile
-from processor.detection.ruleset import compile_ruleset
+from processor.detection.stage import compile_ruleset
 from processor.evaluator import Evaluator
 from processor.loading import RuleFile, load_rules
 from schemas.alert import Alert

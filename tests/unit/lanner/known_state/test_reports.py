@@ -6,10 +6,10 @@ from pathlib import Path
 from foundation.text import ignore_note
 from lanner.known_state.host import StatefulEvaluator
 from lanner.terminal.alert_text import Summary
-from processor.detection.ruleset import compile_ruleset
+from processor.detection.stage import compile_ruleset
 from processor.language.parser import parse
 from processor.output.internal_alerts import EVENTS_LOST, FACTS_MISSING, GROUPS_EVICTED, RULE_FAILED
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from schemas.batch import EventBatch, Process
 from tests.unit.lanner.known_state.test_host import Clock
 from tests.unit.processor.batches import batch_of

@@ -14,11 +14,11 @@ from lanner.ruletest.model import Suite
 from lanner.ruletest.reading import find_tests
 from lanner.ruletest.running import rules_to_evaluate
 from lanner.ruletest.world import make_batch
-from processor.detection.ruleset import compile_ruleset
+from processor.detection.stage import compile_ruleset
 from processor.evaluator import Evaluator
 from processor.loading import LoadResult, RuleFile, load_rules, read_rule_files
 from processor.loading.problems import ProblemCode
-from processor.rules.rule import RuleException, RulesetOptions
+from processor.rule import RuleException, RulesetOptions
 from schemas.alert import Alert
 from tests.unit.lanner.program import lanner
 from tests.unit.processor.sessions import shells

@@ -9,7 +9,7 @@ from lanner.ruletest.report import counts, failures, gaps, junit_xml, progress
 from lanner.ruletest.running import CaseResult, RuleCoverage, RuleSet, Runner, coverage, unknown_names
 from lanner.ruletest.world import make_batch
 from processor.loading import RuleFile, load_rules
-from processor.rules.rule import RuleMatching
+from processor.rule import RuleMatching
 from schemas.batch import EventBatch
 from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import RecordingWriter, read_recording

@@ -19,10 +19,10 @@ from lanner.ruletest.world import make_batch
 from lanner.sigma.convert import Conversion, convert
 from lanner.sigma.rules import LannerRule, file_text
 from processor.compiler.operands import names_by_address
-from processor.detection.ruleset import compile_ruleset
+from processor.detection.stage import compile_ruleset
 from processor.evaluator import Evaluator
 from processor.loading import RuleFile, load_rules
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from tests.unit.lanner.sigma.actions import Action, Generator
 from tests.unit.lanner.sigma.evaluator import matches
 

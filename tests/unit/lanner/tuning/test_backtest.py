@@ -7,7 +7,7 @@ import pytest
 
 from lanner.recorder.coverage import HostCoverage, not_collected
 from lanner.tuning.backtest import Backtest, spans
-from processor.detection.ruleset import compile_ruleset
+from processor.detection.stage import compile_ruleset
 from processor.loading import RuleFile, load_rules
 from schemas.catalog.priorities import Priority
 from schemas.filter import Clause, PathPattern, PushdownFilter, encode_filter

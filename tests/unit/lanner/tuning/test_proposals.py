@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from lanner.tuning.proposals import MAX_PROPOSALS, Proposal, TunedAlert, propose
-from processor.rules.rule import RuleException
+from processor.rule import RuleException
 
 BACKUP = {"proc.codepath": "/usr/bin/tar", "proc.pname": "backup", "user.name": "root"}
 

@@ -10,7 +10,7 @@ from lanner.tuning.proposals import TunedAlert, proposal_for
 from lanner.tuning.rule_exceptions import BadExceptionFields, Decisions, choices, quieted, written
 from processor.compiler.mapping import compile_mapping
 from processor.loading import RuleFile, load_rules
-from processor.rules.rule import RuleException
+from processor.rule import RuleException
 from schemas.alert import Alert
 from tests.unit.lanner.console.alerts import HOUR, NOW, filled, found
 

@@ -4,12 +4,12 @@ from typing import Any
 
 from processor.correlation.correlator import Correlator
 from processor.correlation.state import seen_records
-from processor.detection.ruleset import CompiledRuleset, compile_ruleset
+from processor.detection.stage import CompiledRuleset, compile_ruleset
 from processor.detection.view import BatchView
 from processor.evaluator import Evaluator
 from processor.loading import RuleFile, load_rules
 from processor.matching.pre_match import PreMatch
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from schemas.batch import Container, EventBatch, EventBit, Process
 from tests.unit.processor.batches import INIT, batch_of
 

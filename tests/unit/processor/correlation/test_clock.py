@@ -10,7 +10,7 @@ from processor.correlation.correlator import CLOCK_SLACK, GRACE_PERIOD, Correlat
 from processor.correlation.groups import GroupState, decode_entry, encode_entry
 from processor.correlation.stage import CorrelateStage
 from processor.correlation.state import everything
-from processor.detection.ruleset import CompiledRuleset
+from processor.detection.stage import CompiledRuleset
 from processor.detection.view import BatchView
 from processor.hosts.arrival import dated
 from processor.matching.wire import TICK_KEY, message_of

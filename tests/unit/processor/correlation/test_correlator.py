@@ -12,7 +12,7 @@ from processor.correlation.suppress import Throttle
 from processor.detection.view import BatchView
 from processor.matching.pre_match import PreMatch
 from processor.matching.wire import decode_pre_match, encode_pre_match
-from processor.rules.splitting import merged
+from processor.splitting import merged
 from schemas.alert import Alert
 from tests.unit.processor.correlation.rules import (
     ALL_KINDS,

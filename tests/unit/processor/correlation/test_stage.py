@@ -7,7 +7,7 @@ import pytest
 from processor.correlation.correlator import Correlator
 from processor.correlation.stage import CorrelateStage
 from processor.correlation.state import StateChange
-from processor.detection.ruleset import CompiledRuleset
+from processor.detection.stage import CompiledRuleset
 from processor.matching.wire import TICK_KEY, message_of
 from processor.output.internal_alerts import EVENTS_LOST, GROUPS_EVICTED
 from tests.unit.processor.correlation.rules import (

@@ -9,7 +9,7 @@ from processor.correlation.state import everything
 from processor.correlation.suppress import MAX_NAMES, MAX_SOURCES, OTHER, Tally, take_match
 from processor.matching.pre_match import QUIET, Notice, PreMatch, notice_of
 from processor.output.internal_alerts import EVENTS_LOST, FACTS_MISSING, Cause
-from processor.rules.splitting import Plan
+from processor.splitting import Plan
 from schemas.alert import Alert
 from tests.unit.processor.correlation.rules import MINUTE, START
 

@@ -4,10 +4,10 @@ import pytest
 
 from processor.compiler import operators
 from processor.detection.detector import Detector
-from processor.detection.ruleset import compile_ruleset
+from processor.detection.stage import compile_ruleset
 from processor.detection.view import BatchView
 from processor.language.parser import parse
-from processor.rules.rule import MAX_RULE_TEXT_BYTES, RulesetOptions
+from processor.rule import MAX_RULE_TEXT_BYTES, RulesetOptions
 from schemas.alert import Alert
 from schemas.batch import Container, EventBatch, EventBit, Process
 from schemas.catalog.priorities import Priority

@@ -6,7 +6,7 @@ from processor.detection.view import DocumentView
 from processor.fields.json.documents import read_events
 from processor.loading import RuleFile, load_rules
 from processor.output.redaction import Redaction
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from tests.unit.processor.detection.requests import TIME, exec_request, line, pod_request, request
 
 RULES = """

@@ -5,8 +5,7 @@ from typing import Any
 
 from processor.correlation.correlator import Correlator
 from processor.detection.repeats import RepeatedAlerts, RepeatLimits
-from processor.detection.ruleset import CompiledRuleset, compile_ruleset
-from processor.detection.stage import DetectStage
+from processor.detection.stage import CompiledRuleset, DetectStage, compile_ruleset
 from processor.evaluator import Evaluator
 from processor.fields.json.documents import read_events
 from processor.fleet.json_stage import JsonStage
@@ -14,7 +13,7 @@ from processor.fleet.message_stage import MessageResult
 from processor.loading import RuleFile, load_rules
 from processor.matching.wire import decode_pre_match
 from processor.output.redaction import Redaction
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from processor.sessions.sessions import Sessions
 from schemas.alert import Alert
 from tests.unit.processor.detection.requests import TIME, line, request

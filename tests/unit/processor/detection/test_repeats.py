@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from processor.correlation.correlator import Correlator
 from processor.detection.detector import Detector
 from processor.detection.repeats import RepeatedAlerts, RepeatLimits, Roots
-from processor.detection.ruleset import compile_ruleset
+from processor.detection.stage import compile_ruleset
 from processor.detection.view import BatchView
 from processor.evaluator import Evaluator
 from processor.loading import RuleFile, load_rules
 from processor.matching.wire import decode_pre_match, encode_pre_match
 from processor.output.redaction import Redaction
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from schemas.alert import Alert
 from schemas.batch import EventBatch, Process
 from tests.unit.processor.batches import INIT, TIME, batch_of

@@ -2,8 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
-from processor.detection.ruleset import compile_ruleset
-from processor.detection.stage import DetectStage
+from processor.detection.stage import DetectStage, compile_ruleset
 from processor.detection.view import BatchView, DocumentView, EventView
 from processor.evaluator import Evaluator
 from processor.fields.json.documents import read_events

@@ -3,8 +3,7 @@ import pytest
 from bus.messages import BEHIND
 from lanner.sources.installed import built_in_source
 from processor.detection.budget import BudgetLimits
-from processor.detection.ruleset import compile_ruleset
-from processor.detection.stage import DetectStage
+from processor.detection.stage import DetectStage, compile_ruleset
 from processor.fleet.json_stage import JsonStage
 from processor.loading import RuleFile, load_rules
 from processor.matching.wire import decode_pre_match

@@ -7,7 +7,7 @@ from processor.correlation.correlator import Correlator
 from processor.detection.budget import Budget, BudgetLimits
 from processor.detection.detector import Detector
 from processor.detection.repeats import MessageRepeats
-from processor.detection.ruleset import CompiledRuleset, compile_ruleset
+from processor.detection.stage import CompiledRuleset, compile_ruleset
 from processor.detection.view import EventView
 from processor.fleet.message_stage import MessageResult, MessageStage
 from processor.hosts.arrival import CLOCK_SKEW
@@ -17,10 +17,10 @@ from processor.hosts.tracked import TrackedHosts
 from processor.language.parser import parse
 from processor.matching.wire import decode_pre_match
 from processor.output.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, OVER_BUDGET, RULE_FAILED, TOO_MANY_HOSTS
-from processor.rules.rule import RulesetOptions
-from processor.rules.splitting import Plan
+from processor.rule import RulesetOptions
 from processor.sessions.records import encode_session, session_record
 from processor.sessions.sessions import People
+from processor.splitting import Plan
 from schemas.alert import Alert, encode_alert
 from schemas.batch import Process
 from schemas.encoding.batch import decode_batch, encode_batch

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor.detection.ruleset import CompiledRuleset
+from processor.detection.stage import CompiledRuleset
 from processor.detection.view import BatchView
 from processor.hosts.arrival import dated
 from schemas.batch import EventBatch

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from processor.correlation.correlator import Correlator
 from processor.correlation.terms import AT_LEAST
-from processor.detection.ruleset import CompiledRuleset
+from processor.detection.stage import CompiledRuleset
 from processor.detection.view import BatchView
 from processor.matching.gathered import SeenKey
 from processor.matching.packing import PreMatchPacker

@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 from processor.correlation.correlator import Correlator
-from processor.detection.ruleset import CompiledRuleset, compile_ruleset
+from processor.detection.stage import CompiledRuleset, compile_ruleset
 from processor.detection.view import BatchView
 from processor.evaluator import Evaluator
 from processor.loading import RuleFile, load_rules
 from processor.output.internal_alerts import EVENTS_LOST, VALUES_UNSTORED
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from schemas.batch import EventBatch
 from tests.unit.processor.correlation.rules import NEW_PROGRAM, SECOND, START, Host, rule, ruleset_of
 from tests.unit.processor.correlation.test_clock import YEARS, Fleet

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.detection.detector import Detector
-from processor.detection.ruleset import CompiledRuleset, compile_ruleset
+from processor.detection.stage import CompiledRuleset, compile_ruleset
 from processor.detection.view import BatchView
 from processor.evaluator import Evaluator
 from processor.loading import RuleFile, load_rules
 from processor.output.redaction import DEFAULT_PATTERNS, BadPattern, Redact, Redaction, unredacted
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from schemas.alert import Alert, decode_alert, encode_alert
 from schemas.batch import EventBatch, Process
 from tests.unit.processor.batches import INIT, TIME, batch_of

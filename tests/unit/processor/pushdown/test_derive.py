@@ -18,7 +18,7 @@ from processor.detection.detector import Detector
 from processor.detection.view import BatchView
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from schemas.filter import PushdownFilter
 from tests.unit.collector.calls import WHO, call, file, sock
 from tests.unit.collector.events.test_build import ORIGIN, PROCESS, batch_of

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from processor.detection.ruleset import CompiledRuleset, compile_ruleset
+from processor.detection.stage import CompiledRuleset, compile_ruleset
 from processor.evaluator import Evaluator
 from processor.fields.json.documents import read_events
 from processor.fleet.message_stage import MessageStage
@@ -11,7 +11,7 @@ from processor.matching.wire import decode_pre_match
 from processor.output.internal_alerts import RULE_FAILED
 from processor.python.limits import PythonLimits
 from processor.python.process import FunctionCall, PythonProcess
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.encoding.batch import encode_batch

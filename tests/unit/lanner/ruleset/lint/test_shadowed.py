@@ -5,7 +5,7 @@ import pytest
 from lanner.ruleset.lint import conditions as shadowed_module
 from lanner.ruleset.lint.conditions import shadowed_rules
 from processor.loading import RuleFile, load_rules
-from processor.rules.rule import correlations_of
+from processor.rule import correlations_of
 
 MACROS = """
 - macro: opened

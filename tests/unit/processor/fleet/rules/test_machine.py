@@ -37,7 +37,7 @@ from processor.fleet.rules.machine import (
 )
 from processor.fleet.rules.peers import MAX_PEERS, MAX_REPORT_BYTES, REPORTED, STALE_MS, Peers, Report, read_report
 from processor.hosts.tracked import HostReports
-from processor.rules.splitting import Plan, merged
+from processor.splitting import Plan, merged
 from tests.unit.processor.batches import batch_of
 from tests.unit.processor.correlation.rules import SECOND, START
 from tests.unit.processor.fleet.rules.versions import version

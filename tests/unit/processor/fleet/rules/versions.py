@@ -1,6 +1,6 @@
 """Versions of rules for tests of their rollout."""
 
-from processor.detection.ruleset import compile_ruleset
+from processor.detection.stage import compile_ruleset
 from processor.fleet.rules.actions import RulesInUse
 from processor.loading import RuleFile, load_rules
 from schemas.encoding.batch import decode_batch

@@ -6,7 +6,7 @@ import pytest
 
 from foundation.yaml.nodes import ScalarNode
 from processor.loading import LoadResult, ProblemCode, RuleFile, load_rules
-from processor.rules.rule import Alias, Correlation, Suppress, correlations_of
+from processor.rule import Alias, Correlation, Suppress, correlations_of
 
 SECOND = 1_000_000_000
 BASE = """- macro: a

@@ -11,7 +11,7 @@ from processor.indicators.lists import PackedFile, PublishedFiles
 from processor.loading import LoadResult, RuleFile, indicator_problems, load_rules
 from processor.loading.difference import difference
 from processor.loading.falco_compatibility import falco_problems
-from processor.rules.rule import RulesetOptions
+from processor.rule import RulesetOptions
 from schemas.batch import Process
 from tests.unit.processor.batches import INIT, batch_of
 

@@ -4,7 +4,7 @@ import pytest
 
 from processor.language.ast import Macro, walk
 from processor.loading import LoadResult, RuleFile, load_rules
-from processor.rules.rule import correlations_of
+from processor.rule import correlations_of
 
 RULES = """
 - macro: twice

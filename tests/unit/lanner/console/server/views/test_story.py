@@ -18,7 +18,7 @@ from lanner.recorder.rolling import RollingRecording
 from lanner.recorder.store import EventRange, Reading, Stop, StoredBatch
 from lanner.tuning.patch import Harm
 from lanner.tuning.rule_exceptions import quieted, written
-from processor.detection.ruleset import compile_ruleset
+from processor.detection.stage import compile_ruleset
 from processor.evaluator import Evaluator
 from processor.loading import load_rules, read_rule_files
 from schemas.alert import Alert, alert_id

@@ -12,15 +12,7 @@ from foundation.errors import LannerError
 from processor.language.ast import Ancestor, And, Check, Macro, MacroRef, Node, Not, Or, children, deep
 from processor.language.printer import print_condition
 from processor.output.redaction import Redact, unredacted
-from processor.rules.rule import (
-    MAX_GROUP_VALUES,
-    Correlation,
-    Rule,
-    Suppress,
-    alert_text,
-    implicit_suppress,
-    sources_of,
-)
+from processor.rule import MAX_GROUP_VALUES, Correlation, Rule, Suppress, alert_text, implicit_suppress, sources_of
 from schemas.catalog.fields import SYSCALL
 
 MAX_TERMS = 64
