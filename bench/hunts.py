@@ -37,9 +37,19 @@ import pyarrow.parquet as pq
 
 from bench.archive import MIB, RECORDINGS, Message
 from bench.spliced import ParquetBytes, parquet_bytes, spliced
-from lanner.archive.files import HOUR_MS, ArchiveFile, ArchiveFiles, file_name, folder_of, hour_of, open_folder
+from lanner.archive.files import (
+    HOUR_MS,
+    ArchiveFile,
+    ArchiveFiles,
+    dictionaries,
+    end_of,
+    file_name,
+    folder_of,
+    hour_of,
+    open_folder,
+    store,
+)
 from lanner.archive.intake import Intake
-from lanner.archive.storing import dictionaries, end_of, store
 from lanner.archive.upkeep import Upkeep
 from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import read_open_recording

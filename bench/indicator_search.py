@@ -21,10 +21,9 @@ import pyarrow.compute as pc
 
 from bench.indicators import _MAKERS
 from foundation.text import ignore_note
-from lanner.archive.files import HOUR_MS, open_folder
+from lanner.archive.files import HOUR_MS, open_folder, store
 from lanner.archive.restored import head_rows
 from lanner.archive.rows import ArchivedBatch, tables
-from lanner.archive.storing import store
 from lanner.hunting.indicator_search import IndicatorSearch, SearchPorts
 from lanner.hunting.new_matches import SearchedRule
 from lanner.recorder.store import StoredBatch

@@ -16,8 +16,8 @@ from lanner.console.store.reading import AlertReader
 from lanner.console.store.view import AlertView, ViewLimits
 from lanner.console.story.forms import story_json
 from lanner.console.story.reading import EventArchive, StoryReader
-from lanner.recorder.budget import ReadBudget
 from lanner.recorder.recording import RecordingStore
+from lanner.recorder.store import ReadBudget
 from processor.output.redaction import Redaction
 from schemas.batch import EventBatch
 from schemas.encoding.batch import encode_batch

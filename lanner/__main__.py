@@ -22,7 +22,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave_at_once)
     make_methods_late(_PACKAGES)
-    from lanner.cli.main import run_command_line  # noqa: PLC0415
+    from lanner.cli.app import run_command_line  # noqa: PLC0415
 
     code = run_command_line()
     if "lanner.hunting.sql" in sys.modules:

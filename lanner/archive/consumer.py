@@ -17,9 +17,8 @@ from bus.clients.readers import forbids_reading, make_consumer
 from bus.connection import BusUnavailable, Connection
 from bus.topics import ALERTS, EVENTS
 from foundation.text import OnNote
-from lanner.archive.files import ArchiveFiles
+from lanner.archive.files import ArchiveFiles, positions
 from lanner.archive.intake import Intake, Kind, Overtaken
-from lanner.archive.storing import positions
 from lanner.errors import BadInput
 from schemas.encoding.batch import BadBatch
 

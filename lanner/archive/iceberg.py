@@ -32,9 +32,8 @@ from pyiceberg.typedef import Record
 from pyiceberg.types import PrimitiveType
 
 from foundation.text import OnNote, count_of
-from lanner.archive.files import ArchiveFile, ArchiveFiles
+from lanner.archive.files import ArchiveFile, ArchiveFiles, metadata_of
 from lanner.archive.schema import DATASETS
-from lanner.archive.storing import metadata_of
 from schemas.encoding.batch import BadBatch
 
 NAMESPACE = "lanner"

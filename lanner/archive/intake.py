@@ -16,11 +16,10 @@ import pyarrow as pa
 from foundation.errors import LannerError
 from foundation.text import OnNote
 from lanner.archive.alerts import ArchivedAlert, alert_rows
-from lanner.archive.files import ArchiveFiles, hour_of
+from lanner.archive.files import AlreadyStored, ArchiveFiles, end_of, hour_of, store
 from lanner.archive.restored import head_rows
 from lanner.archive.rows import ArchivedBatch, ExcessiveBatch, tables
 from lanner.archive.schema import BATCHES
-from lanner.archive.storing import AlreadyStored, end_of, store
 from lanner.recorder.store import from_message
 from schemas.alert import BadAlert, decode_alert
 from schemas.encoding.batch import BadBatch

@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 
 from foundation.errors import LannerError
-from lanner.archive.lineages import Lineages
 from lanner.archive.schema import (
     CONTAINER_FLAGS,
     CONTAINER_TEXTS,
@@ -25,6 +24,7 @@ from lanner.archive.schema import (
     PROCESS,
     SERVER_LISTS,
     SERVER_TEXTS,
+    Lineages,
     archived_text,
 )
 from lanner.recorder.store import StoredBatch

@@ -9,10 +9,9 @@ import pyarrow.compute as pc
 
 from foundation.text import OnNote, count_of
 from lanner.archive.alerts import restored_alerts
-from lanner.archive.files import HOUR_MS, ArchiveFile, ArchiveFiles
+from lanner.archive.files import HOUR_MS, ArchiveFile, ArchiveFiles, metadata_of, read_rows
 from lanner.archive.restored import restored_batches
 from lanner.archive.schema import DATASETS, archived_text
-from lanner.archive.storing import metadata_of, read_rows
 from lanner.errors import BadInput, or_bad_input
 from lanner.recorder.store import EARLIER_MS, EventPortion, EventRange, Reading, Stop, StoredBatch, time_text
 from schemas.alert import Alert

@@ -14,9 +14,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from foundation.text import OnNote
-from lanner.archive.files import HOUR_MS, ArchiveFile, ArchiveFiles, without_replaced
+from lanner.archive.files import (
+    HOUR_MS,
+    AlreadyStored,
+    ArchiveFile,
+    ArchiveFiles,
+    dictionaries,
+    end_of,
+    reading,
+    store,
+    without_replaced,
+)
 from lanner.archive.schema import DATASETS
-from lanner.archive.storing import AlreadyStored, dictionaries, end_of, reading, store
 from schemas.encoding.batch import BadBatch
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ RULES = {
     "publish": ("commands.rules.published", "Publish rule files to a whole fleet."),
     "pull": ("commands.rules.published", "Write a fleet's published rules to files."),
     "status": ("commands.rules.published", "Show which version each processor runs."),
-    "convert": ("commands.rules.convert", "Convert rules of other tools: Sigma."),
+    "convert": ("commands.rules.check", "Convert rules of other tools: Sigma."),
 }
-CONVERT = {"sigma": ("commands.rules.convert", "Convert Sigma rules for Linux.")}
+CONVERT = {"sigma": ("commands.rules.check", "Convert Sigma rules for Linux.")}
 ELSEWHERE = {"version": "lanner --version", "help": "lanner --help", **{name: f"lanner rules {name}" for name in RULES}}
 """Commands that people expect at another place."""
 TOPICS = {
@@ -79,7 +79,7 @@ COLLECTOR = {"key": ("commands.services.collector", "Print this host's id and pu
 INTAKE = {"kubernetes-audit": ("commands.services.kubernetes", "Take audit events of Kubernetes API servers.")}
 COMMANDS = {
     "run": ("commands.services.run", "Watch this host: all stages in this process, alerts on standard output."),
-    "status": ("commands.status", "Show whether detection is current: lag, losses, silent hosts, sinks, disks."),
+    "status": ("commands.operations", "Show whether detection is current: lag, losses, silent hosts, sinks, disks."),
     "demo": ("commands.demo", "Run harmless actions and check that the built-in rules detect them."),
     "prove": ("commands.prove", "Run attack steps of Atomic Red Team, and report what is detected."),
     "doctor": ("commands.operations", "Check what this host supports, and how to fix what is missing."),

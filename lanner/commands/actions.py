@@ -14,7 +14,7 @@ from foundation.text import count_of, printable
 from lanner.cli.app import Group, Options, front_command
 from lanner.cli.options import source_options
 from lanner.cli.tables import ACTIONS
-from lanner.commands.rules.backtested import chosen_range, evaluate, range_options, stored_where
+from lanner.commands.rules.backtest import chosen_range, evaluate, range_options, stored_where
 from lanner.errors import BadInput
 from lanner.terminal.output import note
 from lanner.terminal.tables import print_table

@@ -22,7 +22,7 @@ from lanner.commands.decisions import opened, show_action, sign_option, wait_for
 from lanner.errors import BadInput
 from lanner.terminal.output import note
 from lanner.wiring.kafka import reachable_connection
-from lanner.wiring.stores import OpenRecords, is_fleet, this_person
+from lanner.wiring.stages.action_records import OpenRecords, is_fleet, this_person
 from schemas.action import ACTION_KINDS, ActionIntent, ActionType, TargetType
 
 if TYPE_CHECKING:

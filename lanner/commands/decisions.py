@@ -20,7 +20,7 @@ from lanner.cli.options import agreed, parse_duration_ms
 from lanner.errors import BadInput
 from lanner.terminal.output import note
 from lanner.terminal.tables import print_table
-from lanner.wiring.stores import OpenRecords, open_records, this_person
+from lanner.wiring.stages.action_records import OpenRecords, open_records, this_person
 from schemas.action import ActionDecision, BadActionRecord, DecisionType
 
 if TYPE_CHECKING:

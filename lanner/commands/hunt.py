@@ -293,7 +293,7 @@ def _print_columns(options: Options) -> None:
 
 
 def _write(source: _Source, table: "pa.Table") -> None:
-    from lanner.hunting.masking import masked
+    from lanner.hunting.results import masked
 
     table = masked(table, Redaction(source.settings.redact))
     form = source.options.format or ("json" if source.settings.json_output else "text")
@@ -313,7 +313,7 @@ def _write(source: _Source, table: "pa.Table") -> None:
 
 
 def _print(table: "pa.Table") -> None:
-    from lanner.hunting.masking import rows_of
+    from lanner.hunting.results import rows_of
 
     rows = [["-" if value is None else _shown(value) for value in row] for row in rows_of(table)]
     print_table(list(map(printable, table.column_names)), rows)
@@ -332,7 +332,7 @@ def _shown(value: Any) -> str:
 
 
 def _write_json(table: "pa.Table", file: TextIO) -> None:
-    from lanner.hunting.masking import rows_of
+    from lanner.hunting.results import rows_of
 
     for row in rows_of(table):
         # ASCII, because rows quote what an attacker wrote.
@@ -341,7 +341,7 @@ def _write_json(table: "pa.Table", file: TextIO) -> None:
 
 
 def _write_csv(table: "pa.Table", file: TextIO) -> None:
-    from lanner.hunting.masking import rows_of
+    from lanner.hunting.results import rows_of
 
     writer = csv.writer(file, lineterminator="\n")
     # The names of columns may be values of hosts, by PIVOT.

@@ -19,8 +19,7 @@ from lanner.errors import BAD_INPUT, BadInput
 from lanner.libraries import need
 from lanner.prove.atomics import AtomicTest, BadAtomic, read_folder
 from lanner.prove.grades import RaisedAlert, TestResult, by_technique, counts, navigator_layer
-from lanner.prove.guests import NAMESPACE_START, Guests
-from lanner.prove.host import ThisHost
+from lanner.prove.hosts import NAMESPACE_START, Guests, ThisHost
 from lanner.prove.image import RECIPE, NoDebian, make_image
 from lanner.prove.recording import RecordedRun, RunRecorder
 from lanner.prove.run import DEFAULT_SECONDS, Prover

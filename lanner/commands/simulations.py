@@ -17,10 +17,10 @@ from lanner.ruleset.compile import CompiledDetection
 from lanner.settings import Settings
 from lanner.terminal.output import note
 from lanner.tuning.backtest import BacktestRun
-from lanner.tuning.simulation import Simulation
-from lanner.tuning.simulation_records import (
+from lanner.tuning.simulation import (
     RecordedSimulation,
     SimulatedPolicy,
+    Simulation,
     SimulationRecord,
     find_proof,
     read_simulations,

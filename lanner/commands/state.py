@@ -20,8 +20,14 @@ from lanner.cli.options import progress
 from lanner.cli.tables import STATE
 from lanner.errors import BadInput, or_bad_input
 from lanner.known_state.files import reset_file
-from lanner.known_state.learning import learning_macros
-from lanner.known_state.tables import chosen_group, known_values, macro_named, macro_states, read_state_file
+from lanner.known_state.tables import (
+    chosen_group,
+    known_values,
+    learning_macros,
+    macro_named,
+    macro_states,
+    read_state_file,
+)
 from lanner.libraries import need
 from lanner.settings import Settings
 from lanner.settings.sections.model import KafkaSettings

@@ -12,7 +12,7 @@ from bus.connection import BusUnavailable
 from foundation.caches import BoundedMap
 from foundation.errors import LannerError
 from lanner.errors import BadInput, TooManyAtOnce
-from lanner.recorder.budget import ReadBudget
+from lanner.recorder.store import ReadBudget
 
 if TYPE_CHECKING:
     from aiohttp import web

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from lanner.hunting.masking import rows_of
+from lanner.hunting.results import rows_of
 from lanner.recorder.search import MAX_CONDITION
 from lanner.recorder.store import EventRange
 from processor.language.printer import quote

@@ -10,8 +10,7 @@ import pyarrow as pa
 
 from lanner.archive.files import open_folder
 from lanner.hunting.hunt import Hunt, HuntLimits
-from lanner.hunting.masking import masked
-from lanner.hunting.results import HuntResult
+from lanner.hunting.results import HuntResult, masked
 from lanner.hunting.sources import ArchiveSource, RowSource, StoreSource
 from lanner.recorder.recording import RecordingStore
 from lanner.recorder.search import compile_search

@@ -13,10 +13,9 @@ from pyarrow import dataset as arrow_dataset
 from pyarrow import fs
 from sqlglot import exp
 
-from lanner.archive.files import ArchiveFile, ArchiveFiles
+from lanner.archive.files import ArchiveFile, ArchiveFiles, complete, conformed, reading
 from lanner.archive.schema import DATASETS, EVENTS
 from lanner.archive.store import AllRows
-from lanner.archive.storing import complete, conformed, reading
 from lanner.errors import BadInput
 from lanner.hunting.columns import DIALECT, of_types
 from lanner.hunting.comparisons import disjunction

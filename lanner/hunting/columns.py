@@ -12,8 +12,7 @@ from typing import Literal
 
 from sqlglot import exp, parse_one
 
-from lanner.archive.lineages import MAX_ANCESTORS
-from lanner.archive.schema import archived_text
+from lanner.archive.schema import MAX_ANCESTORS, archived_text
 from processor.fields.event import (
     direction,
     io_direction,

@@ -19,6 +19,8 @@ from lanner.hunting.comparisons import (
     TRANSFORMED,
     UNKNOWN,
     Bounds,
+    Lookup,
+    Lookups,
     call,
     combined,
     compared,
@@ -29,7 +31,6 @@ from lanner.hunting.comparisons import (
     negated,
     sure,
 )
-from lanner.hunting.lookups import Lookup, Lookups
 from processor.compiler.operands import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, STRING_TYPES, field_shape, side_shape
 from processor.compiler.simplify import simplify
 from processor.fields.process import CAPABILITIES

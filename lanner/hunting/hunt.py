@@ -11,9 +11,9 @@ import pyarrow as pa
 from sqlglot import exp
 
 from foundation.text import printable
+from lanner.archive.files import complete
 from lanner.archive.restored import restored_batches
 from lanner.archive.schema import EVENTS, IDENTITY, MESSAGE, PROCESS, archived_text
-from lanner.archive.storing import complete
 from lanner.errors import BadInput
 from lanner.hunting.columns import ANCESTORS, DIALECT, FieldColumn, column_name, field_column
 from lanner.hunting.conditions import SqlCondition, reads_ancestors, to_sql

@@ -21,10 +21,9 @@ from foundation.text import OnNote, count_of, printable
 from lanner.archive.files import HOUR_MS, ArchiveFiles, hour_of
 from lanner.archive.schema import restored_text
 from lanner.errors import BadInput
-from lanner.hunting.entries import MAX_BYTES, KnownEntries, NewEntries
 from lanner.hunting.hunt import connect
 from lanner.hunting.new_matches import SearchedRule
-from lanner.hunting.past import LIMITS, PastSearch
+from lanner.hunting.past import LIMITS, MAX_BYTES, KnownEntries, NewEntries, PastSearch
 from lanner.hunting.sources import ArchiveSource, Chunk
 from lanner.recorder.coverage import HostCoverage, not_collected
 from processor.compiler.batch import compile_rules

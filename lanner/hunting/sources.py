@@ -12,11 +12,10 @@ from pyarrow import dataset, fs, parquet
 from sqlglot import exp
 
 from lanner.archive.alerts import ArchivedAlert, alert_rows
-from lanner.archive.files import ArchiveFile, ArchiveFiles
+from lanner.archive.files import ArchiveFile, ArchiveFiles, conformed, dictionaries, metadata_of
 from lanner.archive.rows import ArchivedBatch, tables
 from lanner.archive.schema import ALERTS, DATASETS, EVENTS, PROCESS
 from lanner.archive.store import beginning
-from lanner.archive.storing import conformed, dictionaries, metadata_of
 from lanner.errors import BadInput
 from lanner.hunting.columns import ANCESTORS, DIALECT
 from lanner.recorder.store import EventRange, EventStore, Reading, StoredBatch

@@ -22,7 +22,7 @@ from sqlglot import exp
 from lanner.errors import BadInput
 from lanner.hunting.columns import DIALECT, field_column, view_columns
 from lanner.hunting.hunt import HuntLimits, within
-from lanner.hunting.masking import masked
+from lanner.hunting.results import masked
 from lanner.recorder.store import EventRange
 from processor.output.redaction import Redaction
 from schemas.catalog.fields import FIELDS

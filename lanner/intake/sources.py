@@ -11,9 +11,8 @@ from bus.clients.errors import unusable
 from bus.clients.readers import make_consumer
 from bus.connection import Connection
 from foundation.text import OnNote
-from lanner.intake.body import MAX_BODY_BYTES, unpacked
 from lanner.intake.delivery import AuditDelivery
-from lanner.intake.documents import BadDocument, RawEvent, split
+from lanner.intake.documents import MAX_BODY_BYTES, BadDocument, RawEvent, split, unpacked
 from lanner.intake.log_file import LogFollower
 
 _BATCH = 500

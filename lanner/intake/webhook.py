@@ -16,9 +16,18 @@ from aiohttp import web
 from bus.connection import BusUnavailable
 from foundation.http_server import CONNECTION, HttpIntake, HttpLimits, health, text_answer
 from foundation.text import OnNote
-from lanner.intake.body import MAX_BODY_BYTES, BadBody, BodyMemory, BodyTooLarge, NoRoom, RequestBody
 from lanner.intake.delivery import AuditDelivery, NotStored
-from lanner.intake.documents import BadDocument, RawEvent, split
+from lanner.intake.documents import (
+    MAX_BODY_BYTES,
+    BadBody,
+    BadDocument,
+    BodyMemory,
+    BodyTooLarge,
+    NoRoom,
+    RawEvent,
+    RequestBody,
+    split,
+)
 
 OpenDelivery = Callable[[], AbstractAsyncContextManager[AuditDelivery]]
 """Opens the broker on the loop that uses it."""

@@ -11,8 +11,7 @@ from bus.clients.readers import make_consumer, partitions_of
 from bus.connection import BusUnavailable, Connection
 from bus.messages import partition_of
 from bus.topics import CORRELATE, CORRELATION_TABLE, PROCESSORS, changelog
-from lanner.known_state.learning import Learner
-from lanner.known_state.tables import load_all
+from lanner.known_state.tables import Learner, load_all
 from lanner.recorder.store import EventRange, EventStore
 from processor.correlation.state import WindowState
 from processor.fleet.rules.peers import Peers

@@ -9,7 +9,7 @@ from pathlib import Path
 from foundation.files import write_atomically
 from foundation.text import OnNote
 from lanner.known_state.files import SessionsFile, ValuesFile, take_resets
-from lanner.known_state.learning import Learner, learning_macros
+from lanner.known_state.tables import Learner, learning_macros
 from lanner.recorder.store import StoredBatch
 from processor.correlation.groups import BadState
 from processor.detection.repeats import RepeatedAlerts

@@ -1,15 +1,32 @@
-"""The state of stateful rules, read from a fleet's changelog or from the state file of `lanner run`."""
+"""The state of stateful rules: read from a fleet's changelog or a state file, or computed from retained events."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lanner.errors import BadInput
 from lanner.known_state.files import ValuesFile
+from lanner.recorder.coverage import RecordingCoverage, not_collected
+from lanner.recorder.store import StoredBatch
+from processor.correlation.correlator import Correlator
 from processor.correlation.first_seen import Sightings
 from processor.correlation.groups import BadState, Store, decode_record
 from processor.correlation.state import WindowState
-from processor.matching.pre_match import Group, SeenGroup, SeenValue, Span, parts_of, seconds_of
+from processor.detection.pre_matcher import PreMatcher
+from processor.detection.view import BatchView
+from processor.matching.pre_match import (
+    Group,
+    PreMatch,
+    SeenGroup,
+    SeenValue,
+    Span,
+    StateCommand,
+    command_about,
+    parts_of,
+    seconds_of,
+)
+from processor.pushdown.derive import derive
 from processor.rule import Kind
 from processor.splitting import Plan, StatefulMacro
 
@@ -135,3 +152,53 @@ def chosen_group(macro: StatefulMacro, values: tuple[str, ...]) -> tuple[str, ..
 
 def _texts(group: Group) -> tuple[str, ...]:
     return tuple(value or "" for value in group)
+
+
+def learning_macros(plan: Plan) -> tuple[StatefulMacro, ...]:
+    """Return the macros that learn."""
+    return tuple(macro for macro in plan.macros if macro.correlation.kind.remembers_values)
+
+
+class Learner:
+    """Evaluates the stateful macros of rules on batches, in the order in which they arrived."""
+
+    def __init__(self, plan: Plan, owners: Collection[str]) -> None:
+        """Begin. owners: fingerprints of the macros to learn for."""
+        without_rules = replace(plan, rules=())
+        self._owners = owners
+        self._matcher = PreMatcher(without_rules)
+        self._correlator = Correlator(without_rules)
+        self._coverage = RecordingCoverage()
+
+    @property
+    def values(self) -> int:
+        """The number of values known."""
+        return len(self._correlator.sightings)
+
+    def take(self, stored: StoredBatch) -> None:
+        """Evaluate a batch that has its append time."""
+        self._coverage.see(stored)
+        self._correlator.process(self._matcher.process(BatchView(stored.batch)), stored.batch.appended)
+
+    def not_collected(self) -> list[str]:
+        """Return what of the events that the macros need was not collected; events that were lost don't count."""
+        hosts = {key: replace(host, lost=Counter(), missing=0) for key, host in self._coverage.hosts.items()}
+        needed = derive(self._matcher.conditions, self._matcher.event_types)
+        return not_collected(self._matcher.event_types, needed, hosts)
+
+    def commands(self) -> Iterator[PreMatch]:
+        """Yield what to send to the correlate stage: all values first, then when their groups began.
+
+        A group that began in the past no longer learns, so that a value that followed would be new. If not all events
+        were collected, more values than these may be known, and learning goes on.
+        """
+        begun = []
+        is_complete = not self.not_collected()
+        for (owner, group, value), host, record in self._correlator.sightings.records():
+            if owner not in self._owners:
+                continue
+            if isinstance(record, SeenValue):
+                yield command_about(StateCommand("learn", owner, value), group, host, record.seen * 10**9)
+            elif is_complete:
+                begun.append(command_about(StateCommand("begin", owner), group, host, record.begun))
+        yield from begun

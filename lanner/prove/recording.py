@@ -18,7 +18,7 @@ from foundation.yaml.reading import YamlError, read_documents
 from lanner.errors import BadInput
 from lanner.prove.atomics import AtomicTest
 from lanner.prove.grades import GuestRun, TestResult, graded
-from lanner.prove.guests import GuestBoard
+from lanner.prove.hosts import GuestBoard
 from processor.detection.repeats import RepeatedAlerts
 from processor.detection.stage import CompiledRuleset
 from processor.evaluator import Evaluator

@@ -36,9 +36,8 @@ from sigma.types import (
 )
 
 from lanner.sigma import checks
-from lanner.sigma.auditd import ALWAYS, NEVER
 from lanner.sigma.checks import Checks, find, unsupported
-from lanner.sigma.pipeline import lanner_pipeline, log_source
+from lanner.sigma.pipeline import ALWAYS, NEVER, lanner_pipeline, log_source
 from processor.compiler.checks import errors
 from processor.language.ast import Check, Literal, MacroRef, Node
 from processor.language.parser import RULE_DEPTH, parse

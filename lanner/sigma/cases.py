@@ -17,8 +17,8 @@ from lanner.ruletest.events.processes import clipped
 from lanner.ruletest.model import StatedEvent
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.world import make_batch
-from lanner.sigma.auditd import EXECUTED, PATH
 from lanner.sigma.checks import PATHS
+from lanner.sigma.pipeline import EXECUTED, PATH
 from lanner.sigma.regex import sample
 from processor.compiler.operands import names_by_address
 from processor.detection.stage import compile_ruleset

@@ -2,22 +2,67 @@
 
 The names and meanings of Sigma's fields are those of Sysmon for Linux and of auditd's records.
 Source: https://github.com/SigmaHQ/sigma-specification, appendix taxonomy.
+
+The records EXECVE, SYSCALL and PATH of auditd have equivalents among Lanner's events. A selection is about one kind of
+record, which its field `type` names; one without it is about the only kind that the rule names. The fields of other
+kinds, and the keys of audit rules, aren't in Lanner's events.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
+from sigma.conditions import ConditionOR
 from sigma.correlations import SigmaCorrelationRule
 from sigma.exceptions import SigmaTransformationError
 from sigma.processing.conditions import LogsourceCondition, RuleProcessingCondition
 from sigma.processing.pipeline import ProcessingItem, ProcessingPipeline
 from sigma.processing.transformations import FieldMappingTransformation
 from sigma.processing.transformations.base import DetectionItemTransformation, PreprocessingTransformation
-from sigma.rule import SigmaDetectionItem, SigmaRule
+from sigma.rule import SigmaDetection, SigmaDetectionItem, SigmaRule
 from sigma.rule.logsource import SigmaLogSource
-from sigma.types import SigmaQueryExpression, SigmaString, SigmaType
+from sigma.types import SigmaNumber, SigmaQueryExpression, SigmaString, SigmaType
 
-from lanner.sigma.auditd import EXECUTED, PATHS, AuditdTransformation
+from collector.events.system_calls import EVERYTHING
+from schemas.catalog.system_calls import CREATES, EXECS, FLAG_OPENERS, REMOVES
+
+NEVER = "evt.num < 0"
+ALWAYS = "evt.num >= 0"
+"""A check that is true for every event; the backend leaves it out."""
+EXECUTED = "sigma_process_creation"
+PATH = "sigma_auditd_path"
+OPENS, NAMES = "sigma_auditd_open", "sigma_auditd_name"
+"""Macros, which the pipeline defines."""
+_OPENED = (*FLAG_OPENERS, "creat")
+_NAMED = (*(*REMOVES, *CREATES, "chmod", "fchmodat"), *("chown", "lchown", "fchownat", *EXECS))
+PATHS: Mapping[str, str] = {
+    PATH: f"(evt.type in ({', '.join((*_OPENED, *_NAMED))}))",
+    OPENS: f"(evt.type in ({', '.join(_OPENED)}))",
+    NAMES: f"(evt.type in ({', '.join(_NAMED)}))",
+}
+"""The calls that name a file: by fd.name, if they open it, or by fs.path.name."""
+_CREATED = f"(evt.is_open_create = true or evt.type in ({', '.join(CREATES)}))"
+_DELETED = f"evt.type in ({', '.join(REMOVES)})"
+_NAMETYPES = {"create": _CREATED, "delete": _DELETED, "normal": f"(not {_CREATED} and not {_DELETED})"}
+_OUTCOMES = {"yes": "evt.failed = false", "no": "evt.failed = true"}
+_COMMON = {
+    "exe": "proc.exepath",
+    "comm": "proc.name",
+    "pid": "proc.pid",
+    "ppid": "proc.ppid",
+    "uid": "user.uid",
+    "euid": "user.uid",
+    "auid": "user.loginuid",
+    "gid": "group.gid",
+    "cwd": "proc.cwd",
+    "cmdline": "proc.exeline",
+    "proctitle": "proc.exeline",
+    "exit": "evt.rawres",
+}
+_ARGUMENTS = {("socket", "a0"): "evt.rawarg.domain"}
+"""Numbers that SYSCALL records have in hexadecimal."""
+_ARGUMENT = re.compile(r"a(\d+)")
+_KINDS = ("EXECVE", "SYSCALL", "PATH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +187,167 @@ def lanner_pipeline() -> ProcessingPipeline:
         mapping: dict[str | None, str | list[str]] = {name: field for name, field in source.fields.items()}  # noqa: C416  the key type is wider
         items.append(ProcessingItem(FieldMappingTransformation(mapping), rule_conditions=_of(category, service)))
     return ProcessingPipeline(name="Lanner", items=items)
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """The facts about the records that a selection is about."""
+
+    kind: str
+    calls: tuple[str, ...] = ()
+    """The system calls that it names, for SYSCALL."""
+
+
+@dataclass
+class AuditdTransformation(PreprocessingTransformation):
+    """Replaces the fields of auditd's records."""
+
+    def apply(self, rule: SigmaRule | SigmaCorrelationRule) -> None:
+        """Replace the items of all selections of a rule."""
+        super().apply(rule)
+        if isinstance(rule, SigmaRule):
+            detections = list(rule.detection.detections.values())
+            kinds = _kinds(detections)
+            default = next(iter(kinds)) if len(kinds) == 1 else "" if kinds else "EXECVE"
+            for detection in detections:
+                _convert(detection, default)
+
+
+def _kinds(detections: list[SigmaDetection]) -> set[str]:
+    """Return the kinds of records that the selections of a rule name."""
+    items = [item for detection in detections for item in _items(detection)]
+    named = {text.upper() for item in items if item.field == "type" for text in _texts(item)}
+    return named or {"SYSCALL" for item in items if (item.field or "").lower() == "syscall"}
+
+
+def _items(detection: SigmaDetection) -> Iterator[SigmaDetectionItem]:
+    for item in detection.detection_items:
+        if isinstance(item, SigmaDetection):
+            yield from _items(item)
+        else:
+            yield item
+
+
+def _texts(item: SigmaDetectionItem) -> list[str]:
+    return [str(value) for value in item.value]
+
+
+def _convert(detection: SigmaDetection, default: str) -> None:
+    own = [item for item in detection.detection_items if isinstance(item, SigmaDetectionItem)]
+    kinds = [text.upper() for item in own if item.field == "type" for text in _texts(item)]
+    calls = tuple(text.lower() for item in own if (item.field or "").lower() == "syscall" for text in _texts(item))
+    kind = kinds[0] if len(kinds) == 1 else "" if kinds else default
+    if calls and not kinds:
+        kind = "SYSCALL"
+    selection = _Selection(kind, calls)
+    for index, item in enumerate(detection.detection_items):
+        if isinstance(item, SigmaDetection):
+            _convert(item, kind)
+        else:
+            detection.detection_items[index] = _converted(item, selection)
+    if own and not kinds and kind in ("EXECVE", "PATH"):
+        detection.detection_items.append(_restriction(_records(kind, selection)))
+
+
+def _restriction(condition: str) -> SigmaDetectionItem:
+    value: SigmaType = SigmaQueryExpression(condition, "auditd")
+    return SigmaDetectionItem(None, [], [value])
+
+
+def _converted(item: SigmaDetectionItem, selection: _Selection) -> SigmaDetectionItem | SigmaDetection:
+    name = item.field
+    if name is None:
+        if selection.kind not in ("EXECVE", ""):
+            raise SigmaTransformationError(f"a keyword in records of type {selection.kind}")
+        return replace(_fresh(item, "proc.exeline"), value=[_contained(value) for value in item.value])
+    if name == "type":
+        return _written(item, [_records(text.upper(), selection) for text in _texts(item)])
+    if name.lower() == "syscall":
+        return _written(item, [_call(text.lower()) for text in _texts(item)])
+    if name == "success":
+        return _written(item, [_chosen(_OUTCOMES, text, name) for text in _texts(item)])
+    if name == "key":
+        raise SigmaTransformationError("the key of an audit rule isn't part of an event")
+    if name in _COMMON:
+        return _fresh(item, _COMMON[name])
+    if selection.kind == "PATH":
+        return _of_path(item, name)
+    argument = _ARGUMENT.fullmatch(name)
+    if argument is not None and selection.kind == "EXECVE":
+        index = int(argument[1])
+        changed = _fresh(item, f"proc.args[{index - 1}]" if index else "proc.exe")
+        return replace(changed, value=[_as_text(value) for value in item.value])
+    if argument is not None and selection.kind == "SYSCALL":
+        return _of_call(item, name, selection.calls)
+    raise SigmaTransformationError(f"the field {name} of auditd's records has no equivalent")
+
+
+def _fresh(item: SigmaDetectionItem, name: str) -> SigmaDetectionItem:
+    changed = SigmaDetectionItem(
+        name, item.modifiers, list(item.value), item.value_linking, item.negated, item.source, auto_modifiers=False
+    )
+    changed.disable_conversion_to_plain()
+    return changed
+
+
+def _written(item: SigmaDetectionItem, conditions: list[str]) -> SigmaDetectionItem:
+    values: list[SigmaType] = [SigmaQueryExpression(condition, "auditd") for condition in conditions]
+    return SigmaDetectionItem(None, [], values, negated=item.negated)
+
+
+def _records(kind: str, selection: _Selection) -> str:
+    if kind == "PATH":
+        return PATH
+    if kind == "EXECVE" or (kind == "SYSCALL" and not selection.calls):
+        # Without a system call's name: those of executed programs, which audit rules record most of all.
+        return EXECUTED
+    return ALWAYS if kind == "SYSCALL" else NEVER
+
+
+def _call(name: str) -> str:
+    if name not in EVERYTHING:
+        raise SigmaTransformationError(f"the system call {name} isn't collected")
+    return EXECUTED if name in EXECS else f"evt.type = {name}"
+
+
+def _chosen(table: Mapping[str, str], text: str, name: str) -> str:
+    if text.lower() not in table:
+        raise SigmaTransformationError(f"{name} is '{text}'; known are {', '.join(table)}")
+    return table[text.lower()]
+
+
+def _of_path(item: SigmaDetectionItem, name: str) -> SigmaDetectionItem | SigmaDetection:
+    if name == "nametype":
+        return _written(item, [_chosen(_NAMETYPES, text, name) for text in _texts(item)])
+    if name != "name":
+        raise SigmaTransformationError(f"the field {name} of PATH records has no equivalent")
+    # Each kind of call on its own, so that the kernel can select files by name.
+    alternatives: list[SigmaDetectionItem | SigmaDetection] = [
+        SigmaDetection([_restriction(calls), _fresh(item, field)])
+        for calls, field in ((OPENS, "fd.name"), (NAMES, "fs.path.name"))
+    ]
+    return SigmaDetection(alternatives, item.source, ConditionOR)
+
+
+def _of_call(item: SigmaDetectionItem, name: str, calls: tuple[str, ...]) -> SigmaDetectionItem:
+    found = _ARGUMENTS.get((calls[0], name)) if len(calls) == 1 else None
+    if found is None:
+        raise SigmaTransformationError(
+            f"the argument {name} of {', '.join(calls) or 'a system call'} has no equivalent"
+        )
+    try:
+        numbers: list[SigmaType] = [SigmaNumber(int(text, 16)) for text in _texts(item)]
+    except ValueError:
+        raise SigmaTransformationError(f"the argument {name} isn't a hexadecimal number") from None
+    return replace(_fresh(item, found), value=numbers)
+
+
+def _as_text(value: SigmaType) -> SigmaType:
+    return SigmaString(str(value)) if isinstance(value, SigmaNumber) else value
+
+
+def _contained(value: SigmaType) -> SigmaType:
+    if isinstance(value, SigmaString | SigmaNumber):
+        text = value if isinstance(value, SigmaString) else SigmaString(str(value))
+        return SigmaString("*") + text + SigmaString("*")
+    return value

@@ -1,4 +1,4 @@
-"""Writes proposed exceptions as a rule file, and their tests as a test file. Pure."""
+"""Writes rule files: proposed exceptions and their tests, and a condition of a search as a rule. Pure."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -9,7 +9,9 @@ from pathlib import Path
 
 from foundation.files import FileWatch
 from foundation.text import count_of, printable
+from foundation.yaml.text import yaml_scalar
 from lanner.errors import BadInput
+from lanner.recorder.search import BadCondition, SearchProblem, compile_search
 from lanner.ruletest.events.events import write_event
 from lanner.ruletest.generate import flow_text, quiet_case_text
 from lanner.ruletest.model import Case, Suite
@@ -21,6 +23,7 @@ from processor.detection.stage import compile_ruleset
 from processor.evaluator import Evaluator
 from processor.loading import LoadResult, RuleFile, load_rules
 from schemas.batch import EventBatch
+from schemas.catalog.fields import resolve_field
 from schemas.encoding.batch import BadBatch
 from schemas.encoding.recording import read_recording
 
@@ -29,6 +32,10 @@ _HEAD = """\
 # exception excuses whatever looks the same.
 """
 _ANCESTRY = ("proc.pcmdline", *(f"proc.{name}[" for name in ("aname", "apid", "aexepath", "acodepath", "acmdline")))
+MAX_NAME = 100
+_FILE = "(draft)"
+_OUTPUT = ("evt.hostname", "user.name", "proc.cmdline", "fd.name", "container.name")
+"""What the output states if no fields are given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,3 +235,53 @@ def _runner(suite: Suite, rules: RuleSet) -> Runner:
 def _alerts(rules: RuleSet, batches: Iterable[EventBatch]) -> int:
     evaluator = Evaluator(compile_ruleset(rules.rules, rules.macros))
     return sum(len(evaluator.replay(batch)) for batch in batches) + len(evaluator.correlator.finish())
+
+
+@dataclass(frozen=True, slots=True)
+class DraftedRule:
+    """A rule that loads."""
+
+    text: str
+    """The item of a rule file."""
+    warnings: tuple[SearchProblem, ...] = ()
+
+
+def drafted_rule(condition: str, name: str, fields: Sequence[str], files: Sequence[RuleFile]) -> DraftedRule:
+    """Return a condition as a rule.
+
+    Args:
+        condition: in the language of rules.
+        name: of the rule.
+        fields: what its output states.
+        files: rule files whose macros and lists the condition uses, and whose rules have other names.
+
+    Raises:
+        BadCondition: It is no condition, or the rule would not load.
+    """
+    if not name or len(name) > MAX_NAME or not name.isprintable():
+        raise BadCondition(SearchProblem(f"the rule needs a name of at most {MAX_NAME} characters"))
+    if any(resolve_field(each) is None for each in fields):
+        raise BadCondition(SearchProblem("a field is not known", "`lanner fields` lists them"))
+    compile_search(condition, files)
+    lines = condition.replace("\r\n", "\n").strip().split("\n")
+    output = " ".join(f"{each}=%{each}" for each in fields or _OUTPUT)
+    text = "\n".join(
+        (
+            f"- rule: {yaml_scalar(name)}",
+            f"  desc: {yaml_scalar(f'{name}; describe what it means, and why it is worth an alert')}",
+            "  condition: |-",
+            *(f"    {line}".rstrip() for line in lines),
+            f"  output: {yaml_scalar(f'{name} | {output}')}",
+            "  priority: NOTICE",
+            "  tags: [hunt]",
+            "",
+        )
+    )
+    found = load_rules((*files, RuleFile(_FILE, text)))
+    if any(each.type == "rule" and each.name == name for each in found.redefinitions):
+        raise BadCondition(SearchProblem("another rule has this name", "choose another one, so that it isn't replaced"))
+    own = [each for each in found.errors if each.file == _FILE]
+    if own:
+        raise BadCondition(*(SearchProblem(each.message, each.hint) for each in own))
+    warnings = (SearchProblem(each.message, each.hint) for each in found.warnings if each.file == _FILE)
+    return DraftedRule(text, tuple(warnings))

@@ -176,7 +176,7 @@ class _Ending:
 
 def _found(order: _Order, ending: _Ending, write: Callable[[str, Mapping[str, Any]], None]) -> dict[str, Any]:
     from lanner.hunting.answer import answer_table, narrowing
-    from lanner.hunting.masking import masked
+    from lanner.hunting.results import masked
 
     began = time.monotonic()
     notes: list[str] = []

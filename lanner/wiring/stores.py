@@ -1,7 +1,6 @@
-"""Opens stores: of events and alerts, dead letters, and records of actions; each the broker's topics, or files."""
+"""Opens stores: of events and alerts, and of dead letters; each the broker's topics, or files."""
 
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,6 @@ from lanner.ruleset.compile import CompiledDetection
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault, nearest
 from lanner.settings.sections.fleet import json_topic_names
-from lanner.settings.sections.model import KafkaSettings
 from lanner.wiring.kafka import reachable_connection
 from processor.language.ast import Node
 from schemas.filter import PushdownFilter, always
@@ -27,16 +25,10 @@ from schemas.filter import PushdownFilter, always
 _MOST_CONDITIONS = 40
 """SQL evaluates each condition on each event: with all shipped rules, that takes longer than evaluating all events."""
 
-_MAX_BY = 200
-
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    from lanner.actions.book import ActionBook, ActionRecords
     from lanner.archive.files import ArchiveFiles
     from lanner.archive.store import ArchiveStore
     from lanner.hunting.sources import RowSource
-    from schemas.action import ActionDecision, ActionIntent
 
 
 def open_stores(settings: Settings, *, local: bool) -> Sequence[DeadLetterStore]:
@@ -155,80 +147,3 @@ def collected(settings: Settings, detection: CompiledDetection) -> Collected:
         return Collected(detection.event_types, detection.pushdown_filter)
     names = always_sent(settings)
     return Collected(detection.event_types | names, always(detection.pushdown_filter, names))
-
-
-@dataclass(frozen=True, slots=True)
-class OpenRecords:
-    """The records of actions, read to their ends."""
-
-    records: "ActionRecords"
-    book: "ActionBook"
-
-    def update(self) -> None:
-        """Read what was stored since. Raises OSError or BusUnavailable."""
-        self.records.update(self.book)
-
-    def write(self, record: "ActionIntent | ActionDecision") -> None:
-        """Store a record. Raises BadInput without a key, BadActionRecord, OSError or BusUnavailable."""
-        self.records.write(record)
-        # A topic returns it only after a while.
-        self.book.take(record, time.time_ns())
-
-
-def is_fleet(settings: Settings) -> bool:
-    """Return whether actions are those of a fleet: a broker is configured."""
-    return settings.kafka != KafkaSettings()
-
-
-def open_records(settings: Settings, sign_key: Path | None = None) -> OpenRecords:
-    """Open and read the records of actions: this host's file, or, if a broker is configured, a fleet's topics.
-
-    Args:
-        settings: state where they are.
-        sign_key: signs what is written to a fleet's topics; without one, actions.key_file does.
-
-    Raises:
-        BadInput: a key can't be used, or there are no records on this host.
-        DatabaseUnusable: the file can't be opened.
-        BusUnavailable: the broker is not reachable.
-    """
-    from lanner.actions.book import ActionBook
-
-    book = ActionBook()
-    records = _fleet(settings, sign_key) if is_fleet(settings) else _local(settings)
-    records.update(book)
-    return OpenRecords(records, book)
-
-
-def _local(settings: Settings) -> "ActionRecords":
-    from lanner.actions.one_host import LocalActionRecords
-
-    return LocalActionRecords(Path(settings.actions.state_dir))
-
-
-def _fleet(settings: Settings, sign_key: Path | None) -> "ActionRecords":
-    need("processor", "confluent_kafka", "cryptography")
-    from lanner.actions.topics import TopicActionRecords
-    from lanner.wiring.published import read_public_keys
-
-    known = read_public_keys("actions.people_key_files", settings.actions.people_key_files)
-    return TopicActionRecords(reachable_connection(settings), signing_key(settings, sign_key), known)
-
-
-def signing_key(settings: Settings, sign_key: Path | None = None) -> "Ed25519PrivateKey | None":
-    """Return the key that signs intents and decisions; None if none is set. Raises BadInput."""
-    from lanner.wiring.published import private_key
-
-    if sign_key is not None:
-        return private_key(sign_key)
-    if settings.actions.key_file is None:
-        return None
-    return private_key(Path(settings.actions.key_file), "actions.key_file", "LANNER_ACTIONS_KEY_PASSWORD")
-
-
-def this_person(settings: Settings) -> str:
-    """Return who decides, as name@machine."""
-    # It needs the client of the broker, and help must not.
-    from lanner.ruleset.published import current_host, current_user
-
-    return f"{current_user()}@{current_host(settings.host.name)}"[:_MAX_BY]

@@ -15,11 +15,10 @@ from pyiceberg.catalog import load_catalog
 from bus.connection import Connection, client_config
 from bus.topics import EVENTS
 from foundation.text import ignore_note
-from lanner.archive.files import open_folder
+from lanner.archive.files import metadata_of, open_folder, positions
 from lanner.archive.iceberg import ArchiveTables
 from lanner.archive.intake import Intake, Overtaken
 from lanner.archive.store import ArchiveStore
-from lanner.archive.storing import metadata_of, positions
 from lanner.archive.upkeep import Upkeep
 from lanner.recorder.store import EventRange
 from tests.cluster.processes import Processes

@@ -19,7 +19,7 @@ from foundation.text import count_of, printable
 from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.options import agreed, draft_option, progress
 from lanner.errors import BadInput
-from lanner.known_state.learning import learning_macros
+from lanner.known_state.tables import learning_macros
 from lanner.libraries import need
 from lanner.ruleset.compile import CompiledDetection
 from lanner.settings import Settings
@@ -90,7 +90,7 @@ def publish(
     if not paths and not draft:
         raise click.UsageError("name all rule files at PATH, or those to add to the active rules by --draft.")
     need("processor", "confluent_kafka", "cryptography")
-    from lanner.commands.rules.backtested import check_backtest, demanded_backtest
+    from lanner.commands.rules.backtest import check_backtest, demanded_backtest
     from lanner.commands.simulations import check_powers
     from lanner.ruleset.published import current_host, publish, published_of
     from lanner.wiring.published import detection_of_published, private_key, refuse_python, running_version

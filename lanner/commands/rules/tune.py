@@ -14,7 +14,7 @@ from bus.connection import BusUnavailable
 from foundation.text import count_of, printable
 from lanner.cli.app import Options, front_command
 from lanner.cli.options import chosen_recording, draft_option, progress, source_options, time_ms, write_text
-from lanner.commands.rules.backtested import DemandedBacktest, compare, demanded_backtest
+from lanner.commands.rules.backtest import DemandedBacktest, compare, demanded_backtest
 from lanner.errors import BadInput, or_bad_input
 from lanner.recorder.store import EventRange
 from lanner.ruleset.active import RuleChoices

@@ -91,9 +91,8 @@ def _run(options: Options, settings: Settings) -> None:
 
 
 def _print_status(settings: Settings) -> None:
-    from lanner.archive.files import without_replaced
+    from lanner.archive.files import metadata_of, without_replaced
     from lanner.archive.schema import DATASETS
-    from lanner.archive.storing import metadata_of
     from lanner.wiring.stores import archive_files
     from schemas.encoding.batch import BadBatch
 

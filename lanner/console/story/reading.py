@@ -16,11 +16,10 @@ from typing import Any
 from lanner.console.store.reading import AlertReader
 from lanner.console.store.rows import time_text
 from lanner.errors import BadInput
-from lanner.recorder.budget import ReadBudget
 from lanner.recorder.context import TimelineRange, by_number, read_context, remarks_on
 from lanner.recorder.coverage import HostCoverage
 from lanner.recorder.recording import INCIDENT
-from lanner.recorder.store import EARLIER_MS, EventRange, EventStore, Reading, StoredBatch
+from lanner.recorder.store import EARLIER_MS, EventRange, EventStore, ReadBudget, Reading, StoredBatch
 from lanner.recorder.tree.activity import activity_maker
 from lanner.recorder.tree.family import Family, family
 from lanner.recorder.tree.peers import HostReading, Join, JoinedContext, joined_contexts

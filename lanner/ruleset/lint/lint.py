@@ -6,10 +6,9 @@ from itertools import chain, islice
 
 from collector.events.system_calls import EVERYTHING
 from lanner.ruleset.lint.codes import Ignores, LintCode
+from lanner.ruleset.lint.comparisons import correlated_fields_of_other_events, fields_of_other_events, value_problems
 from lanner.ruleset.lint.conditions import contradictions, shadowed_rules, unbounded_alternatives, useless_exceptions
-from lanner.ruleset.lint.event_fields import correlated_fields_of_other_events, fields_of_other_events
 from lanner.ruleset.lint.texts import ConditionText, ListItems, text_of, texts_of
-from lanner.ruleset.lint.values import value_problems
 from processor.fields.availability import remark_on, source_of
 from processor.language.ast import Macro, deep, walk
 from processor.language.event_types import is_broad

@@ -118,7 +118,7 @@ def fleet_console(
 def _fleet_actions(settings: Settings, connection: Connection) -> ActionSource:
     """Return the records of a fleet's actions; a person can decide if there is a key. Raises BadInput."""
     from lanner.actions.topics import TopicActionRecords
-    from lanner.wiring.stores import signing_key
+    from lanner.wiring.stages.action_records import signing_key
 
     key = signing_key(settings)
     missing = "Nobody can decide here: set actions.key_file of this console to a key that hosts accept."

@@ -22,10 +22,10 @@ from lanner.errors import BadInput
 from lanner.process import call_on_stop
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
-from processor.hosts.arrival import PodRecords
 
 if TYPE_CHECKING:
     from lanner.actions.cluster import ClusterActionService
+    from processor.hosts.arrival import PodRecords
 
 _BEAT_SECONDS = 1.0
 _TURN_SECONDS = 0.1
@@ -128,7 +128,7 @@ async def _run(service: KubernetesService, on_turn: Callable[[], None]) -> None:
 class PodsOfNode:
     """A thread that keeps records of this node's pods."""
 
-    def __init__(self, settings: Settings, records: PodRecords, hostname: str, on_note: OnNote) -> None:
+    def __init__(self, settings: Settings, records: "PodRecords", hostname: str, on_note: OnNote) -> None:
         """Start it; the node's name is hostname, unless one is configured. Raises BadInput."""
         self._api = api_server(settings)
         self._settings = settings

@@ -232,7 +232,7 @@ def open_approvals(
     if problems:
         raise BadSettings(*problems)
     from lanner.actions.topics import TopicActionRecords
-    from lanner.wiring.stores import signing_key
+    from lanner.wiring.stages.action_records import signing_key
 
     return approvals_of(settings, TopicActionRecords(connection, signing_key(settings)), app_token, token)
 

@@ -29,8 +29,8 @@ _REQUEST_BYTES = 1 << 17
 _AT_START = ("PYTHON", "LC_", "LANG", "LANNER_IMAGE")
 """Variables that the interpreter or a module reads once."""
 _IMPORTED = (
-    *("lanner.cli.main", "lanner.dead_letters", "lanner.importing.falco", "lanner.recorder.store"),
-    *("lanner.ruleset.editor.schema", "lanner.ruleset.triage", "lanner.tuning.backtest", "lanner.wiring.rules"),
+    *("lanner.cli.app", "lanner.dead_letters", "lanner.importing.falco", "lanner.recorder.store"),
+    *("lanner.ruleset.schema", "lanner.ruleset.triage", "lanner.tuning.backtest", "lanner.wiring.rules"),
     *("lanner.wiring.sinks.registry", "lanner.wiring.stores", "rich.console", "rich.table", "ssl"),
 )
 """What commands import only when they need it. None of it starts a thread."""

@@ -84,9 +84,9 @@ def test_a_folder_that_may_not_be_searched_is_reported_by_name(tmp_path: Path) -
 
     def reported(*arguments: str | Path) -> tuple[int, str]:
         program = (
-            "import os, sys, lanner.__main__, lanner.cli.main\n"
+            "import os, sys, lanner.__main__, lanner.cli.app\n"
             "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-            "sys.exit(lanner.cli.main.run_command_line())"
+            "sys.exit(lanner.cli.app.run_command_line())"
         )
         clean = {name: value for name, value in os.environ.items() if not name.startswith("LANNER")}
         path = {"PYTHONPATH": str(Path(__file__).parents[3])}

@@ -44,7 +44,7 @@ def test_a_server_that_ended_fails_the_test() -> None:
 def test_what_an_interpreter_reads_at_its_start_applies() -> None:
     """Such a variable needs a process started from nothing."""
     done = lanner("fields", "proc.name", environment={"PYTHONVERBOSE": "1"})
-    assert "import 'lanner.cli.main'" in done.stderr
+    assert "import 'lanner.cli.app'" in done.stderr
     assert os.environ.get("PYTHONVERBOSE") is None
 
 
@@ -69,7 +69,7 @@ def test_a_stage_is_a_child_of_the_process_that_starts_it(tmp_path: Path) -> Non
 def test_a_stage_with_a_variable_that_counts_at_the_start_is_started_from_nothing(tmp_path: Path) -> None:
     """As a command is."""
     assert started(tmp_path, "nonsense", PYTHONVERBOSE="1").wait() == 2
-    assert "import 'lanner.cli.main'" in (tmp_path / "said").read_text()
+    assert "import 'lanner.cli.app'" in (tmp_path / "said").read_text()
 
 
 def test_a_script_in_place_of_the_program_finds_its_modules_imported(tmp_path: Path) -> None:

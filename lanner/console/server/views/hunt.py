@@ -21,7 +21,7 @@ from lanner.console.store.filters import ALL_TIME, Filters
 from lanner.errors import BadInput, BadRequest
 from lanner.recorder.search import BadCondition, SearchProblem, split_fields
 from lanner.recorder.store import EventRange
-from lanner.tuning.draft import drafted_rule
+from lanner.tuning.patch import drafted_rule
 
 DEFAULT_SINCE = "24h"
 _MAX_FIELD, _MAX_FIELDS = 1_000, 40

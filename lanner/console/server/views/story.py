@@ -19,7 +19,7 @@ from lanner.console.story.forms import story_json
 from lanner.console.story.reading import NothingToExport
 from lanner.console.story.rules import explanation_json
 from lanner.errors import BadInput, BadRequest, TooManyAtOnce
-from lanner.recorder.budget import ReadBudget
+from lanner.recorder.store import ReadBudget
 from lanner.tuning.patch import Harm
 from lanner.tuning.proposals import FieldCondition, Proposal, TunedAlert, proposal_for
 from lanner.tuning.rule_exceptions import (

@@ -17,11 +17,10 @@ from pyiceberg.table import Table
 
 from foundation.text import ignore_note
 from lanner.archive import iceberg
-from lanner.archive.files import HOUR_MS, ArchiveFiles, open_folder
+from lanner.archive.files import HOUR_MS, ArchiveFiles, open_folder, read_rows
 from lanner.archive.iceberg import ArchiveTables, table_schema
 from lanner.archive.intake import Intake
 from lanner.archive.schema import DATASETS
-from lanner.archive.storing import read_rows
 from lanner.archive.upkeep import Upkeep
 from tests.unit.lanner.archive.test_intake import NOON, messages, sequences, value_of
 

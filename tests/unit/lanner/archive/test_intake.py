@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from foundation.text import ignore_note
-from lanner.archive.files import HOUR_MS, open_folder
+from lanner.archive.files import HOUR_MS, open_folder, positions
 from lanner.archive.intake import Intake, Kind, Overtaken
 from lanner.archive.store import ArchiveStore
-from lanner.archive.storing import positions
 from lanner.recorder.store import EventRange
 from schemas.alert import encode_alert
 from schemas.encoding.batch import encode_batch

@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lanner.archive.alerts import ArchivedAlert, alert_rows, restored_alerts
-from lanner.archive.lineages import MAX_ANCESTORS, MAX_RELATIVES
 from lanner.archive.restored import head_rows, restored_batches
 from lanner.archive.rows import ArchivedBatch, tables
 from lanner.archive.schema import (
@@ -21,6 +20,8 @@ from lanner.archive.schema import (
     CONTAINER,
     EVENTS,
     FILE,
+    MAX_ANCESTORS,
+    MAX_RELATIVES,
     MOUNTS,
     PROCESS,
     archived_text,

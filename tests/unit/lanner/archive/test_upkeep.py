@@ -8,8 +8,7 @@ import pytest
 
 from foundation.text import ignore_note
 from lanner.archive import upkeep
-from lanner.archive.files import HOUR_MS, open_folder
-from lanner.archive.storing import positions, read_rows
+from lanner.archive.files import HOUR_MS, open_folder, positions, read_rows
 from lanner.archive.upkeep import Upkeep
 from schemas.encoding.batch import encode_batch
 from tests.unit.lanner.archive.test_intake import NOON, Received, intake, messages, sequences

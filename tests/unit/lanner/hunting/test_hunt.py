@@ -18,8 +18,8 @@ from lanner import hunt
 from lanner.archive.files import file_name, folder_of, hour_of, open_folder
 from lanner.errors import BadInput
 from lanner.hunting.hunt import Hunt, within
-from lanner.hunting.masking import rows_of as values_of
 from lanner.hunting.results import HuntResult
+from lanner.hunting.results import rows_of as values_of
 from lanner.hunting.sources import ArchiveSource, Chunk, RowSource, Stop, StoreSource
 from lanner.recorder.recording import RecordingStore
 from lanner.recorder.search import SearchCondition, compile_search

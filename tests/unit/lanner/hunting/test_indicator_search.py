@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from foundation.text import ignore_note
-from lanner.archive.files import HOUR_MS, ArchiveFiles, open_folder
+from lanner.archive.files import HOUR_MS, ArchiveFiles, open_folder, store
 from lanner.archive.restored import head_rows
 from lanner.archive.rows import ArchivedBatch, tables
-from lanner.archive.storing import store
 from lanner.hunting.indicator_search import IndicatorSearch, SearchedEntries, SearchPorts
 from lanner.hunting.new_matches import SearchedRule
 from lanner.recorder.store import StoredBatch

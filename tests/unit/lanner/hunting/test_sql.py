@@ -11,7 +11,7 @@ from pyarrow import dataset
 from lanner.archive.schema import ALERTS
 from lanner.errors import BadInput
 from lanner.hunting.hunt import HuntLimits
-from lanner.hunting.masking import rows_of as rows_shown
+from lanner.hunting.results import rows_of as rows_shown
 from lanner.hunting.sql import SqlHunt, checked
 from lanner.recorder.store import EventRange
 from processor.output.redaction import Redaction

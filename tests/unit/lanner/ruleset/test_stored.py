@@ -149,7 +149,7 @@ def test_lanner_run_imports_no_parser_of_rules_when_they_are_stored(tmp_path: Pa
     """Neither for the rules nor for anything else on its way to the first alert."""
     code = (
         "import sys; from pathlib import Path\n"
-        "import lanner.cli.main, lanner.commands.services.run\n"
+        "import lanner.cli.app, lanner.commands.services.run\n"
         "from lanner.process import avro_without_snappy, hash_without_openssl\n"
         "hash_without_openssl(); avro_without_snappy()\n"
         "import lanner.wiring.stages.single_host\n"
@@ -167,7 +167,7 @@ def test_lanner_run_imports_no_parser_of_rules_when_they_are_stored(tmp_path: Pa
 
 def test_lanner_run_begins_to_load_its_program_before_it_imports_the_stages() -> None:
     """The kernel verifies the program in the meantime; digests are imported afterwards, without OpenSSL."""
-    code = "import sys, lanner.cli.main, lanner.commands.services.run; print(*sys.modules)"
+    code = "import sys, lanner.cli.app, lanner.commands.services.run; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     packages = {each.partition(".")[0] for each in done.stdout.split()}
     assert not {"collector", "cramjam", "fastavro", "hashlib", "notifier", "processor", "re2"} & packages

@@ -1,6 +1,6 @@
 import pytest
 
-from lanner.ruleset.editor.analysis import Analysis, fixes
+from lanner.ruleset.editing import Analysis, fixes
 from processor.loading import RuleFile
 
 TEXT = """\

@@ -6,10 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from lanner.archive.files import ArchiveFiles, open_folder
+from lanner.archive.files import ArchiveFiles, conformed, open_folder, read_rows
 from lanner.archive.schema import DATASETS, EVENTS
 from lanner.archive.store import ArchiveStore
-from lanner.archive.storing import conformed, read_rows
 from lanner.recorder.store import EventRange
 from processor.fields.extract import extract
 from schemas.encoding.batch import BadBatch

@@ -4,7 +4,7 @@ import pytest
 
 from bus.connection import BusUnavailable
 from foundation.errors import EnvironmentUnsupported, TooBusy
-from lanner.cli import main
+from lanner.cli import app
 
 UNITS = Path(__file__).parents[4] / "deploy" / "systemd"
 
@@ -28,8 +28,8 @@ def test_systemd_starts_again_what_was_only_too_busy(
     def fail(**_: object) -> None:
         raise error
 
-    monkeypatch.setattr(main.lanner_command, "main", fail)
-    assert main.run_command_line() == code
+    monkeypatch.setattr(app.lanner_command, "main", fail)
+    assert app.run_command_line() == code
     printed = capsys.readouterr().err
     assert f"{error.reason}: {error.remedy}." in printed
     # It is about the host, not about the broker.

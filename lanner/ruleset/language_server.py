@@ -14,7 +14,7 @@ from pygls.workspace import TextDocument
 import lanner
 from foundation.yaml.nodes import SourceLocation
 from lanner.errors import BadInput
-from lanner.ruleset.editor.analysis import Analysis, Completion, fixes
+from lanner.ruleset.editing import Analysis, Completion, fixes
 from processor.loading import Problem, RuleFile
 from processor.loading.report import documented_at
 

@@ -5,14 +5,14 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from lanner.ruleset.editor.schema import rule_schema
+from lanner.ruleset.schema import rule_schema
 from processor.loading.definitions import EXTENSION_KEYS
 from processor.loading.reader import KINDS
 from tests.reference import needs, shared_dir
 from tests.unit.lanner.program import lanner
 from tests.unit.processor.loading.files import rule
 
-ROOT = Path(__file__).parents[5]
+ROOT = Path(__file__).parents[4]
 UPSTREAM = shared_dir() / "conformance" / "rules_files" / "falcosecurity_rules"
 CHECK = Draft7Validator(rule_schema())
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lanner.prove.host import Marks, belongs
+from lanner.prove.hosts import Marks, belongs
 from tests.unit.lanner.program import lanner
 
 MARKS = Marks(

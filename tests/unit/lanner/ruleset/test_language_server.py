@@ -7,7 +7,7 @@ from typing import Any
 from lsprotocol import types
 from pygls.lsp.client import LanguageClient
 
-ROOT = Path(__file__).parents[5]
+ROOT = Path(__file__).parents[4]
 TEXT = """\
 - macro: opened_here
   condition: evt.type = openat

@@ -1,1 +1,0 @@
-"""The language server for rule files: problems, documentation, completions and definitions."""
