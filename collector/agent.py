@@ -19,7 +19,7 @@ from collector.processes.users import UserFiles
 from collector.procfs.look_ups import IDLE_SECONDS, LookUps
 from collector.pushdown import common_versions
 from collector.record_intake import RecordIntake
-from collector.records.repeat_counts import REPEAT_SLOTS, RepeatPoll
+from collector.records.kernel_maps import REPEAT_SLOTS, RepeatPoll
 from collector.settings import CollectorSettings
 from foundation.text import OnNote, ignore_note
 from schemas.batch import EventBatch

@@ -23,8 +23,7 @@ from collector.kernel.offsets import PATH_COPIES_FEATURE, features_off, has_all_
 from collector.pushdown import FilterLayout, FilterMaps, lay_out
 from collector.records.decode import decode
 from collector.records.exec_strings import VARIABLE_BYTES, kernel_keys
-from collector.records.repeat_counts import REPEAT_BYTES, REPEAT_SLOTS, RepeatSlots
-from collector.records.ring import Ring, RingUses
+from collector.records.kernel_maps import REPEAT_BYTES, REPEAT_SLOTS, RepeatSlots, Ring, RingUses
 from collector.records.types import Record, RepeatCount
 from schemas.filter import EVERY_VARIABLE, PushdownFilter
 

@@ -17,7 +17,7 @@ from collector.processes.process import TrackedProcess
 from collector.processes.programs import KnownPrograms
 from collector.processes.table import ProcessTable
 from collector.records.decode import HEAD, KIND_SYSCALL, as_of, decode, identity_of
-from collector.records.repeat_counts import RepeatCounts
+from collector.records.kernel_maps import RepeatCounts
 from collector.records.types import Exec, Exit, RepeatCount, Request, Syscall
 from foundation.caches import BoundedMap
 

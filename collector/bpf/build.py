@@ -27,7 +27,7 @@ from collector.kernel import btf, offsets
 from collector.kernel.architecture import HERE
 from collector.kernel.offsets import CAST_CALL, fingerprint, numbers_of
 from collector.pushdown import MASK_BITS, MAX_ROWS, MAX_TESTS
-from collector.records.repeat_counts import REPEAT_BYTES, REPEAT_SLOTS
+from collector.records.kernel_maps import REPEAT_BYTES, REPEAT_SLOTS
 from foundation.errors import EnvironmentUnsupported, LannerError
 from foundation.files import UntrustedFile, read_trusted, write_atomically
 from schemas.filter import CLASSES, MAX_PREFIX, MAX_VALUES

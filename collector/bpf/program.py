@@ -21,7 +21,7 @@ from collector.events.system_calls import PATHS_ONLY
 from collector.kernel import bpf_syscall
 from collector.kernel.architecture import HERE
 from collector.kernel.offsets import CAST, CAST_CALL, GETNAME, PATH_COPIES, PUTNAME, SYS_EXIT, TRACEPOINTS, TURN, URING
-from collector.records.repeat_counts import REPEAT_SLOTS
+from collector.records.kernel_maps import REPEAT_SLOTS
 from foundation.errors import EnvironmentUnsupported
 
 _TRACEPOINT = "kmem_cache_free"

@@ -25,6 +25,11 @@ import types
 from foundation.errors import LannerError
 from processor.python import api
 
+TYPE_CHECKING = False  # the name that type checkers know; importing `typing` here takes time
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 NOBODY = 65534
 _NO_NEW_PRIVS, _SET_DUMPABLE, _SET_SECCOMP, _FILTER_MODE = 38, 4, 22, 2
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
@@ -42,7 +47,6 @@ _CALLS = (
     *((39, 172), (186, 178), (131, 132)),  # getpid, gettid, sigaltstack
 )
 
-TYPE_CHECKING = False  # the name that type checkers know; importing `typing` here takes time
 MAX_MESSAGE = 1 << 20
 """Bytes of a request or a response."""
 MAX_FAULT = 300
@@ -100,11 +104,6 @@ def _program() -> bytes:
         (_RETURN, 0, 0, _ALLOW),
     ]
     return b"".join(struct.pack("=HBBI", *step) for step in steps)
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
 
 
 class _NoOutput:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.records.decode import decode, identity_of
-from collector.records.repeat_counts import REPEAT_BYTES, REPEAT_SLOTS, RepeatCounts
+from collector.records.kernel_maps import REPEAT_BYTES, REPEAT_SLOTS, RepeatCounts
 from collector.records.types import RepeatCount, Syscall
 from tests.unit.collector.bpf.native import NativeKernel
 from tests.unit.collector.calls import call, file

@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from collector.records.ring import RingUses
+from collector.records.kernel_maps import RingUses
 from tests.unit.collector.bpf.native import NativeKernel
 from tests.unit.collector.calls import call
 from tests.unit.collector.random_calls import EVENTS

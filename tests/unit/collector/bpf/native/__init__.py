@@ -16,7 +16,7 @@ from collector.kernel import x86_64
 from collector.kernel.offsets import type_names
 from collector.pushdown import MASK_BITS, MAX_ROWS, MAX_TESTS, FilterLayout, entries
 from collector.records.decode import decode
-from collector.records.repeat_counts import REPEAT_BYTES, REPEAT_SLOTS
+from collector.records.kernel_maps import REPEAT_BYTES, REPEAT_SLOTS
 from collector.records.types import File, Socket, Syscall
 from schemas.filter import CLASSES, MAX_PREFIX, MAX_VALUES
 
