@@ -21,7 +21,7 @@ from lanner.recorder.json_file import JsonFile, is_json_file
 from lanner.recorder.recording import incident_lines, read_incident
 from lanner.recorder.store import EventRange, StoredBatch, from_files, is_archive, is_recorded
 from lanner.ruleset.compile import CompiledDetection
-from lanner.ruleset.host_names import HostNames
+from lanner.ruleset.refreshing import HostNames
 from lanner.settings import Settings
 from lanner.sources.installed import source_named
 from lanner.terminal.alert_text import Summary

@@ -24,8 +24,8 @@ from lanner.cli.options import alone_option, chosen_recording, progress, source_
 from lanner.errors import BadInput
 from lanner.recorder.store import EventRange, StoredBatch, is_archive
 from lanner.ruleset.compile import CompiledDetection
-from lanner.ruleset.host_names import HostNames
 from lanner.ruleset.load import load_or_fail
+from lanner.ruleset.refreshing import HostNames
 from lanner.settings import Settings
 from lanner.terminal.output import note
 from lanner.terminal.tables import print_table

@@ -20,9 +20,8 @@ from bus.published_rules import CURRENT, accept
 from bus.topics import CORRELATE, EVENTS, PODS, PUSHDOWN_FILTERS, RULES, SESSIONS
 from lanner.errors import BadInput
 from lanner.ruleset.compile import CompiledDetection
-from lanner.ruleset.host_names import HostNames
-from lanner.ruleset.indicator_files import IndicatorFiles
 from lanner.ruleset.published import NewestRules, OlderRules
+from lanner.ruleset.refreshing import HostNames, IndicatorFiles
 from lanner.settings import Settings
 from lanner.sources.installed import define_sources, topics_of
 from lanner.terminal.output import error_line, note

@@ -26,8 +26,7 @@ from lanner.recorder.recording import RecordingStore
 from lanner.recorder.rolling import RollingRecording
 from lanner.recorder.store import EventRange, StoredBatch
 from lanner.ruleset.compile import CompiledDetection, active_text
-from lanner.ruleset.host_names import HostNames
-from lanner.ruleset.indicator_files import IndicatorFiles
+from lanner.ruleset.refreshing import HostNames, IndicatorFiles
 from lanner.settings import Settings
 from lanner.terminal.alert_text import Summary
 from lanner.terminal.output import StatusLine, error_line, note
@@ -50,7 +49,7 @@ from schemas.filter import union
 
 if TYPE_CHECKING:
     from lanner.actions.one_host import OneHostActions
-    from lanner.hunting.recorded_search import RecordedSearch
+    from lanner.hunting.new_matches import RecordedSearch
     from lanner.intake.local import LocalAuditLog
     from lanner.wiring.stages.collector import Source
 
@@ -409,7 +408,7 @@ class Pipeline:
         if not lists or self._recording is None or not self.settings.keep.indicator_search:
             return IndicatorFiles(lists, self._note)
         # Imported here, because most runs search nothing.
-        from lanner.hunting.recorded_search import RecordedSearch, own_rules
+        from lanner.hunting.new_matches import RecordedSearch, own_rules
 
         choices, active = rule_choices(self.settings), self.detection.active_rules
         store = RecordingStore(Path(self.settings.keep.folder), self._note)

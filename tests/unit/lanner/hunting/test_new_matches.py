@@ -4,8 +4,7 @@ import lzma
 import threading
 from pathlib import Path
 
-from lanner.hunting.new_matches import SearchedRule
-from lanner.hunting.recorded_search import RecordedSearch, own_rules
+from lanner.hunting.new_matches import RecordedSearch, SearchedRule, own_rules
 from lanner.recorder.recording import RecordingStore
 from lanner.recorder.store import EventRange
 from processor.detection.repeats import RepeatedAlerts
