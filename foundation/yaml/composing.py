@@ -4,8 +4,17 @@ from typing import Any
 
 import yaml
 
-from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceFile, SourceLocation
-from foundation.yaml.reading import Limits, OverLimits, YamlError
+from foundation.yaml.nodes import (
+    Limits,
+    MappingNode,
+    Node,
+    OverLimits,
+    ScalarNode,
+    SequenceNode,
+    SourceFile,
+    SourceLocation,
+    YamlError,
+)
 
 _FASTEST: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

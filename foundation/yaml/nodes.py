@@ -1,4 +1,4 @@
-"""The nodes of a YAML tree. Every scalar is the text that was written.
+"""The nodes of a YAML tree, the limits of a file, and its errors. Every scalar is the text that was written.
 
 `22`, `yes`, `12:30:00` and `=` are not converted to numbers, booleans or times: what a text means is for its reader.
 """
@@ -7,6 +7,8 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
+
+from foundation.errors import LannerError
 
 _LONGEST_LINE = 500
 
@@ -154,3 +156,30 @@ Node: TypeAlias = ScalarNode | SequenceNode | MappingNode
 def is_null(node: Node | None) -> bool:
     """Return whether a node exists and is a null."""
     return isinstance(node, ScalarNode) and node.is_null
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a file may contain."""
+
+    characters: int
+    nodes: int
+    """Each use of an alias counts all its nodes."""
+    depth: int
+
+
+class YamlError(LannerError, ValueError):
+    """Raised for a text that is not valid YAML."""
+
+    def __init__(self, message: str, location: SourceLocation, problem: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.location = location
+        self.hint = hint
+        """The remedy; empty if none is known."""
+        self.problem = problem or message
+        """The message without what the parser was at."""
+
+
+class OverLimits(YamlError):
+    """Raised for a text whose size, depth or alias expansion exceeds the limits."""

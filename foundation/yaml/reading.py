@@ -1,40 +1,9 @@
 """Reads YAML files into trees. They are untrusted: their size, depth and alias expansion are bounded."""
 
-from dataclasses import dataclass
-
-from foundation.errors import LannerError
-from foundation.yaml.nodes import Node, SourceFile, SourceLocation
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much a file may contain."""
-
-    characters: int
-    nodes: int
-    """Each use of an alias counts all its nodes."""
-    depth: int
-
+from foundation.yaml.nodes import Limits, Node, OverLimits, SourceFile, SourceLocation, YamlError
 
 RULES = Limits(characters=8_000_000, nodes=500_000, depth=64)
 """For rule files and their tests."""
-
-
-class YamlError(LannerError, ValueError):
-    """Raised for a text that is not valid YAML."""
-
-    def __init__(self, message: str, location: SourceLocation, problem: str = "", hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.location = location
-        self.hint = hint
-        """The remedy; empty if none is known."""
-        self.problem = problem or message
-        """The message without what the parser was at."""
-
-
-class OverLimits(YamlError):
-    """Raised for a text whose size, depth or alias expansion exceeds the limits."""
 
 
 def read_documents(file: SourceFile, limits: Limits = RULES, *, is_precise: bool = False) -> list[Node]:

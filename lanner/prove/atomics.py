@@ -12,8 +12,8 @@ from pathlib import Path
 from foundation.text import did_you_mean
 from foundation.yaml import mappings
 from foundation.yaml.mappings import BadMapping, MappingReader
-from foundation.yaml.nodes import Node, SequenceNode, SourceFile, SourceLocation
-from foundation.yaml.reading import YamlError, read_documents
+from foundation.yaml.nodes import Node, SequenceNode, SourceFile, SourceLocation, YamlError
+from foundation.yaml.reading import read_documents
 
 EXECUTORS = ("sh", "bash", "manual")
 """Those of Linux; `manual` is for people."""

@@ -13,8 +13,8 @@ from typing import Any
 from foundation.files import write_atomically
 from foundation.yaml import mappings
 from foundation.yaml.mappings import BadMapping, MappingReader
-from foundation.yaml.nodes import Node, SequenceNode, SourceFile
-from foundation.yaml.reading import YamlError, read_documents
+from foundation.yaml.nodes import Node, SequenceNode, SourceFile, YamlError
+from foundation.yaml.reading import read_documents
 from lanner.errors import BadInput
 from lanner.prove.atomics import AtomicTest
 from lanner.prove.grades import GuestRun, TestResult, graded

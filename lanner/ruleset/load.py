@@ -7,8 +7,7 @@ from dataclasses import replace
 from functools import cache
 
 from foundation.text import count_of
-from foundation.yaml.nodes import MappingNode, ScalarNode, SequenceNode, SourceFile
-from foundation.yaml.reading import YamlError
+from foundation.yaml.nodes import MappingNode, ScalarNode, SequenceNode, SourceFile, YamlError
 from lanner.errors import BadInput
 from lanner.ruleset.active import SHIPPED_FOLDER, ActiveRules, Appended, RuleChoices, on_top
 from lanner.ruleset.lint.lint import linted

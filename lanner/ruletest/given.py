@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.yaml.mappings import BadMapping
-from foundation.yaml.reading import YamlError
+from foundation.yaml.nodes import YamlError
 from lanner.errors import BadInput, or_bad_input
 from lanner.recorder.context import EventQuery, QueryResult
 from lanner.recorder.event_rows import ROW_FIELDS

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from foundation.text import did_you_mean
 from foundation.yaml import mappings
 from foundation.yaml.mappings import BadMapping, Key, MappingReader
-from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceFile
-from foundation.yaml.reading import YamlError, read_documents
+from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceFile, YamlError
+from foundation.yaml.reading import read_documents
 from lanner.errors import BadInput
 from lanner.ruleset.active import on_top
 from lanner.ruleset.load import changed_rules, with_shipped_hints

@@ -7,8 +7,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceFile, SourceLocation
-from foundation.yaml.reading import Limits, OverLimits, YamlError, read_documents
+from foundation.yaml.nodes import (
+    Limits,
+    MappingNode,
+    Node,
+    OverLimits,
+    ScalarNode,
+    SequenceNode,
+    SourceFile,
+    SourceLocation,
+    YamlError,
+)
+from foundation.yaml.reading import read_documents
 from lanner.errors import BadInput
 from lanner.settings.build import build_settings
 from lanner.settings.faults import BadSettings, SettingFault

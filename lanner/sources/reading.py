@@ -8,8 +8,8 @@ from typing import Any
 from foundation.text import did_you_mean
 from foundation.yaml import mappings
 from foundation.yaml.mappings import BadMapping, MappingReader
-from foundation.yaml.nodes import Node, SequenceNode, SourceFile
-from foundation.yaml.reading import Limits, YamlError, read_documents
+from foundation.yaml.nodes import Limits, Node, SequenceNode, SourceFile, YamlError
+from foundation.yaml.reading import read_documents
 from lanner.errors import BadInput
 from lanner.sources.recipe import MappedField, read_field, read_find
 from processor.fields.json import recipes

@@ -6,8 +6,8 @@ Falco ignores unknown keys, so it would run a stateful macro as a stateless one 
 import re
 from collections.abc import Iterator, Sequence
 
-from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceFile, SourceLocation
-from foundation.yaml.reading import YamlError, read_documents
+from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceFile, SourceLocation, YamlError
+from foundation.yaml.reading import read_documents
 from foundation.yaml.text import TracedText, node_location
 from processor.language.tokens import ANCESTOR, IN_INDICATORS
 from processor.loading import RuleFile

@@ -10,8 +10,8 @@ from collections.abc import Callable, Container, Mapping
 from typing import NamedTuple
 
 from foundation.text import did_you_mean
-from foundation.yaml.nodes import MappingNode, Node, SequenceNode, SourceFile, is_null
-from foundation.yaml.reading import YamlError, read_documents
+from foundation.yaml.nodes import MappingNode, Node, SequenceNode, SourceFile, YamlError, is_null
+from foundation.yaml.reading import read_documents
 from processor.language.tokens import BARE_STRING, IDENTIFIER
 from processor.loading.definitions import (
     EXTENSION_KEYS,

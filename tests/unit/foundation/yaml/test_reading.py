@@ -1,7 +1,7 @@
 import pytest
 
-from foundation.yaml.nodes import SourceFile
-from foundation.yaml.reading import Limits, OverLimits, YamlError, read_documents
+from foundation.yaml.nodes import Limits, OverLimits, SourceFile, YamlError
+from foundation.yaml.reading import read_documents
 
 SMALL = Limits(characters=100, nodes=20, depth=3)
 
