@@ -14,7 +14,7 @@ from aiohttp import web
 
 from bus.clients.errors import MessageRefused
 from bus.clients.event_loop import AsyncProducer
-from bus.clients.writer_schemas import Registration, Registry, schema_message
+from bus.clients.schema_registry import Registration, Registry, schema_message
 from bus.connection import BusUnavailable, Connection
 from bus.messages import JSON_HEADERS, alert_message
 from bus.topics import ALERTS, SCHEMAS

@@ -11,7 +11,7 @@ from bus.clients import producers
 from bus.clients.availability import ConnectionState
 from bus.clients.errors import ClientErrors, is_forbidden, is_refusal, is_too_large
 from bus.clients.producers import make_producer, producer_config
-from bus.clients.writer_schemas import Registration, Registry, schema_message
+from bus.clients.schema_registry import Registration, Registry, schema_message
 from bus.connection import Connection
 from bus.messages import AVRO, CLOCK, JSON_HEADERS, SENT, Headers, HostClock
 from bus.topics import EVENTS, HOSTS, SCHEMAS

@@ -8,7 +8,8 @@ from typing import Any
 
 from bus.clients.errors import MessageRefused, is_broker_error
 from bus.clients.event_loop import AsyncProducer
-from bus.clients.writer_schemas import WriterSchemas, schema_message
+from bus.clients.schema_registry import schema_message
+from bus.clients.writer_schemas import WriterSchemas
 from bus.connection import Connection, fault_text
 from bus.messages import AVRO, JSON_HEADERS, NOT_FETCHED, DeadLetterMessage, Headers, alert_message, dead_letter
 from bus.topics import ALERTS, CORRELATE, EVENTS, PROCESSOR_DEAD_LETTERS, SCHEMAS, SESSIONS

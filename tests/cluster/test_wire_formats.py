@@ -13,7 +13,7 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from bus.clients.readers import TopicReader
-from bus.clients.writer_schemas import Registry, RegistryUnavailable, schema_message
+from bus.clients.schema_registry import Registry, RegistryUnavailable, schema_message
 from bus.connection import Connection, RegistryAddress
 from bus.topics import ALERTS, EVENTS, PROCESSOR_DEAD_LETTERS, SCHEMAS
 from collector.publishing.publisher import Publisher

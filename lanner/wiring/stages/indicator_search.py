@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bus.clients.availability import Outage, Stopped
 from bus.clients.producers import Outgoing, ResendingProducer, deliver, resending_producer
-from bus.clients.writer_schemas import Registry
+from bus.clients.schema_registry import Registry
 from bus.connection import BusUnavailable, Connection
 from bus.messages import alert_message
 from bus.published_rules import accept, current
