@@ -3,7 +3,6 @@
 Signals become flags that a main loop polls, or a call on an event loop; handlers do nothing else.
 """
 
-import ctypes
 import gc
 import importlib
 import importlib.util
@@ -22,6 +21,7 @@ from foundation.errors import EnvironmentUnsupported
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
+    from ctypes import CDLL
 
 _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
@@ -163,7 +163,7 @@ def keep_memory_small() -> None:
     later blocks pin them: after a flood a third of a collector's memory was free but resident. Names and defaults:
     mallopt(3). Other C libraries don't need it.
     """
-    libc = ctypes.CDLL(None)
+    libc = _c_library()
     if hasattr(libc, "mallopt"):
         for parameter, value in ((_ARENA_MAX, 1), (_MMAP_THRESHOLD, _LARGE), (_TRIM_THRESHOLD, _LARGE)):
             libc.mallopt(parameter, value)
@@ -176,7 +176,7 @@ def return_free_memory(first_seconds: float = _START_SECONDS, every_seconds: flo
     processor whose threads allocate at the same time also needs a heap for each, since one for all costs a tenth of its
     speed or more, and one whose broker restarts for an hour had 300 MB that were free. Source: malloc_trim(3).
     """
-    libc = ctypes.CDLL(None)
+    libc = _c_library()
     is_enabled = gc.isenabled()
 
     def trim() -> None:
@@ -195,6 +195,13 @@ def return_free_memory(first_seconds: float = _START_SECONDS, every_seconds: flo
         gc.enable()
     else:
         threading.Thread(target=trim, name="malloc-trim", daemon=True).start()
+
+
+def _c_library() -> "CDLL":
+    # Imported here, because commands that end soon need only the signals.
+    import ctypes  # noqa: PLC0415
+
+    return ctypes.CDLL(None)
 
 
 def collect_cycles_rarely() -> None:
