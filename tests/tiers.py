@@ -34,21 +34,32 @@ MAIN = {
 
 COMPUTING = (
     *("tests/conformance", "tests/fuzz", "tests/unit/rules", "tests/unit/schemas", "tests/unit/test_walls.py"),
-    *(f"tests/unit/collector/{each}" for each in ("bpf", "events", "kernel")),
+    *(f"tests/unit/collector/{each}" for each in ("bpf", "events", "kernel", "records")),
+    *(f"tests/unit/collector/containers/test_{each}.py" for each in ("bundles", "values")),
+    *(f"tests/unit/collector/publishing/test_{each}.py" for each in ("batch_halves", "send_window")),
     *(
         f"tests/unit/processor/{each}"
         for each in ("compiler", "correlation", "detection", "fields", "language", "loading")
     ),
-    *(f"tests/unit/processor/{each}" for each in ("matching", "output", "pushdown", "test_filter_bounds.py")),
+    *(
+        f"tests/unit/processor/{each}"
+        for each in ("indicators", "matching", "output", "pushdown", "test_filter_bounds.py")
+    ),
+    "tests/unit/processor/fleet/test_message_stage.py",
     *(
         f"tests/unit/lanner/{each}"
-        for each in ("captures", "console", "hunting", "ruleset/lint", "ruleset/test_triage.py")
+        for each in ("archive", "captures", "console", "hunting", "importing", "ruleset/lint", "ruleset/test_triage.py")
     ),
     *(
         f"tests/unit/lanner/{each}"
         for each in ("sigma", "sources", "test_libraries.py", "tuning", "wiring/test_alert_fields.py")
     ),
-    "tests/unit/test_site.py",
+    *(
+        "tests/unit/notifier/formats",
+        "tests/unit/test_documents.py",
+        "tests/unit/test_errors.py",
+        "tests/unit/test_site.py",
+    ),
 )
 """They wait for no other process and raise no alert, so they can run whenever a processor is idle."""
 LIVE = ("tests/live", "tests/e2e", "tests/adversary/host")
