@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
-from schemas.alert import Alert, encode_alert
+if TYPE_CHECKING:
+    from schemas.alert import Alert
 
 Headers = list[tuple[str, str | bytes | None]]
 
@@ -205,8 +207,11 @@ class AlertMessage:
     headers: Headers
 
 
-def alert_message(alert: Alert) -> AlertMessage:
+def alert_message(alert: "Alert") -> AlertMessage:
     """Encode an alert, with its key and CloudEvents headers."""
+    # Imported here, because the library of Avro takes 3 MiB, and services that send no alerts need none.
+    from schemas.alert import encode_alert  # noqa: PLC0415
+
     key = f"{alert.rule}\x1f{alert.host_id or alert.hostname}".encode("utf-8", "replace")
     stamp = datetime.fromtimestamp(alert.time / 1e9, UTC).isoformat().replace("+00:00", "Z")
     return AlertMessage(
