@@ -28,49 +28,68 @@ def command() -> None:
 
 @front_command(
     "acls",
-    example="lanner topics acls --for collector --dry-run\n"
+    example="lanner topics acls --for collector --for processor --dry-run\n"
     "lanner topics acls --for notifier --principal User:notifier-eu\n"
     "lanner topics acls --for processor --kafka-acls > acls.sh",
     without=NO_RULES,
 )
-@click.option("--for", "part", type=click.Choice(list(PARTS)), required=True, help="The stage that needs the rights.")
+@click.option(
+    "--for",
+    "parts",
+    type=click.Choice(list(PARTS)),
+    required=True,
+    multiple=True,
+    help="The stage that needs the rights; repeatable.",
+)
 @click.option("--principal", metavar="User:NAME", help="Who gets them.  [default: User:lanner-PART]")
 @click.option("--dry-run", is_flag=True, help="Print what would be granted, without contacting a broker.")
 @click.option("--kafka-acls", is_flag=True, help="Print commands for kafka-acls.sh instead.")
-def grant_rights(options: Options, part: str, principal: str | None, dry_run: bool, kafka_acls: bool) -> None:  # noqa: FBT001  flags
-    """Grant a stage of the fleet the rights it needs at the broker, and no others.
+def grant_rights(
+    options: Options,
+    parts: tuple[str, ...],
+    principal: str | None,
+    dry_run: bool,  # noqa: FBT001  flags
+    kafka_acls: bool,  # noqa: FBT001
+) -> None:
+    """Grant stages of the fleet the rights they need at the broker, and no others.
 
     Run it as a super user of the broker. Existing rights are never revoked. To enforce rights, the broker needs an
     authorizer and allow.everyone.if.no.acl.found=false: see docs/kafka.md. Topics of json_sources and
     kubernetes_audit.topic are included.
     """
     settings = options.settings()
-    who = principal or f"User:lanner-{part}"
-    if not who.startswith("User:") or who in ("User:", "User:*"):
+    if principal is not None and len(set(parts)) > 1:
+        raise click.UsageError("--principal goes with one --for: use a command for each stage.")
+    if principal is not None and (not principal.startswith("User:") or principal in ("User:", "User:*")):
         raise BadInput(
-            f"--principal: {who!r} is not a valid principal: use User:NAME, the client's name at the broker."
+            f"--principal: {principal!r} is not a valid principal: use User:NAME, the client's name at the broker."
         )
-    grants = _grants(part, settings)
+    granted = {principal or f"User:lanner-{part}": _grants(part, settings) for part in parts}
     prefix, servers = settings.kafka.prefix, settings.kafka.bootstrap_servers
     if kafka_acls:
-        sys.stdout.writelines(f"{line}\n" for line in commands(grants, prefix, who, servers))
+        for who, grants in granted.items():
+            sys.stdout.writelines(f"{line}\n" for line in commands(grants, prefix, who, servers))
         return
     if not dry_run:
         need("processor", "confluent_kafka")
         from bus.administration import Administration
 
-        Administration(reachable_connection(settings)).allow(grants, who)
-    verb = "would allow" if dry_run else "allowed"
-    rows = [_row(each, prefix) for each in grants]
+        administration = Administration(reachable_connection(settings))
+        for who, grants in granted.items():
+            administration.allow(grants, who)
+    rows = [(who, *_row(each, prefix)) for who, grants in granted.items() for each in grants]
     if settings.json_output:
-        fields = ("resource", "name", "pattern", "operation")
-        sys.stdout.write(json.dumps([{"principal": who, **dict(zip(fields, row, strict=True))} for row in rows]) + "\n")
-    else:
+        fields = ("principal", "resource", "name", "pattern", "operation")
+        sys.stdout.write(json.dumps([dict(zip(fields, row, strict=True)) for row in rows]) + "\n")
+        return
+    verb = "would allow" if dry_run else "allowed"
+    for each in granted:
         print_table(
-            (who, "", "", ""),
+            (each, "", "", ""),
             [
                 (verb, operation, kind, f"{name}*" if pattern == "prefixed" else name)
-                for kind, name, pattern, operation in rows
+                for who, kind, name, pattern, operation in rows
+                if who == each
             ],
         )
 

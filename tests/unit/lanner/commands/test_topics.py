@@ -59,3 +59,15 @@ def test_commands_for_kafkas_own_tool_have_these_topics_too(tmp_path: Path) -> N
     file.write_text(SETTINGS)
     done = lanner("topics", "acls", "-c", file, "--for", "dead-letters", "--kafka-acls")
     assert "--operation Read --operation Write --topic github-events\n" in done.stdout
+
+
+def test_several_stages_get_the_rights_of_each_but_not_one_principal() -> None:
+    """A command for all of them starts once; who names a principal names the stage."""
+    both = ("topics", "acls", "--for", "collector", "--for", "reader")
+    alone = [
+        json.loads(lanner(*both[:2], "--for", part, "--dry-run", "--format", "json").stdout) for part in both[3::2]
+    ]
+    assert json.loads(lanner(*both, "--dry-run", "--format", "json").stdout) == [*alone[0], *alone[1]]
+    refused = lanner(*both, "--principal", "User:eu", "--dry-run")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "--principal goes with one --for" in refused.stderr
