@@ -4,10 +4,10 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from collector.batch_assembler import BatchAssembler, WatchReport, boot_to_epoch
+from collector.batch_assembler import BatchAssembler, WatchReport
 from collector.containers.lookup import KnownContainers
 from collector.containers.runtimes import runtimes
-from collector.host import HostFacts, join_host_cgroup_namespace, this_host
+from collector.host import HostFacts, boot_to_epoch, join_host_cgroup_namespace, this_host
 from collector.kernel_feed import KERNEL_LOSSES, URGENT, WITH_CONTENTS, KernelFeed, ProgramLoading
 from collector.processes.container_names import Isolation, Naming, host_mount_namespaces
 from collector.processes.files import ProcessFiles

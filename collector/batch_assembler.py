@@ -12,7 +12,7 @@ from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_exit, add_syscall, begins_to_listen, exchanged_back
 from collector.events.network_names import LookedUpNames, ServerNames
 from collector.events.repeat_cache import OnWrite, RepeatCache
-from collector.host import HostFacts, host_addresses
+from collector.host import HostFacts, boot_to_epoch, host_addresses
 from collector.processes.host_mounts import HostMounts
 from collector.processes.process import TrackedProcess
 from collector.processes.programs import KnownPrograms
@@ -330,11 +330,6 @@ class BatchAssembler:
             return 0
         self._table.boot_to_epoch += step
         return step
-
-
-def boot_to_epoch() -> int:
-    """Return the wall clock minus the boot clock, in nanoseconds."""
-    return time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def _resident_bytes() -> int:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Self
 
 from collector.actions.effect import ActionRefused, Effect, TargetGone, UndoFacts
+from collector.host import boot_to_epoch
 from collector.processes.container_names import Naming
 from collector.processes.process import TICK
 from collector.procfs.parse import Stat, parse_cgroup, parse_stat
@@ -26,7 +27,7 @@ MAX_PROCESSES = 16_384
 """Processes that one action kills."""
 START_SLACK = 20_000_000
 """How far a start time may differ, ns, apart from the ticks of /proc: the collector follows the wall clock in steps of
-10 ms, and reads the two clocks one after the other."""
+10 ms."""
 _MAX_ANCESTORS = 64
 _QUIET_ROUNDS = 3
 _MAX_OFFSETS = 16
@@ -53,7 +54,7 @@ class BootOffsets:
 
     def observe(self) -> None:
         """Remember the present offset, if it is a new one."""
-        offset = min((_offset() for _ in range(3)), key=lambda each: each[1])[0]
+        offset = boot_to_epoch()
         if all(abs(offset - each) > START_SLACK // 2 for each in self._offsets):
             self._offsets = [*self._offsets[-_MAX_OFFSETS + 1 :], offset]
 
@@ -62,14 +63,6 @@ class BootOffsets:
         return any(
             -START_SLACK <= start_time - (ticks * TICK + offset) <= TICK + START_SLACK for offset in self._offsets
         )
-
-
-def _offset() -> tuple[int, int]:
-    """Return the wall clock minus the boot clock, and how long it took to read them."""
-    before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    wall = time.time_ns()
-    after = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    return wall - (before + after) // 2, after - before
 
 
 class ProcessHandle:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from collector.batch_assembler import boot_to_epoch
 from collector.containers.runtimes import runtimes
-from collector.host import HostFacts, this_host
+from collector.host import HostFacts, boot_to_epoch, this_host
 from collector.processes.container_names import Naming
 from foundation.quantities import duration_text, from_rfc3339
 from foundation.text import count_of, printable

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from collector.host import boot_to_epoch
 from lanner.prove.grades import GuestRun, Seen, raised_alert
 from lanner.prove.guest import ATOMICS, CGROUPS, USER, Ended, Guest, make_cgroups, remove_cgroup, run_command
 from lanner.prove.run import TestHost
@@ -56,7 +57,7 @@ class GuestBoard(Sink):
         """Take when the machine started, ns since the epoch, if it isn't this one that runs."""
         self._lock = threading.Lock()
         self._guests: dict[int, tuple[GuestRun, Seen]] = {}
-        self.boot = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME) if boot is None else boot
+        self.boot = boot_to_epoch() if boot is None else boot
         """When the machine started, ns since the epoch."""
 
     def expect(self, run: GuestRun) -> Seen:

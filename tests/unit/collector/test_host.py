@@ -1,11 +1,13 @@
 import platform
 import re
+import time
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
 
 from collector import host
-from collector.host import host_addresses, this_host
+from collector.host import boot_to_epoch, host_addresses, this_host
 from schemas.encoding.batch import decode_batch, encode_batch
 from tests.unit.processor.batches import batch_of
 
@@ -106,3 +108,17 @@ def test_names_that_no_batch_may_hold_are_shortened_and_stay_different() -> None
     assert first.id != second.id
     assert first.name != second.name
     assert decode_batch(encode_batch(batch_of(host_id=first.id, hostname=second.name))).host_id == first.id
+
+
+def test_a_reading_of_the_clocks_that_was_interrupted_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events would be wrong by the time for which other processes ran, and so would be the starts of processes."""
+    wall, offset = time.time_ns, boot_to_epoch()
+    waits = chain((0.05, 0.02), repeat(0.0))
+
+    def read() -> int:
+        time.sleep(next(waits))
+        return wall()
+
+    monkeypatch.setattr(time, "time_ns", read)
+
+    assert abs(boot_to_epoch() - offset) < 5_000_000
