@@ -9,6 +9,7 @@ from foundation.errors import EnvironmentUnsupported
 from tests.live import ordinary_work as work
 from tests.live.containers import Docker
 from tests.live.debian_image import NoDebian
+from tests.live.dockerd import PRIVILEGED_RUNTIME
 from tests.live.needs import lacking
 from tests.live.ordinary_host import OrdinaryHost, ordinary_host
 from tests.live.quiet import ACCOUNTS, PACKAGES, noise
@@ -87,3 +88,13 @@ def test_containers_give_package_management_only(watch: Watch, docker: Docker, t
     watch.settle()
     assert noise(watch.ours) == []
     assert {alert.rule for alert in watch.ours} == {PACKAGES}
+
+
+def test_devices_that_a_privileged_container_starts_with_are_quiet(watch: Watch, docker: Docker) -> None:
+    """The runtime makes a device file for each disk of the host before the container's program starts."""
+    options = ("--privileged", "--runtime", PRIVILEGED_RUNTIME)
+    docker.run(docker.busybox(), "busybox", "mknod", "/tmp/disk", "b", "7", "0", options=options)
+
+    watch.settle()
+    made = [alert.output_fields["fs.path.name"] for alert in watch.ours if alert.rule == "Access device in container"]
+    assert made == ["/tmp/disk"]
