@@ -11,6 +11,7 @@ from processor.detection.view import BatchView
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
 from processor.rule import RulesetOptions
+from schemas.batch import INCOMPLETE_REASONS
 from tests.live.collector.random_acts import TYPES
 from tests.live.collector.test_pushdown_acts import random_rule
 from tests.live.collector.watching import watching
@@ -115,7 +116,9 @@ def test_links_and_removals_that_no_clause_matches_stay_in_the_kernel(tmp_path: 
         with watching(*types, pushdown_filter=pushdown_filter) as watch:
             watch.run("/usr/bin/python3", "-I", "-c", code, str(tmp_path))
             filtered = watch.collector.counters()["filtered"]
-            assert not any(watch.collector.losses.values()), watch.collector.losses
+            # Events of a process of another test that ended as the watch began are incomplete, not lost.
+            lost = {reason: count for reason, count in watch.collector.losses.items() if count}
+            assert lost.keys() <= INCOMPLETE_REASONS, lost
         alerts = [alert for batch in watch.batches for alert in detector.process(BatchView(batch))]
         found.append(Counter(each.rule for each in alerts if str(tmp_path) in str(each.output_fields["proc.args"])))
         for name in ("link", "root/log/2"):
