@@ -6,8 +6,8 @@ RSS afterwards. Lower figures count, because other work on the machine adds star
 checkout, its `lanner run` works beside this one's on the same events, which compares both on a busy machine.
 """
 
+import argparse
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -33,10 +33,13 @@ _REST_SECONDS = 2.0
 _DRAIN_SECONDS = 0.7
 
 
-def main(other: Path | None = None) -> None:
+def main() -> None:
     """Print a line for each command, or for each kind of work if there is another version."""
-    if other is not None:
-        _compare([other, HERE.parent])
+    parser = argparse.ArgumentParser(prog="python -m bench.starts")
+    parser.add_argument("other", nargs="?", type=Path, metavar="CHECKOUT", help="another version")
+    chosen = parser.parse_args()
+    if chosen.other is not None:
+        _compare([chosen.other, HERE.parent])
         return
     with tempfile.TemporaryDirectory() as name, lanner_run(Path(name)) as running:
         _measure("lanner run", running.process.pid)
@@ -96,4 +99,4 @@ def _measure(command: str, pid: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:2]))
+    main()

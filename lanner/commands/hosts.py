@@ -178,7 +178,7 @@ def enroll_host(options: Options, host: str | None, key: str | None, *, replace:
     """
     need("processor", "confluent_kafka", "cryptography")
     if pinned == bool(host):
-        raise click.UsageError("Give a host's ID, or --pinned for all pinned hosts.")
+        raise click.UsageError("Name a host by its ID, or pass --pinned for all pinned hosts.")
     found, decisions = _host_keys(options)
     if host is None:
         chosen = {name: record.public_key for name, record in found.decided.items() if record.state == "pinned"}
