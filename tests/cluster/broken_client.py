@@ -40,6 +40,8 @@ FAULTS: dict[str, tuple[type, str, Callable[[], BaseException], range]] = {
     "gone": (AIOKafkaConsumer, "end_offsets", AssertionError, range(1, 4)),
     # A broker that has just started reports no topic yet when the processor is given its partitions.
     "no topics": (CoordinatorGroupRebalance, "perform_group_join", AssertionError, range(1, 2)),
+    # Nor to the leader that assigns them, for longer than it waits.
+    "unreported topics": (AIOKafkaClient, "_metadata_update", AssertionError, range(1, 15)),
     "watching": (StalledPartitions, "look", lambda: RuntimeError("broken for a test"), range(2, 4)),
     "commit": (AIOKafkaConsumer, "commit", UnknownError, range(1, 2)),
     "positions": (AIOKafkaConsumer, "seek_to_committed", UnknownError, range(1, 2)),
@@ -98,6 +100,15 @@ def break_at(where: str) -> None:
             return found
 
         setattr(owner, name, revoking)
+    elif where == "unreported topics":
+
+        async def reporting_none(client: Any, cluster: Any, topics: Any) -> Any:
+            found = await whole(client, cluster, topics)
+            if due():
+                cluster._partitions.clear()
+            return found
+
+        setattr(owner, name, reporting_none)
     elif where == "no topics":
 
         async def forgetting(rebalance: Any) -> Any:

@@ -260,6 +260,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
             try:
                 try:
                     await self._read_skipped()
+                    self.membership.query_unknown_topics()
                     await self._gather()
                     pause = self._revive(await self._stalls())
                 except BusUnavailable:

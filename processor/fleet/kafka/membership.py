@@ -23,7 +23,7 @@ _MAX_METADATA_BYTES = 1 << 20
 _MAX_TOPICS = 200
 _MAX_NAME = 200
 _TOPIC_TRIES, _TOPIC_SECONDS = 10, 0.2
-"""How often, and at what interval, to query a broker that does not report assigned topics, as while it starts."""
+"""How often, and at what interval, to query a broker that does not report topics, as while it starts."""
 STUCK_SECONDS = 12.0
 """How long the group may take to gather: longer than a hung processor may delay it, which is 8 s."""
 
@@ -146,6 +146,16 @@ class Membership:
         if self._leader != self._coordinator.member_id:
             self.workers = frozenset()
 
+    def query_unknown_topics(self) -> None:
+        """Query the broker again if it reported no partitions of a topic, as a broker that starts does.
+
+        Once it reports them, aiokafka's leader has the group join again. By itself, it would ask after five minutes.
+        """
+        coordinator = self._coordinator
+        subscription = coordinator._subscription.subscription  # noqa: SLF001
+        if subscription is not None and not self._knows(subscription.topics):
+            coordinator._client.force_metadata_update()  # noqa: SLF001
+
     async def remove_members(self) -> None:
         """Remove all other members of a group that doesn't come together; processors among them join again at once."""
         coordinator = self._coordinator
@@ -179,12 +189,7 @@ class Membership:
         except (ValueError, TypeError, MemoryError, OverflowError):
             is_genuine = False
         assigned = [(topic, numbers) for topic, numbers in assigned if topic in topics and numbers]
-        for _ in range(_TOPIC_TRIES):
-            if all(cluster.partitions_for_topic(topic) for topic, _ in assigned):
-                break
-            # A broker that has just started may not have reported its topics.
-            await coordinator._client.force_metadata_update()  # noqa: SLF001
-            await asyncio.sleep(_TOPIC_SECONDS)
+        await self._wait_for({topic for topic, _ in assigned})
         usable = [
             (topic, sorted({*numbers} & (cluster.partitions_for_topic(topic) or set()))) for topic, numbers in assigned
         ]
@@ -211,11 +216,23 @@ class Membership:
         coordinator._group_subscription = set(topics)  # noqa: SLF001
         coordinator._client.set_topics(topics)  # noqa: SLF001
         await coordinator._client._maybe_wait_metadata()  # noqa: SLF001
+        await self._wait_for(topics)
         cluster = coordinator._cluster  # noqa: SLF001
         partitions = {topic: found for topic in topics if (found := cluster.partitions_for_topic(topic))}
         assigned = assign(partitions, members)
         coordinator._metadata_snapshot = coordinator._get_metadata_snapshot()  # noqa: SLF001
         return {name: _assignment(assigned.get(name, ())) for name in read}
+
+    async def _wait_for(self, topics: Iterable[str]) -> None:
+        """Wait a little for a broker that has just started, and does not report the partitions of these topics yet."""
+        for _ in range(_TOPIC_TRIES):
+            if self._knows(topics):
+                break
+            await self._coordinator._client.force_metadata_update()  # noqa: SLF001
+            await asyncio.sleep(_TOPIC_SECONDS)
+
+    def _knows(self, topics: Iterable[str]) -> bool:
+        return all(self._coordinator._cluster.partitions_for_topic(topic) for topic in topics)  # noqa: SLF001
 
 
 def _text(name: object) -> str:
