@@ -61,17 +61,15 @@ cluster:
 
 test:
 	@deploy/setup/setup.sh test
-	@deploy/setup/lint.sh
-	@deploy/setup/tests.sh 'fast main' $(ARGS)
+	@deploy/setup/tests.sh 'lint fast main' $(ARGS)
 
 test-fast:
 	@deploy/setup/venv.sh test
-	@deploy/setup/lint.sh
-	@deploy/setup/tests.sh fast $(ARGS)
+	@deploy/setup/tests.sh 'lint fast' $(ARGS)
 
 test-all:
 	@deploy/setup/setup.sh test
-	@nice -n 19 deploy/setup/lint.sh & deploy/setup/tests.sh 'fast main rest' $(ARGS); tests=$$?; wait $$! && exit $$tests
+	@deploy/setup/tests.sh 'lint fast main rest' $(ARGS)
 
 test-rest:
 	@deploy/setup/setup.sh test

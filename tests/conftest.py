@@ -16,7 +16,7 @@ settings.register_profile("lanner", deadline=None)
 settings.load_profile("lanner")
 
 
-LONG_FILES = ("tests/cluster/test_correlation.py", "tests/cluster/test_restarts.py")
+LONG_FILES = ("tests/cluster/test_correlation.py",)
 """Their tests share only a broker, which each worker has."""
 
 

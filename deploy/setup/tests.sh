@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Run the tests of tiers (tests/tiers.py lists them), in four parts; each runs even if one before it fails.
 #
-#   tests.sh 'TIER…' [ARGUMENTS]     with arguments: only pytest with these, whatever the tiers
+#   tests.sh '[lint] TIER…' [ARGUMENTS]     with arguments: only pytest with these, whatever the tiers
+#
+# lint.sh runs in the time that the tests leave, and its output comes at the end.
 #
 # Five workers per two cores, one file per worker, because tests that wait for a broker use little CPU. Tests that watch
 # the kernel have three, and those that flood the machine, or take all its events for their own, run alone. Both leave a
@@ -25,6 +27,12 @@ if [ $# -gt 0 ]; then
     "${pytest[@]}" "$@"
     exit
 fi
+lint=
+if [ "${tiers[0]}" = lint ]; then
+    tiers=("${tiers[@]:1}")
+    nice -n 19 deploy/setup/lint.sh >"$TMPDIR/lint" 2>&1 &
+    lint=$!
+fi
 cores=$(nproc)
 declare -A workers=([parallel]=$((2 * cores + 1)) [computing]=$cores [live]=$((3 * cores / 2)) [alone]=0)
 [ "${tiers[*]}" != fast ] || workers[parallel]=$cores
@@ -41,7 +49,11 @@ run live || status=1
 run alone || status=1
 wait $computing || status=1
 cat "$TMPDIR/computing"
+if [ -n "$lint" ]; then
+    wait $lint || status=1
+    cat "$TMPDIR/lint"
+fi
 if [ $status -ne 0 ]; then
-    echo "Some tests failed: see above. To rerun them: make test ARGS=--last-failed" >&2
+    echo "Some tests or checks failed: see above. To rerun the tests: make test ARGS=--last-failed" >&2
 fi
 exit $status

@@ -108,6 +108,9 @@ def test_a_test_that_fails_is_not_tried_again(tmp_path: Path) -> None:
     script = tmp_path / "deploy" / "setup" / "tests.sh"
     script.parent.mkdir(parents=True)
     shutil.copy("deploy/setup/tests.sh", script)
+    lint = script.with_name("lint.sh")
+    lint.write_text("#!/bin/sh\necho lines that are too long\nexit 1\n")
+    lint.chmod(0o755)
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     # It has one file in each lane, and leaves another in the temporary folder.
@@ -116,7 +119,9 @@ def test_a_test_that_fails_is_not_tried_again(tmp_path: Path) -> None:
     python.chmod(0o755)
     (tmp_path / "tmp").mkdir()
     variables = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
-    assert subprocess.run([script, "fast main"], env=variables, capture_output=True, check=False).returncode == 1
+    done = subprocess.run([script, "lint fast main"], env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout.endswith("lines that are too long\n")
     _, _, *runs = (tmp_path / "runs").read_text().splitlines()
     lanes = [run.rpartition(" ")[2] for run in runs]
     assert [lane for lane in lanes if lane != "tests/computing"] == ["tests/parallel", "tests/live", "tests/alone"]

@@ -31,5 +31,5 @@ def test_ci_runs_all_tiers_and_nothing_else() -> None:
     lines = [line for line in Path(".ci/run").read_text().splitlines() if not line.startswith(("#", "set ", "cd "))]
     assert lines == ["export LANNER_REQUIRE_SHARED=1", "make test-all"]
     target = Path("Makefile").read_text().partition("\ntest-all:\n")[2].partition("\n\n")[0]
-    steps = ("setup.sh test", "lint.sh", f"tests.sh '{' '.join(get_args(Tier))}'")
+    steps = ("setup.sh test", f"tests.sh 'lint {' '.join(get_args(Tier))}'")
     assert all(f"deploy/setup/{step}" in target for step in steps)
