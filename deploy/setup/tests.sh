@@ -7,7 +7,8 @@
 #
 # Five workers per two cores, one file per worker, because tests that wait for a broker use little CPU. Tests that watch
 # the kernel have three, and those that flood the machine, or take all its events for their own, run alone. Both leave a
-# third of the processor time to tests that only compute, which give way to the others.
+# third of the processor time to tests that only compute, which give way to the others. The tier "fast" has neither, so
+# that its two parts run beside each other.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 # Tests start hundreds of programs: without compiled modules, each would compile its own again.
@@ -35,22 +36,25 @@ if [ "${tiers[0]}" = lint ]; then
 fi
 cores=$(nproc)
 declare -A workers=([parallel]=$((2 * cores + 1)) [computing]=$cores [live]=$((3 * cores / 2)) [alone]=0)
-[ "${tiers[*]}" != fast ] || workers[parallel]=$cores
 status=0
 run() {
     mapfile -t files < <(.venv/bin/python -m tests.tiers "$1" "${tiers[@]}")
     [ ${#files[@]} -eq 0 ] ||
         "${@:2}" "${pytest[@]}" --durations 20 -n "${workers[$1]}" --dist loadfile --no-loadscope-reorder "${files[@]}"
 }
+start_computing() {
+    run computing exec nice -n 10 >"$TMPDIR/computing" 2>&1 &
+    computing=$!
+}
+[ "${tiers[*]}" != fast ] || { workers[parallel]=$cores && start_computing; }
 run parallel || status=1
-run computing exec nice -n 10 >"$TMPDIR/computing" 2>&1 &
-computing=$!
+[ "${tiers[*]}" = fast ] || start_computing
 run live || status=1
 run alone || status=1
-wait $computing || status=1
+wait "$computing" || status=1
 cat "$TMPDIR/computing"
 if [ -n "$lint" ]; then
-    wait $lint || status=1
+    wait "$lint" || status=1
     cat "$TMPDIR/lint"
 fi
 if [ $status -ne 0 ]; then

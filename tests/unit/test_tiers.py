@@ -3,7 +3,7 @@ from itertools import product
 from pathlib import Path
 from typing import get_args
 
-from tests.tiers import COMPUTING, FAST, MAIN, ROOT, Lane, Tier, chosen, files, tier
+from tests.tiers import COMPUTING, FAST, LONG, MAIN, ROOT, Lane, Tier, chosen, files, tier
 
 
 def test_the_tiers_together_are_all_tests_and_none_is_in_two() -> None:
@@ -20,7 +20,7 @@ def test_the_tiers_together_are_all_tests_and_none_is_in_two() -> None:
 
 def test_each_path_of_the_tiers_is_there_and_named_once() -> None:
     """A test that moves would otherwise go to the last tier unnoticed."""
-    named = [*FAST, *(path for paths in MAIN.values() for path in paths)]
+    named = [*FAST, *LONG, *(path for paths in MAIN.values() for path in paths)]
     assert [path for path in (*named, *COMPUTING) if not Path(path).exists()] == []
     assert len(set(named)) == len(named)
     assert {tier(file) for file in files()} == set(get_args(Tier))
