@@ -23,7 +23,7 @@ LONG = (
     "tests/unit/processor/compiler/test_against_interpreter.py",
     "tests/unit/rules/test_ordinary_work.py",
 )
-"""Of these, the six that take a fifth of the processor time: left to the last tier."""
+"""The six of them that take a fifth of the processor time are left to the last tier."""
 
 MAIN = {
     "kernel": (
