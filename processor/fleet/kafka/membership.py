@@ -216,7 +216,8 @@ class Membership:
         coordinator._group_subscription = set(topics)  # noqa: SLF001
         coordinator._client.set_topics(topics)  # noqa: SLF001
         await coordinator._client._maybe_wait_metadata()  # noqa: SLF001
-        await self._wait_for(topics)
+        # Not for all: a member can name topics that don't exist.
+        await self._wait_for(topics & coordinator._subscription.subscription.topics)  # noqa: SLF001
         cluster = coordinator._cluster  # noqa: SLF001
         partitions = {topic: found for topic in topics if (found := cluster.partitions_for_topic(topic))}
         assigned = assign(partitions, members)
