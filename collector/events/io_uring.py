@@ -48,6 +48,8 @@ MAX_OPEN = 16384
 _LIMIT = 64
 _CONNECT = BY_EVENT["connect"].number
 _INTERRUPTED = frozenset({-errno.EINTR, -errno.ECANCELED})
+_NEW, _FAILED, _MULTISHOT = range(3)
+"""What is known of a pending request: nothing; it may have failed, and was reported so; it may complete many times."""
 _CLOSED = 7
 """As a TCP state: there is no connection."""
 _WITHOUT_NAME = File(
@@ -72,12 +74,14 @@ class PendingRequests:
         self.lost = 0
         """Requests dropped because too many were pending; their results can't be reported."""
         self._open: dict[int, Request] = {}
-        self._by_name: dict[tuple[int, int], dict[int, Request]] = {}
+        self._by_name: dict[tuple[int, int, int], dict[int, Request]] = {}
         self._reported: set[int] = set()
 
     def take(self, record: Request) -> tuple[Syscall, ...]:
         """Process a record; return the calls that the record completes: two if it sent data and thereby connected."""
-        return self._finish(record) if record.is_done else self._begin(record)
+        if not record.is_done:
+            return self._begin(record)
+        return self._finish(record) if record.address else self._finish_by_name(record)
 
     def _begin(self, request: Request) -> tuple[Syscall, ...]:
         # The kernel reuses the address, so the earlier request is done; its completion was not reported.
@@ -89,41 +93,64 @@ class PendingRequests:
             self.lost += oldest not in self._reported
             self._forget(oldest)
         self._open[request.address] = request
-        self._by_name.setdefault((request.ring, request.user_data), {})[request.address] = request
+        self._index(request)
         return ()
 
     def _finish(self, done: Request) -> tuple[Syscall, ...]:
-        if done.address:
-            request = self._open.get(done.address)
-            was_reported = done.address in self._reported
-            self._forget(done.address)
-            return () if request is None or (request.is_multishot and was_reported) else _joined(request, done.call)
-        named = self._by_name.get((done.ring, done.user_data))
-        if not named:
-            return ()
-        request = next(iter(named.values()))
-        # Another request may have that id, even an unwatched one: its failure must not hide this one's success.
-        if request.is_multishot or done.call.result < 0:
-            self._reported.add(request.address)
-        else:
-            self._forget(request.address)
-        return _joined(request, done.call)
+        request = self._open.get(done.address)
+        was_reported = done.address in self._reported
+        self._forget(done.address)
+        return () if request is None or (request.is_multishot and was_reported) else _joined(request, done.call)
 
-    def _forget(self, address: int) -> None:
-        request = self._open.pop(address, None)
-        if request is None:
-            return
-        self._reported.discard(address)
-        name = (request.ring, request.user_data)
-        self._by_name[name].pop(address)
+    def _finish_by_name(self, done: Request) -> tuple[Syscall, ...]:
+        """Return the calls of all requests that a result may be of.
+
+        A program can give one id to several requests, even unwatched ones, and a ring can be where an earlier one was:
+        none may hide another. Each is returned at most twice, so that many with one id take no more work.
+        """
+        has_failed = done.call.result < 0
+        ring, user_data = done.ring, done.user_data
+        found = list(self._by_name.get((ring, user_data, _NEW), {}).values())
+        if not has_failed:
+            found += self._by_name.get((ring, user_data, _FAILED), {}).values()
+        for request in found:
+            if has_failed:
+                # It stays: another one's failure must not hide its success.
+                self._unindex(request)
+                self._reported.add(request.address)
+                self._index(request)
+            else:
+                self._forget(request.address)
+        if several := self._by_name.get((ring, user_data, _MULTISHOT)):
+            found.append(next(iter(several.values())))
+            self._reported.add(found[-1].address)
+        return tuple(call for request in found for call in _joined(request, done.call, is_exact=False))
+
+    def _index(self, request: Request) -> None:
+        self._by_name.setdefault(self._name(request), {})[request.address] = request
+
+    def _unindex(self, request: Request) -> None:
+        name = self._name(request)
+        self._by_name[name].pop(request.address)
         if not self._by_name[name]:
             del self._by_name[name]
 
+    def _name(self, request: Request) -> tuple[int, int, int]:
+        known = _FAILED if request.address in self._reported else _NEW
+        return request.ring, request.user_data, _MULTISHOT if request.is_multishot else known
 
-def _joined(request: Request, done: Syscall) -> tuple[Syscall, ...]:
+    def _forget(self, address: int) -> None:
+        request = self._open.pop(address, None)
+        if request is not None:
+            self._unindex(request)
+            self._reported.discard(address)
+
+
+def _joined(request: Request, done: Syscall, *, is_exact: bool = True) -> tuple[Syscall, ...]:
+    """Return the calls of a request with its result. is_exact: whether the result is known to be this one's."""
     call = request.call
     is_file_new = bool(CALLS[call.event].flags & DescriptorFlag.FD_IS_RESULT)
-    has_file = done.file is not None or done.socket is not None
+    has_file = (done.file is not None or done.socket is not None) and (is_exact or is_file_new)
     fd = call.fd
     if is_file_new:
         fd = done.result if done.result >= 0 else None

@@ -104,6 +104,31 @@ def test_another_request_s_failure_does_not_hide_a_success() -> None:
     assert [made.result for made in (*first, *second)] == [-22, 4]
 
 
+def test_requests_with_one_id_do_not_hide_each_other() -> None:
+    """One of them may never complete, and its results look like the others'."""
+    requests = PendingRequests()
+    requests.take(request(address=1, user_data=7))
+    requests.take(request("connect", address=2, user_data=7))
+
+    made = requests.take(done(1, address=0, user_data=7, file=OPENED))
+
+    opened, connection = made
+    assert (opened.event, opened.file) == (BY_EVENT["openat"].number, OPENED)
+    assert (connection.event, connection.file) == (BY_EVENT["connect"].number, None)
+
+
+def test_a_failed_request_of_an_earlier_ring_is_not_taken_for_a_new_one() -> None:
+    """The kernel may place a ring where one was whose requests have been reported by their ids."""
+    requests = PendingRequests()
+    requests.take(request("openat", address=1))
+    requests.take(done(-115, address=0))
+    requests.take(request("connect", address=2))
+
+    made = requests.take(done(-115, address=0))
+
+    assert [each.event for each in made] == [BY_EVENT["connect"].number]
+
+
 def test_one_request_accepts_many_connections() -> None:
     """Its end is not a connection."""
     requests = PendingRequests()
