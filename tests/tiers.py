@@ -1,4 +1,4 @@
-"""Which tests run when: `make test-fast` runs FAST, `make test` FAST and MAIN, and `make test-rest` what neither names.
+"""Which tests run when: `make test-fast` runs FAST without LONG, `make test` MAIN as well, `make test-rest` the others.
 
 `python -m tests.tiers parallel fast main` prints the files of these tiers that run beside each other.
 """
@@ -23,7 +23,7 @@ LONG = (
     "tests/unit/processor/compiler/test_against_interpreter.py",
     "tests/unit/rules/test_ordinary_work.py",
 )
-"""The six of them that take a fifth of the processor time are left to the last tier."""
+"""Files of FAST that take a fifth of its processor time: left to the last tier."""
 
 MAIN = {
     "kernel": (

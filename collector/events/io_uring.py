@@ -106,7 +106,8 @@ class PendingRequests:
         """Return the calls of all requests that a result may be of.
 
         A program can give one id to several requests, even unwatched ones, and a ring can be where an earlier one was:
-        none may hide another. Each is returned at most twice, so that many with one id take no more work.
+        none may hide another. Each is returned at most twice, so that many with one id take no more work; of those that
+        complete many times one, since what was accepted is the result's.
         """
         has_failed = done.call.result < 0
         ring, user_data = done.ring, done.user_data

@@ -53,11 +53,12 @@ run live || status=1
 run alone || status=1
 wait "$computing" || status=1
 cat "$TMPDIR/computing"
-if [ -n "$lint" ]; then
-    wait "$lint" || status=1
-    cat "$TMPDIR/lint"
-fi
 if [ $status -ne 0 ]; then
-    echo "Some tests or checks failed: see above. To rerun the tests: make test ARGS=--last-failed" >&2
+    echo "Some tests failed: see above. To rerun them: make test ARGS=--last-failed" >&2
 fi
+if [ -n "$lint" ] && ! wait "$lint"; then
+    status=1
+    echo "Some checks failed: see below. To rerun them: make lint" >&2
+fi
+[ -z "$lint" ] || cat "$TMPDIR/lint"
 exit $status

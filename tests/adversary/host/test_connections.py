@@ -12,7 +12,6 @@ from schemas.alert import Alert
 from tests.live.compiled import Programs
 from tests.live.needs import io_uring, lacking
 from tests.live.watching import Watch
-from tests.ports import free_ports
 
 pytestmark = pytest.mark.live
 
@@ -31,7 +30,7 @@ RULES = """
   priority: WARNING
 """
 MULTIPATH = 262
-_PORTS = iter(free_ports(200))
+_used: set[int] = set()
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +42,22 @@ def watch(bytecode: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield watching
 
 
+def new_port() -> socket.socket:
+    """Return a socket with a port that no earlier test had: alerts are found by it."""
+    while True:
+        bound = socket.socket()
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        if port not in _used:
+            _used.add(port)
+            return bound
+        bound.close()
+
+
 @contextmanager
 def server(*, is_full: bool) -> Iterator[socket.socket]:
     """Yield a listening server; a full one answers nobody until it accepts."""
-    with socket.socket() as listening, socket.socket() as waiting:
-        # Not one that an earlier test had: alerts are found by it.
-        listening.bind(("127.0.0.1", next(_PORTS)))
+    with new_port() as listening, socket.socket() as waiting:
         listening.listen(0 if is_full else 9)
         listening.settimeout(20)
         if is_full:
