@@ -16,13 +16,14 @@ from tests.live.containers import Docker
 pytestmark = pytest.mark.containers
 
 
-def test_two_hundred_short_containerised_processes_are_all_in_their_container(docker: Docker) -> None:
+def test_two_hundred_short_containerised_processes_are_all_in_their_container(docker: Docker, tmp_path: Path) -> None:
     """Each lives for a millisecond, and none is mistaken for the host's."""
     settings = CollectorSettings(docker_socket=docker.socket)
-    loop = "i=0; while [ $i -lt 200 ]; do /bin/cat /etc/group >/dev/null; i=$((i+1)); done"
+    file = f"/{tmp_path.name}"
+    loop = f"echo >{file}; i=0; while [ $i -lt 200 ]; do /bin/cat {file} >/dev/null; i=$((i+1)); done"
     with watching("open", "openat", settings=settings) as watch:
         run_in_background(lambda: docker.run(docker.busybox(), "sh", "-c", loop), watch.settle)
-        events = watch.events(fd__name="/etc/group", proc__name="cat")
+        events = watch.events(fd__name=file, proc__name="cat")
 
     assert len(events) == 200
     assert {event["container.type"] for event in events} == {"docker"}
@@ -39,7 +40,7 @@ def test_fields_of_a_container_are_those_of_docker_inspect(docker: Docker) -> No
         docker.running(docker.busybox(), "--label", "io.kubernetes.pod.name=web-7f", "--label", "tier=front") as name,
     ):
         run_in_background(lambda: docker.exec(name, "cat", "/etc/passwd", tty=True), watch.settle)
-        event = watch.events(fd__name="/etc/passwd", proc__name="cat")[-1]
+        event = watch.events(fd__name="/etc/passwd", proc__name="cat", container__name=name)[-1]
         full_id = docker.inspect(name, "{{.Id}}")
 
         assert event["container.id"] == full_id[:12]
@@ -78,9 +79,10 @@ def test_a_nested_cgroup_three_deep_is_still_the_container(docker: Docker) -> No
 def test_a_runtime_that_hangs_delays_only_its_container(docker: Docker, hanging: Path) -> None:
     """The host's events come at once, the container's after a second with its cgroup's facts."""
     settings = CollectorSettings(docker_socket=hanging)
+    file = f"/{hanging.parent.name}"
     with watching("open", "openat", settings=settings) as watch, docker.running(docker.busybox()) as name:
         begin = time.monotonic()
-        worker = threading.Thread(target=lambda: docker.exec(name, "cat", "/etc/passwd"))
+        worker = threading.Thread(target=lambda: docker.exec(name, "sh", "-c", f"echo >{file}; /bin/cat {file}"))
         worker.start()
         subprocess.run(["/bin/cat", "/etc/hostname"], check=True, stdout=subprocess.DEVNULL)
         delays: dict[str, float] = {}
@@ -88,10 +90,10 @@ def test_a_runtime_that_hangs_delays_only_its_container(docker: Docker, hanging:
             watch.collector.poll(0.02)
             if "host" not in delays and watch.events(fd__name="/etc/hostname", proc__name="cat"):
                 delays["host"] = time.monotonic() - begin
-            if "container" not in delays and watch.events(fd__name="/etc/passwd", proc__name="cat"):
+            if "container" not in delays and watch.events(fd__name=file, proc__name="cat"):
                 delays["container"] = time.monotonic() - begin
         worker.join()
-        event = watch.events(fd__name="/etc/passwd", proc__name="cat")[-1]
+        event = watch.events(fd__name=file, proc__name="cat")[-1]
 
     assert list(delays) == ["host", "container"]
     assert event["container.id"] != "host"

@@ -1,6 +1,7 @@
 """Runs a collector inside the test and provides the events of the children that a test starts."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from collector.agent import Collector
 from collector.settings import CollectorSettings
 from foundation.errors import EnvironmentUnsupported
 from processor.fields.extract import extract
+from processor.fields.process import ancestors
 from schemas.batch import EventBatch
 from schemas.catalog.fields import resolve_field
 from schemas.filter import PushdownFilter
@@ -22,6 +24,8 @@ from tests.live.needs import lacking
 
 SETTLE_LOOKS = 6
 MOST_SECONDS = 120
+INIT = 1
+"""Also the parent of what has lost its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +101,25 @@ class Watching:
         return [event for event in self.all() if all(event[name] == value for name, value in expected.items())]
 
     def all(self) -> Iterator[Event]:
-        """Return every event so far, in the order of delivery."""
-        return events_of(self.batches)
+        """Return every event so far, in the order of delivery, but those of tests that run beside this one.
+
+        Such a test is in another child of the process that runs all. What containers do is not theirs to the kernel, so
+        it is included.
+        """
+        return (event for event in events_of(self.batches) if not _is_of_another_test(event))
 
     def one(self, **fields: object) -> Event:
         """Return the only event whose fields have these values."""
         found = self.events(**fields)
         assert len(found) == 1, f"{len(found)} events with {fields}"
         return found[0]
+
+
+def _is_of_another_test(event: Event) -> bool:
+    batch = event.batch
+    process = batch.processes[batch.columns["process"][event.index]]
+    pids = {each.pid for each in ancestors(batch.processes, process)}
+    return os.getppid() in pids - {INIT} and os.getpid() not in pids | {process.pid}
 
 
 @contextmanager
