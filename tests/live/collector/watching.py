@@ -111,7 +111,7 @@ class Watching:
     def one(self, **fields: object) -> Event:
         """Return the only event whose fields have these values."""
         found = self.events(**fields)
-        assert len(found) == 1, f"{len(found)} events with {fields}"
+        assert len(found) == 1, f"{len(found)} events with {fields}; lost: {self.collector.losses}"
         return found[0]
 
 
