@@ -85,6 +85,7 @@ ALONE = (
     "tests/live/evtgen/test_parity.py",
     "tests/live/lanner/test_demo.py",
     "tests/live/lanner/test_flood.py",
+    "tests/live/lanner/test_prove.py",
     "tests/live/lanner/test_tutorials.py",
     "tests/live/test_floor.py",
     "tests/live/test_introduction_rules.py",

@@ -21,6 +21,8 @@ from schemas.batch import EventBatch
 RULES = Path(__file__).parents[2] / "rules"
 _REPEATS_SECONDS = 0.05
 _SETTLE_SECONDS = 60
+_SHOWN = 100
+"""Alerts in the message of a failure: beside other tests there are thousands."""
 
 
 class Watch:
@@ -120,7 +122,8 @@ class Watch:
                 if matches(alert):
                     return alert
             if time.monotonic() > deadline:
-                raise AssertionError("no such alert; there were:\n" + "\n".join(each.output for each in self.alerts))
+                others = "\n".join(each.output for each in self.alerts[-_SHOWN:])
+                raise AssertionError(f"no such alert; lost: {self.lost}; the last of {len(self.alerts)}:\n{others}")
             time.sleep(0.02)
 
     def settle(self) -> None:
