@@ -37,5 +37,5 @@ def fuzz(targets: Sequence[str], seconds: int, folder: Path) -> subprocess.Compl
         errors="replace",
         check=False,
         cwd=ROOT,
-        timeout=seconds * len(targets) + 120,
+        timeout=seconds * len(targets) + 240,
     )

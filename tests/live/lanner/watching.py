@@ -23,7 +23,7 @@ RULES = """
   priority: WARNING
 """
 STARTED = "Stop: Ctrl-C"
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Watching:
