@@ -11,7 +11,8 @@ from lanner.recorder.recording import read_incident
 from tests.browser.conftest import Serve, Visiting
 from tests.unit.lanner.console.server.running import Served
 from tests.unit.lanner.console.server.views.test_story import recorded
-from tests.unit.lanner.recorder.hosts import alert_far, alert_near, far, near
+from tests.unit.lanner.recorder.hosts import SECOND, alert_far, alert_near, far, near
+from tests.unit.lanner.recorder.tree.incident import TIME
 
 NAMES = ", ".join(f"name{number}" for number in range(90))
 RULES = f"""
@@ -32,10 +33,10 @@ def served(serve: Serve, tmp_path: Path) -> Served:
     there = far()
     there.processes[3].args = (HOSTILE,)
     archive = recorded(tmp_path / "kept", near(), there)
-    flags = (f"rules_files=[{tmp_path}/rules.yaml]", "console.max_days=30000")
+    flag = f"rules_files=[{tmp_path}/rules.yaml]"
     seen = alert_far()
     seen = replace(seen, event={**seen.event, "proc.cmdline": "cat /etc/shadow"})
-    made = serve(*flags, alerts=[alert_near(), seen], events=archive)
+    made = serve(flag, alerts=[alert_near(), seen], events=archive, clock=lambda: TIME + 3600 * SECOND)
     made.wait_for(2)
     return made
 

@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -60,7 +61,7 @@ def test_a_feed_that_stopped_is_unhealthy(serve: Serve) -> None:
 
 def test_the_metrics_count_alerts_and_requests(serve: Serve) -> None:
     """In Prometheus's format."""
-    served = serve(alerts=[found(number) for number in range(3)])
+    served = serve(alerts=[found(number, time=time.time_ns()) for number in range(3)])
     served.wait_for(3)
     served.ask("/none")
     answer = served.ask("/metrics")
