@@ -86,14 +86,15 @@ ALONE = (
     "tests/live/lanner/test_demo.py",
     "tests/live/lanner/test_flood.py",
     "tests/live/lanner/test_prove.py",
+    "tests/live/lanner/test_silent_file_systems.py",
     "tests/live/lanner/test_tutorials.py",
     "tests/live/test_floor.py",
     "tests/live/test_introduction_rules.py",
     "tests/live/test_io_uring_rules.py",
     "tests/live/test_quiet.py",
 )
-"""They flood the machine, take its events for their own, do what other tests do, or need mounts that nobody changes, or
-a daemon that answers within a second."""
+"""They flood the machine, hold up its look-ups, take its events for their own, do what other tests do, or need mounts
+that nobody changes, or a daemon that answers within a second."""
 BESIDE = ("tests/live/notifier", "tests/live/evtgen/test_plans.py", "tests/live/test_procfs_matches_kernel.py")
 """They don't watch the kernel."""
 FIRST = (
