@@ -25,8 +25,6 @@ PROGRAM = Path(__file__).parent.parent / "programs" / "silent_fuse.py"
 NOBODY_IN_PARTICULAR = 1000
 FUSE_DEVICE = os.makedev(10, 229)
 LOST = re.compile(r"Events lost: \d+.*")
-SOON = 30
-"""Seconds: what a silent file system holds up is held up without end."""
 
 
 @contextmanager
@@ -92,8 +90,8 @@ def test_lanner_starts_watches_ends_and_starts_again(mode: str, file: str, rules
                 lanner.out.wait_for(str(mark))
                 ending = time.monotonic()
                 assert lanner.end(signal.SIGTERM) == 0
-                assert time.monotonic() - ending < SOON
-            assert time.monotonic() - began < 2 * SOON
+                assert time.monotonic() - ending < 5
+            assert time.monotonic() - began < 20
             found = LOST.search(lanner.err.text)
             assert found is not None
             assert ("look_ups_given_up" in lanner.err.text) is (mode == "memory"), lanner.err.text
@@ -105,7 +103,7 @@ def test_the_rest_of_what_is_known_of_such_a_process_is_known() -> None:
     with silence("memory") as pid:
         began = time.monotonic()
         facts = ProcessFiles(memory=look_ups.memory).read(pid)
-        assert time.monotonic() - began < SOON
+        assert time.monotonic() - began < 5
         own = ProcessFiles(memory=look_ups.memory).read(os.getpid())
     look_ups.close()
 
@@ -126,7 +124,7 @@ def test_a_process_with_the_name_of_a_shim_holds_up_no_look_up_of_containers() -
         assert Path(f"/proc/{pid}/comm").read_text(encoding="ascii") == "conmon\n"
         began = time.monotonic()
         assert not Bundles().learn(pid)
-        assert time.monotonic() - began < SOON
+        assert time.monotonic() - began < 5
 
 
 def test_the_attributes_of_a_program_on_a_silent_file_system_are_those_in_memory() -> None:
@@ -134,7 +132,7 @@ def test_the_attributes_of_a_program_on_a_silent_file_system_are_those_in_memory
     with silence("overlay") as pid:
         began = time.monotonic()
         facts = ProcessFiles().read(pid)
-        assert time.monotonic() - began < SOON
+        assert time.monotonic() - began < 1
 
     assert facts is not None
     assert facts.program.exepath is not None
